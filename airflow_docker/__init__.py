@@ -1,0 +1,1 @@
+"""Turns two git repositories and a .env into a running Apache Airflow."""

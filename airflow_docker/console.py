@@ -1,0 +1,98 @@
+"""All that a person sees. Words go to standard error, results to standard output."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+DONE, FAILED, WARNING = "✓", "✗", "!"
+_COLOURS = {DONE: "32", FAILED: "31", WARNING: "33"}
+_lock = threading.Lock()
+
+
+def _coloured(mark: str) -> str:
+    if not sys.stderr.isatty() or os.environ.get("NO_COLOR"):
+        return mark
+    return f"\x1b[{_COLOURS[mark]}m{mark}\x1b[0m"
+
+
+def say(words: str = "") -> None:
+    """A plain line."""
+    with _lock:
+        print(words, file=sys.stderr, flush=True)
+
+
+def done(words: str) -> None:
+    """Something has been achieved."""
+    say(f"{_coloured(DONE)} {words}")
+
+
+def warn(words: str) -> None:
+    """Something the user should know, that stops nothing."""
+    say(f"{_coloured(WARNING)} {words}")
+
+
+def failed(words: str) -> None:
+    """Something went wrong; an error follows."""
+    say(f"{_coloured(FAILED)} {words}")
+
+
+def out(words: str) -> None:
+    """A result, on standard output."""
+    print(words, flush=True)
+
+
+@contextmanager
+def step(words: str) -> Iterator[None]:
+    """Say what is being done and then, with the time it took, that it is done."""
+    began = time.monotonic()
+    say(f"· {words} …")
+    try:
+        yield
+    except BaseException:
+        failed(words)
+        raise
+    done(f"{words} ({time.monotonic() - began:.1f} s)")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output; on a terminal long values are folded, in a pipe nothing is cut."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        drawn.add_row(*(Text(cell, overflow="fold") for cell in row))
+    wide = None if sys.stdout.isatty() else max(80, sum(max(map(len, c)) + 2 for c in zip(columns, *rows, strict=True)))
+    Console(width=wide).print(drawn)
+
+
+@contextmanager
+def progress() -> Iterator[Progress | None]:
+    """Progress bars on a terminal; None elsewhere, where lines must do."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[stage]}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        yield bars
+
+
+def confirm(question: str) -> bool:
+    """Ask on the terminal; anything but yes is no."""
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False

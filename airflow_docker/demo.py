@@ -1,0 +1,161 @@
+"""The whole job on the two sample repositories, with settings and a place of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import time
+import zipfile
+from pathlib import Path
+
+from airflow_docker import console, files, health, shell, stack
+from airflow_docker.engines.compose import Compose
+from airflow_docker.errors import UserError
+from airflow_docker.settings import PROJECT, Settings, load
+
+PLACE = PROJECT / ".demo"
+WORK = "W0DEMO01"
+INHERITED = ("AIRFLOW_VERSION", "AIRFLOW_BASE_IMAGE", "POSTGRES_IMAGE", "EXTRA_CA_BUNDLE", "AIRFLOW_UID", "AIRFLOW_PORT")
+"""Settings of the environment that hold for the demo too; all others are its own."""
+_ARRIVAL_SECONDS = 180.0
+_USUAL_PORT = 8089
+
+
+def settings_of_demo() -> Settings:
+    """The demo's settings, from .demo/.env and INHERITED alone."""
+    keep = {name: value for name, value in os.environ.items()
+            if name in (*INHERITED, "SSL_CERT_FILE", "PIP_CERT")}  # fmt: skip
+    return load(PLACE / ".env", keep)
+
+
+def run(timeout: float) -> None:
+    """Pull, build and start the samples, drop a work into the incoming folder, and see it arrive in the archive."""
+    files.claim(PLACE, "demo")
+    for name in ("ao-workflows", "archive-ops"):
+        _make_repository(PROJECT / "examples" / name, PLACE / "repositories" / name)
+    if not (PLACE / ".env").exists():
+        files.write(PLACE / ".env", _env_text(_port()).encode())
+    settings = settings_of_demo()
+    stack.pull(settings)
+    stack.build(settings)
+    stack.up(settings, timeout=timeout)
+    console.say()
+    _show_path(settings, drop_work(settings), _wait_for_arrival(settings))
+    console.say(f"  Look around at http://localhost:{settings.airflow_port}; to remove all of it: inv demo --down")
+
+
+def remove() -> None:
+    """Remove the demo: containers, network, volume, images and files."""
+    if not PLACE.exists():
+        console.done("There is no demo")
+        return
+    if (PLACE / ".env").exists():
+        settings = settings_of_demo()
+        stack.down(settings, volumes=True, yes=True)
+        listed = shell.capture(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", settings.airflow_image])
+        for image in listed.stdout.split():
+            shell.capture(["docker", "image", "rm", image])
+    files.purge(PLACE, "demo")
+    console.done("Removed the demo: containers, network, volume, image, files")
+
+
+def _make_repository(sample: Path, target: Path) -> None:
+    """A git repository of the sample as it is now; a changed sample becomes a new commit."""
+    target.mkdir(parents=True, exist_ok=True)
+    git = ["git", "-C", str(target), "-c", "user.name=demo", "-c", "user.email=demo@localhost"]
+    if not (target / ".git").exists():
+        _git([*git, "init", "--quiet", "--initial-branch=main"])
+    shutil.copytree(sample, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    _git([*git, "add", "--all"])
+    if shell.capture([*git, "diff", "--cached", "--quiet"]).returncode:
+        _git([*git, "commit", "--quiet", "--no-gpg-sign", "--message", "The sample as it is shipped"])
+
+
+def _git(args: list[str]) -> None:
+    result = shell.capture(args)
+    if result.returncode:
+        raise UserError("demo", f"git could not make a sample repository ({result.stderr.strip()}).", "Is git in order?")
+
+
+def _port() -> int:
+    """The usual port, or if it is taken any free one: the demo says which."""
+    for port in (_USUAL_PORT, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise UserError("demo", "there is no free port on 127.0.0.1.", "Set AIRFLOW_PORT.")
+
+
+def _env_text(port: int) -> str:
+    folder = re.sub(r"[^a-z0-9_-]+", "-", PROJECT.name.lower()).strip("-_") or "airflow"
+    import hashlib
+
+    name = f"{folder}-demo-{hashlib.sha256(str(PLACE).encode()).hexdigest()[:6]}"
+    return f"""\
+# Made by `inv demo`: what it takes to run two repositories of your own is no more than this.
+AO_WORKFLOWS_URL=repositories/ao-workflows
+ARCHIVE_OPS_URL=repositories/archive-ops
+WORKFLOW_DEV_DIR=sources/ao-workflows
+AO_DEV_DIR=sources/archive-ops
+BUILD_DIR=build
+COMPOSE_PROJECT_NAME={name}
+AIRFLOW_IMAGE={name}
+AIRFLOW_PORT={port}
+SECRET_DB_APPS__mysql__mySqlCnfPath=/run/secrets/drs_cnf
+SECRET_DB_APPS__qa__server=qa
+SECRET_DRS_CNF__qa__user=demo
+SECRET_DRS_CNF__qa__password=not-a-real-password
+SECRET_AWS__default__aws_access_key_id=not-a-real-key
+SECRET_AWS__default__aws_secret_access_key=not-a-real-secret
+SECRET_AWS__default__region_name=us-east-1
+"""
+
+
+def drop_work(settings: Settings, name: str = WORK) -> Path:
+    """Zip a small work and move it, whole, into the incoming folder; the path of the zip."""
+    incoming = settings.arch_root / "sync-transfer"
+    files.make_directory(incoming, "ARCH_ROOT", settings.airflow_uid)
+    zipped = incoming / f"{name}.zip"
+    whole = zipped.with_suffix(".partial")
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr(f"{name}/dips.txt", f"{name}\n")
+        for page in range(1, 4):
+            archive.writestr(f"{name}/images/{name}-I1/I1{page:04}.txt", f"page {page} of {name}\n")
+    if os.geteuid() == 0:
+        os.chown(whole, settings.airflow_uid, -1)
+    whole.rename(zipped)
+    return zipped
+
+
+def _wait_for_arrival(settings: Settings, name: str = WORK) -> Path:
+    arrived = settings.arch_root / "Archive" / name / "manifest-xxh64.txt"
+    record = settings.app_log_dir / "synced.jsonl"
+    engine = Compose(settings)
+    with console.step(f"Waiting until {name} has gone through the DAG and the script into the archive"):
+        end = time.monotonic() + _ARRIVAL_SECONDS
+        while not (arrived.is_file() and record.is_file() and name in record.read_text()):
+            if time.monotonic() > end:
+                scheduler = [s for s in engine.states() if s.service == "scheduler"]
+                if scheduler:
+                    raise health.error(engine, scheduler[0], "has not run the sample DAG in time")
+                raise UserError("demo", "the scheduler is gone.", "Type: inv demo")
+            time.sleep(health.POLL_SECONDS)
+    return arrived.parent
+
+
+def _show_path(settings: Settings, zipped: Path, archived: Path) -> None:
+    shown = [
+        f"host       {zipped}",
+        "DAG        sample_sync: wait_for_zip → unpack → sync → record",
+        "script     syncOneWork.sh, from the archive-ops repository, in the image",
+        f"archive    {archived}",
+        *(f"           {file.relative_to(archived)}" for file in sorted(archived.rglob("*")) if file.is_file()),
+        f"record     {(settings.app_log_dir / 'synced.jsonl').read_text().splitlines()[-1]}",
+    ]
+    console.say("The work took this path:\n" + "\n".join(f"  {line}" for line in shown) + "\n")

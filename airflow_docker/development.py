@@ -1,0 +1,47 @@
+"""The verbs for those who work on this project itself."""
+
+from __future__ import annotations
+
+import sys
+
+from airflow_docker import console, files, indexes, requirements, shell
+from airflow_docker.errors import UserError
+from airflow_docker.settings import PROJECT, load
+
+TOOLS = PROJECT / "requirements-dev.txt"
+
+
+def test(only: str, k: str) -> None:
+    """Run pytest; its exit code is ours. Needs nothing installed but what `./inv` installs."""
+    _install_tools()
+    chosen = [*([only] if only else []), *(["-k", k] if k else [])]
+    _run([sys.executable, "-m", "pytest", *chosen])
+
+
+def lint() -> None:
+    """Run ruff and mypy."""
+    _install_tools()
+    _run([sys.executable, "-m", "ruff", "check", "."])
+    _run([sys.executable, "-m", "ruff", "format", "--check", "."])
+    _run([sys.executable, "-m", "mypy"])
+
+
+def _run(args: list[str]) -> None:
+    code = shell.stream(args, cwd=PROJECT)
+    if code:
+        raise UserError(shell.show(args[1:]), f"ended with exit code {code}.", "", code)
+
+
+def _install_tools() -> None:
+    """Put the pinned tools into the environment this runs in, if they are not there yet."""
+    from pathlib import Path
+
+    stamp = Path(sys.prefix, ".requirements-dev.txt")
+    if stamp.is_file() and stamp.read_bytes() == TOOLS.read_bytes():
+        return
+    with console.step("Installing the test tools"):
+        command = [requirements.uv(), "pip", "install", "--quiet", "--require-hashes", "--python", sys.executable]
+        result = shell.capture([*command, "--requirement", str(TOOLS)], env=indexes.for_uv(load()))
+        if result.returncode:
+            raise UserError("requirements-dev.txt", f"cannot be installed.\n{result.stderr.strip()}\n", "Try again.")
+    files.write(stamp, TOOLS.read_bytes())

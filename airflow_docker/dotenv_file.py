@@ -1,0 +1,46 @@
+"""Reading a .env file with python-dotenv's parser, strictly: a line that cannot be read is an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airflow_docker.errors import USAGE, UserError
+
+
+def read(file: Path) -> tuple[dict[str, str], list[UserError]]:
+    """The names and values of ``file`` and all that is wrong with it; a missing file is empty.
+
+    Takes UTF-8 with or without a byte-order mark. Names set twice are an error, as one
+    of the two values would be lost in silence.
+    """
+    if not file.exists():
+        return {}, []
+    try:
+        content = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        return {}, [UserError(str(file), "the file is not UTF-8 text.", "Save it as UTF-8.", USAGE)]
+    except OSError as problem:
+        return {}, [UserError(str(file), f"cannot be read ({problem.strerror}).", "Make it readable for you.", USAGE)]
+    return _parse(file, content)
+
+
+def _parse(file: Path, content: str) -> tuple[dict[str, str], list[UserError]]:
+    import io
+
+    from dotenv.parser import parse_stream
+
+    values: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    errors = []
+    for binding in parse_stream(io.StringIO(content)):
+        lead = len(binding.original.string) - len(binding.original.string.lstrip())
+        line = binding.original.line + binding.original.string[:lead].count("\n")
+        where = f"{file.name} line {line}"
+        if binding.error:
+            errors.append(UserError(where, "this is not of the form NAME=value.", "Mend or comment the line.", USAGE))
+        elif binding.key in values:
+            what = f"{binding.key} is already set in line {lines[binding.key]}."
+            errors.append(UserError(where, what, "Keep one of the two.", USAGE))
+        elif binding.key is not None:
+            values[binding.key], lines[binding.key] = binding.value or "", line
+    return values, errors

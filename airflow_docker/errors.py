@@ -1,0 +1,40 @@
+"""What a user can cause: one sentence instead of a traceback."""
+
+from invoke.exceptions import Exit
+
+FAILED = 1
+USAGE = 2
+
+
+class UserError(Exit):
+    """A problem the user can mend, printed on standard error without a traceback.
+
+    The form is ``where: what is wrong. What to do.``; ``code`` is the exit code:
+    1 for a failure, 2 for bad usage or settings.
+    """
+
+    def __init__(self, where: str, what: str, todo: str = "", code: int = FAILED) -> None:
+        self.where, self.what, self.todo = where, what, todo
+        super().__init__(message=f"{where}: {what} {todo}".rstrip(), code=code)
+
+    @property
+    def text(self) -> str:
+        """The whole message as a person reads it."""
+        return self.message or ""
+
+
+class UserErrors(UserError):
+    """Several problems found at once, one line each."""
+
+    def __init__(self, errors: list[UserError]) -> None:
+        super().__init__(errors[0].where, errors[0].what, errors[0].todo, max(e.code for e in errors))
+        self.errors = errors
+        self.message = "\n".join(e.text for e in errors)
+
+
+def raise_all(errors: list[UserError]) -> None:
+    """Raise what was collected: nothing, the one error, or all of them together."""
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise UserErrors(errors)

@@ -1,0 +1,162 @@
+"""Files written whole or not at all, one run at a time, and only what is ours removed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from airflow_docker import console
+from airflow_docker.errors import UserError
+
+LOCK = ".lock"
+MARKER = ".made-by-airflow-docker"
+"""A directory that holds this file was made by us and may be purged by us."""
+
+
+def write(file: Path, content: bytes, mode: int = 0o644, owner: int | None = None) -> bool:
+    """Put ``content`` into ``file`` atomically; True if anything changed.
+
+    The new file has ``mode`` and, where given, the uid ``owner`` (needs root if it is not
+    the caller's own) before it appears under its name. A kill leaves the old or the new.
+    """
+    if _is(file, content, mode, owner):
+        return False
+    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as output:
+            output.write(content)
+            output.flush()
+            if owner is not None and owner != os.geteuid():
+                os.fchown(output.fileno(), owner, -1)
+            os.fchmod(output.fileno(), mode)
+            os.fsync(output.fileno())
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _is(file: Path, content: bytes, mode: int, owner: int | None) -> bool:
+    try:
+        found = file.stat()
+        return (
+            not file.is_symlink() and found.st_mode & 0o7777 == mode
+            and owner in (None, found.st_uid) and file.read_bytes() == content
+        )
+    except OSError:
+        return False
+
+
+def make_directory(directory: Path, where: str, owner: int | None = None) -> None:
+    """Make ``directory`` if it is missing, for the uid ``owner``; one that exists is left as it is.
+
+    Raises UserError naming the setting ``where`` if it cannot be made.
+    """
+    try:
+        made = [p for p in (directory, *directory.parents) if not p.exists()]
+        directory.mkdir(mode=0o755 if owner is None else 0o750, parents=True, exist_ok=True)
+        if owner is not None and made and owner != os.geteuid():
+            os.chown(directory, owner, -1)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(where, f"{directory} is not a folder.", "Name another one, or move that file away.") from None
+    except OSError as problem:
+        todo = "Make it yourself, or name a place where you may write."
+        raise UserError(where, f"{directory} cannot be made ({problem.strerror}).", todo) from None
+
+
+def claim(directory: Path, where: str) -> None:
+    """Make ``directory`` ours: new, empty or already marked. Raises UserError for any other, and changes nothing."""
+    reason = refusal(directory)
+    if reason:
+        raise UserError(where, f"{directory} {reason}.", "Name another folder; it is made when it is missing.")
+    make_directory(directory, where)
+    try:
+        write(directory / MARKER, b"This folder was made by airflow-docker, which may empty it.\n")
+    except OSError as problem:
+        todo = "Name a folder where you may write."
+        raise UserError(where, f"{directory} cannot be written ({problem.strerror}).", todo) from None
+
+
+def refusal(directory: Path) -> str | None:
+    """Why ``directory`` may not be ours to fill and purge, or None if it may."""
+    if directory.is_symlink():
+        return "is a symbolic link"
+    if not directory.exists():
+        return None
+    if not directory.is_dir():
+        return "is not a folder"
+    resolved = directory.resolve()
+    if resolved == Path(resolved.anchor):
+        return "is the root of the file system"
+    if resolved == Path.home().resolve() or resolved in Path.home().resolve().parents:
+        return "is your home directory or holds it"
+    if (directory / ".git").exists():
+        return "is a git repository"
+    if not (directory / MARKER).is_file() and any(directory.iterdir()):
+        return f"holds files and was not made by airflow-docker (there is no {MARKER} in it)"
+    return None
+
+
+def purge(directory: Path, where: str) -> bool:
+    """Remove a directory of ours with all it holds; True if there was one. Raises UserError if it is not ours."""
+    if not directory.exists() and not directory.is_symlink():
+        return False
+    reason = refusal(directory)
+    if reason:
+        raise UserError(where, f"{directory} {reason}.", "Nothing was removed. Remove it yourself if you mean it.")
+    shutil.rmtree(directory)
+    return True
+
+
+def empty(directory: Path, where: str) -> None:
+    """Remove all that a directory of ours holds but its marker and lock. Raises UserError if it is not ours."""
+    claim(directory, where)
+    for entry in directory.iterdir():
+        if entry.name in (MARKER, LOCK):
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+@contextmanager
+def locked(file: Path, where: str) -> Iterator[None]:
+    """Hold ``file`` as a lock, waiting for whoever has it; it is gone afterwards, and ends with the process."""
+    lock = _acquire(file, where)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        lock.close()
+
+
+def _acquire(file: Path, where: str) -> IO[str]:
+    while True:
+        lock = file.open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            console.say(f"· {where}: waiting for {lock.read().strip() or 'another run'} …")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if _same_file(lock, file):  # its last holder may have removed it while we waited
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()}")
+            lock.flush()
+            return lock
+        lock.close()
+
+
+def _same_file(lock: IO[str], file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), file.stat())
+    except FileNotFoundError:
+        return False

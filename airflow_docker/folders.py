@@ -1,0 +1,57 @@
+"""The host folders that the containers see: ours are made with the right owner, all others are left alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from airflow_docker import files
+from airflow_docker.errors import UserError, raise_all
+from airflow_docker.settings import Settings, is_macos
+
+WRITTEN = ("LOGS_DIR", "APP_LOG_DIR", "WORK_DATA_DIR")
+"""Folders of the service's own: made when missing, wherever they are."""
+ARCHIVES = ("ARCH_ROOT", "ARCHIVE0_DIR", "ARCHIVE1_DIR", "ARCHIVE2_DIR", "ARCHIVE3_DIR")
+"""Folders that may be network mounts: made only at their default place under STATE_DIR, never changed."""
+
+
+def prepare(settings: Settings) -> None:
+    """Make what is ours to make and check the rest. Raises UserError for all that is missing or not writable."""
+    owner = None if is_macos() else settings.airflow_uid
+    files.make_directory(settings.state_dir, "STATE_DIR")
+    ours = [*WRITTEN, *(name for name in ARCHIVES if settings.sources[name] == "default")]
+    for name in ours:
+        files.make_directory(getattr(settings, name.lower()), name, owner)
+    errors = [e for name in WRITTEN if (e := _unwritable(name, getattr(settings, name.lower()), owner))]
+    given = {name: getattr(settings, name.lower()) for name in ARCHIVES if name not in ours}
+    given |= {f"EXTRA_MOUNTS ({target})": host for host, target in settings.extra_mounts}
+    errors += [
+        UserError(name, f"there is no folder {folder}.", "Make or mount it; archives are never made for you.")
+        for name, folder in given.items() if not folder.is_dir()
+    ]  # fmt: skip
+    errors += _dags(settings, owner)
+    raise_all(errors)
+
+
+def _unwritable(name: str, folder: Path, uid: int | None) -> UserError | None:
+    if uid is None or _may(folder, uid, 0o3):
+        return None
+    what = f"the containers, which run as uid {uid}, may not write {folder} (it belongs to uid {folder.stat().st_uid})."
+    return UserError(name, what, f"Type: sudo chown {uid} {folder}")
+
+
+def _dags(settings: Settings, uid: int | None) -> list[UserError]:
+    folder = settings.workflow_dev_dir / settings.dags_dir
+    if not folder.is_dir():
+        return [UserError("DAGS_DIR", f"there is no folder {folder}.", "Name the DAG folder inside ao-workflows.")]
+    if uid is not None and not _may(folder, uid, 0o5):
+        what = f"the containers, which run as uid {uid}, may not read {folder}."
+        return [UserError("DAGS_DIR", what, f"Type: chmod -R go+rX {folder}")]
+    return []
+
+
+def _may(folder: Path, uid: int, bits: int) -> bool:
+    """True if a process of ``uid`` and gid 0 has all of the permission ``bits`` (r=4, w=2, x=1) on ``folder``."""
+    found = folder.stat()
+    shift = 6 if found.st_uid == uid else 3 if found.st_gid == 0 else 0
+    return os.geteuid() == uid and os.access(folder, bits) or (found.st_mode >> shift) & bits == bits

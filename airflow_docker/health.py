@@ -1,0 +1,143 @@
+"""Waiting until all services are healthy, and giving up at once when one of them cannot become so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from airflow_docker import console
+from airflow_docker.errors import UserError
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """A service at one moment: ``state`` and ``health`` in the engine's words, ``probe`` what its check said last."""
+
+    service: str
+    container: str
+    state: str
+    health: str = ""
+    exit_code: int = 0
+    restarts: int = 0
+    image: str = ""
+    started: str = ""
+    probe: str = ""
+
+    def is_as(self, other: ServiceState | None) -> bool:
+        """True if nothing has happened to the container since it was seen as ``other``."""
+        return other is not None and replace(self, probe="") == replace(other, probe="")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``ready`` and ``waiting`` are services; ``failed`` is the first that cannot become ready, ``reason`` why."""
+
+    ready: tuple[str, ...]
+    waiting: tuple[str, ...]
+    failed: ServiceState | None = None
+    reason: str = ""
+
+    @property
+    def all_ready(self) -> bool:
+        return not self.waiting and self.failed is None
+
+
+class Engine(Protocol):
+    """What waiting needs of an engine."""
+
+    def states(self) -> list[ServiceState]: ...
+    def last_lines(self, container: str, lines: int = 20) -> str: ...
+    def logs_command(self, service: str) -> list[str]: ...
+
+
+def judge(
+    states: Sequence[ServiceState], services: Sequence[str], one_shot: Sequence[str], before: dict[str, ServiceState]
+) -> Verdict:
+    """What the states mean. ``before`` maps containers that were there already to how they were then."""
+    found = {state.service: state for state in states}
+    ready, waiting = [], []
+    for service in services:
+        state = found.get(service)
+        reason = "" if state is None else _failure(state, service in one_shot, before)
+        if state is not None and reason:
+            return Verdict(tuple(ready), (), state, reason)
+        if state is not None and _is_ready(state, service in one_shot):
+            ready.append(service)
+        else:
+            waiting.append(service)
+    return Verdict(tuple(ready), tuple(waiting))
+
+
+def _is_ready(state: ServiceState, one_shot: bool) -> bool:
+    if one_shot:
+        return state.state == "exited" and state.exit_code == 0
+    return state.state == "running" and state.health in ("healthy", "")
+
+
+def _failure(state: ServiceState, one_shot: bool, before: dict[str, ServiceState]) -> str:
+    """Why this service cannot become ready, or nothing."""
+    if state.state in ("exited", "dead") and (state.exit_code or not one_shot):
+        return f"has ended with exit code {state.exit_code}"
+    earlier = before[state.container].restarts if state.container in before else 0
+    if state.state == "restarting" or state.restarts > earlier:
+        return f"crashes (exit code {state.exit_code}) and is started again and again"
+    if state.health == "unhealthy":
+        return f"is unhealthy ({state.probe or 'its check said nothing'})"
+    return ""
+
+
+def wait(
+    engine: Engine,
+    services: Sequence[str],
+    one_shot: Sequence[str],
+    *,
+    timeout: float,
+    before: dict[str, ServiceState],
+    settled: Callable[[], bool],
+) -> None:
+    """Return when all ``services`` are ready; say so of each as it becomes ready.
+
+    ``timeout`` is in seconds. ``settled`` tells whether the engine has done all it was told to
+    do, and may raise; until then a container that is as it was ``before`` may yet be replaced
+    and counts for nothing. Raises UserError with the last lines of the service at fault as soon
+    as there is one, or when time is up.
+    """
+    began = time.monotonic()
+    told: set[str] = set()
+    while True:
+        has_settled = settled()
+        states = [s for s in engine.states() if has_settled or not s.is_as(before.get(s.container))]
+        verdict = judge(states, services, one_shot, before)
+        for service in [s for s in verdict.ready if s not in told]:
+            told.add(service)
+            word = "has done its work" if service in one_shot else "is healthy"
+            console.done(f"{service} {word} ({time.monotonic() - began:.1f} s)")
+        if verdict.failed:
+            raise error(engine, verdict.failed, verdict.reason)
+        if verdict.all_ready and has_settled:
+            return
+        if time.monotonic() - began > timeout:
+            raise _late(engine, verdict.waiting, timeout)
+        time.sleep(POLL_SECONDS)
+
+
+def error(engine: Engine, state: ServiceState, reason: str) -> UserError:
+    """The error for a service at fault, after its last lines have been shown."""
+    from airflow_docker.shell import show
+
+    lines = engine.last_lines(state.container)
+    console.say(f"--- the last lines of {state.service} ---\n{lines or '(it said nothing)'}\n---")
+    return UserError(state.service, f"the service {reason}.", f"Read on: {show(engine.logs_command(state.service))}")
+
+
+def _late(engine: Engine, waiting: Sequence[str], timeout: float) -> UserError:
+    found = {state.service: state for state in engine.states()}
+    state = found.get(waiting[0])
+    if state is None:
+        return UserError(waiting[0], f"was not started within {timeout:g} s.", "Give it more time: inv up --timeout 900")
+    now = ", ".join(filter(None, (state.state, state.health, state.probe)))
+    return error(engine, state, f"is not healthy after {timeout:g} s (it is {now}); also waiting: {len(waiting) - 1}")

@@ -1,0 +1,95 @@
+"""What the engine knows of an image, asked of the image itself."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_docker import console, files, shell
+from airflow_docker.errors import UserError
+
+_INVENTORY = (
+    "import importlib.metadata as m, json, sys; "
+    "print(json.dumps({'python': '%d.%d' % sys.version_info[:2], "
+    "'packages': {d.metadata['Name']: d.version for d in m.distributions()}}))"
+)
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """An image to build upon: ``packages`` maps installed distributions to their versions."""
+
+    name: str
+    id: str
+    architecture: str
+    airflow_version: str
+    python: str
+    packages: dict[str, str]
+
+
+def inspect_command(name: str) -> list[str]:
+    return ["docker", "image", "inspect", name]
+
+
+def pull_command(name: str) -> list[str]:
+    return ["docker", "pull", name]
+
+
+def inventory_command(name: str) -> list[str]:
+    """Lists Python and its packages, without the image's own entry point and without a network."""
+    return ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python", name, "-c", _INVENTORY]
+
+
+def inspect(name: str) -> dict[str, Any] | None:
+    """What ``docker image inspect`` says, or None if the image is not on this machine."""
+    result = shell.capture(inspect_command(name))
+    if result.returncode:
+        return None
+    found: dict[str, Any] = json.loads(result.stdout)[0]
+    return found
+
+
+def require(name: str, where: str) -> dict[str, Any]:
+    """The image, pulled if it is not here. Raises UserError naming the setting ``where``."""
+    found = inspect(name)
+    if found is None:
+        console.say(f"· {name} is not on this machine, pulling it …")
+        if shell.stream(pull_command(name)):
+            what = f"{name} is not on this machine and could not be pulled (the reason stands above)."
+            raise UserError(where, what, "Check the name and your connection, or log in: docker login")
+        found = inspect(name)
+    if found is None:
+        raise UserError(where, f"{name} was pulled and is not there.", "Try again.")
+    return found
+
+
+def base(name: str, version: str, cache: Path) -> BaseImage:
+    """The base image, checked against AIRFLOW_VERSION ``version``; what it holds is kept in the file ``cache``.
+
+    Raises UserError if it cannot be had, holds no Airflow, or another one than ``version``.
+    """
+    found = require(name, "AIRFLOW_BASE_IMAGE")
+    labels = found["Config"].get("Labels") or {}
+    kept = _kept(cache)
+    if kept is None or kept.id != found["Id"]:
+        result = shell.capture(inventory_command(name))
+        if result.returncode:
+            what = f"{name} holds no Python that starts ({(result.stderr.strip() or 'no reason given').splitlines()[-1]})."
+            raise UserError("AIRFLOW_BASE_IMAGE", what, "Name an image built like apache/airflow.")
+        holds = json.loads(result.stdout)
+        has = labels.get("org.apache.airflow.version") or holds["packages"].get("apache-airflow", "none")
+        kept = BaseImage(name, found["Id"], found["Architecture"], has, holds["python"], holds["packages"])
+        files.write(cache, json.dumps(asdict(kept), indent=1).encode())
+    if kept.airflow_version != version:
+        what = f"{name} holds Airflow {kept.airflow_version}, but AIRFLOW_VERSION is {version}."
+        raise UserError("AIRFLOW_BASE_IMAGE", what, "Make the two agree.")
+    return kept
+
+
+def _kept(cache: Path) -> BaseImage | None:
+    try:
+        return BaseImage(**json.loads(cache.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

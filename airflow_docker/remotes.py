@@ -1,0 +1,137 @@
+"""What lies at a git URL, and why it does not answer: found out by asking, not by reading git's words."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import socket
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from airflow_docker import shell
+from airflow_docker.errors import UserError
+from airflow_docker.settings import SCP_FORM, redact
+
+PROBE_SECONDS = 5.0
+
+
+def split_credentials(url: str) -> tuple[str, str]:
+    """An http(s) URL without its user and password, and those two as ``user:password`` (empty if there are none)."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or parts.password is None:
+        return url, ""
+    userinfo, _, host = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=host)), unquote(userinfo)
+
+
+def environment(url: str = "", credentials: str = "") -> dict[str, str]:
+    """Variables under which git never stops to ask, and that hand it ``credentials`` for ``url`` out of sight."""
+    login = {}
+    if credentials:
+        parts = urlsplit(url)
+        header = base64.b64encode(credentials.encode()).decode()
+        login = {
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": f"http.{parts.scheme}://{parts.netloc}/.extraHeader",
+            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {header}",
+        }
+    return login | {
+        "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "SSH_ASKPASS": "true", "GCM_INTERACTIVE": "never",
+        "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh") + " -o BatchMode=yes",
+    }  # fmt: skip
+
+
+def same(one: str, other: str) -> bool:
+    """True if two URLs name the same repository but for their spelling and credentials."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(url: str) -> str:
+    local = local_path(url)
+    if local:
+        return str(local.resolve())
+    bare = re.sub(r"^(https?://)[^@/]*@", r"\1", url)
+    return bare.rstrip("/").removesuffix(".git")
+
+
+def local_path(url: str) -> Path | None:
+    """The folder that a plain path or file: URL names, None for any other URL."""
+    if url.startswith("file://"):
+        return Path(unquote(urlsplit(url).path))
+    if "://" in url or SCP_FORM.fullmatch(url):
+        return None
+    return Path(url).expanduser()
+
+
+def last_line(error: Exception) -> str:
+    """The last thing git said, without credentials."""
+    said = str(getattr(error, "stderr", "") or error).strip().strip("'").splitlines()
+    words = said[-1].strip() if said else "no reason given"
+    return re.sub(r"://[^@/\s]+@", "://***@", words)
+
+
+def explain(url: str, where: str, error: Exception) -> UserError:
+    """The sentence for a clone or fetch that failed: no such folder, no such host, not let in, or git's own words."""
+    shown = redact(url)
+    local = local_path(url)
+    if local is not None:
+        if not local.exists():
+            return UserError(where, f"there is nothing at {local}.", "Correct the path.")
+        return UserError(where, f"{local} cannot be read as a git repository ({last_line(error)}).",
+                         f"Try: git ls-remote {local}")
+    host, port = _endpoint(url)
+    try:
+        socket.getaddrinfo(host, port)
+    except OSError:
+        return UserError(where, f"the host '{host}' is not known.", "Check the spelling and your connection.")
+    try:
+        socket.create_connection((host, port), PROBE_SECONDS).close()
+    except OSError as problem:
+        what = f"the host '{host}' does not answer on port {port} ({problem.strerror or problem})."
+        if not _behind_proxy(url):
+            return UserError(where, what, "Check your connection, VPN or firewall.")
+    if _is_refused(url, host, port):
+        todo = ("Give this account access: a credential helper or a token for https, a key in your agent for ssh. "
+                f"Then try: git ls-remote {shown}")
+        return UserError(where, f"{shown} is private or does not exist, and you were not let in.", todo)
+    return UserError(where, f"{shown} cannot be fetched ({last_line(error)}).", f"Try: git ls-remote {shown}")
+
+
+def _endpoint(url: str) -> tuple[str, int]:
+    if scp := SCP_FORM.fullmatch(url):
+        return scp[1].strip("[]"), 22
+    parts = urlsplit(url)
+    usual = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
+    return parts.hostname or "", parts.port or usual.get(parts.scheme, 443)
+
+
+def _behind_proxy(url: str) -> bool:
+    from urllib.request import getproxies
+
+    return urlsplit(url).scheme in getproxies()
+
+
+def _is_refused(url: str, host: str, port: int) -> bool:
+    """True if the server answers, but not to us. The exit codes are ssh(1)'s; the statuses are RFC 9110's."""
+    if url.startswith(("http://", "https://")):
+        return _http_status(url) in (401, 403, 404)
+    if url.startswith("git://"):
+        return False
+    user = (urlsplit(url).username if "://" in url else url.partition("@")[0] if "@" in url else None) or "git"
+    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-p", str(port), f"{user}@{host}", "true"]
+    return shell.capture(command, timeout=PROBE_SECONDS * 2).returncode == 255
+
+
+def _http_status(url: str) -> int | None:
+    from urllib.error import HTTPError, URLError
+    from urllib.request import urlopen
+
+    bare = re.sub(r"^(https?://)[^@/]*@", r"\1", url)
+    try:
+        with urlopen(f"{bare.rstrip('/')}/info/refs?service=git-upload-pack", timeout=PROBE_SECONDS) as answer:  # noqa: S310
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
+    except (URLError, OSError):
+        return None

@@ -1,0 +1,278 @@
+"""The two source repositories: a checkout is cloned when missing and otherwise only ever fast-forwarded."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_docker import console, files, remotes
+from airflow_docker.errors import USAGE, UserError, raise_all
+from airflow_docker.settings import Secret, Settings, redact
+
+if TYPE_CHECKING:
+    from git import Repo
+
+Report = Callable[[str, float], None]
+"""Takes a stage in words and how far it is, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A repository as the settings ask for it; ``ref`` is a branch, a tag, a commit or empty for the remote's own."""
+
+    name: str
+    url: str
+    credentials: Secret
+    ref: str
+    path: Path
+    url_setting: str
+    ref_setting: str
+    path_setting: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What git needs in its environment to reach this source without asking."""
+        return remotes.environment(self.url, self.credentials.reveal())
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull did: ``old`` is None after a clone, and equals ``new`` when nothing was new."""
+
+    source: Source
+    branch: str
+    old: str | None
+    new: str
+
+    @property
+    def text(self) -> str:
+        """One line for a person: repository, branch, old and new commit."""
+        if self.old is None:
+            change = f"cloned at {self.new[:10]}"
+        else:
+            change = f"already at {self.new[:10]}" if self.old == self.new else f"{self.old[:10]} → {self.new[:10]}"
+        return f"{self.source.name}: {self.branch}, {change}"
+
+
+def sources(settings: Settings) -> list[Source]:
+    """Both repositories, as the settings name them."""
+    ours = [("ao-workflows", "AO_WORKFLOWS", "WORKFLOW_DEV_DIR"), ("archive-ops", "ARCHIVE_OPS", "AO_DEV_DIR")]
+    found = []
+    for name, prefix, path_setting in ours:
+        url, credentials = remotes.split_credentials(getattr(settings, f"{prefix}_URL".lower()))
+        ref, path = getattr(settings, f"{prefix}_REF".lower()), getattr(settings, path_setting.lower())
+        found.append(Source(name, url, Secret(credentials), ref, path, f"{prefix}_URL", f"{prefix}_REF", path_setting))
+    return found
+
+
+def select(chosen: list[Source], only: str | None) -> list[Source]:
+    """The source named ``only``, or all. Raises UserError for a name there is not."""
+    if not only:
+        return chosen
+    found = [source for source in chosen if source.name == only]
+    if not found:
+        names = " or ".join(source.name for source in chosen)
+        raise UserError("--only", f"there is no repository '{only}'.", f"Say {names}.", USAGE)
+    return found
+
+
+def is_missing(source: Source) -> bool:
+    """True if there is nothing at the source's path yet: no entry, or an empty folder."""
+    return not source.path.exists() or (source.path.is_dir() and not any(source.path.iterdir()))
+
+
+def pull(chosen: list[Source]) -> list[Pulled]:
+    """Clone or fast-forward all ``chosen`` at once. Raises UserError for all that failed, after all have ended."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    errors: list[UserError] = []
+    results: list[Pulled] = []
+    with console.progress() as bars, ThreadPoolExecutor(len(chosen)) as pool:
+        jobs = [pool.submit(sync, source, _reporter(bars, source.name)) for source in chosen]
+        for job in jobs:
+            try:
+                results.append(job.result())
+            except UserError as error:
+                errors.append(error)
+    for result in results:
+        console.done(result.text)
+    raise_all(errors)
+    return results
+
+
+def _reporter(bars: Any, name: str) -> Report:
+    if bars is None:
+        console.say(f"· {name}: asking the remote …")
+        return lambda stage, part: None
+    bar = bars.add_task(name, total=1.0, stage="connecting")
+    return lambda stage, part: bars.update(bar, completed=part, stage=stage)
+
+
+def sync(source: Source, report: Report) -> Pulled:
+    """Clone or fast-forward one repository. Raises UserError, with nothing changed, where that is not possible."""
+    if source.path.exists() and not source.path.is_dir():
+        raise UserError(source.path_setting, f"{source.path} is not a folder.", "Name another, or move it away.", USAGE)
+    return _clone(source, report) if is_missing(source) else _fast_forward(source, report)
+
+
+def _clone(source: Source, report: Report) -> Pulled:
+    """Clone into a marked folder beside the target and move it into place when it is whole."""
+    from git import Repo
+    from git.exc import GitError
+
+    partial = source.path.parent / f".{source.path.name}.partial"
+    files.make_directory(source.path.parent, source.path_setting)
+    with files.locked(source.path.parent / f".{source.path.name}.lock", source.name):
+        files.purge(partial, source.path_setting)
+        files.claim(partial, source.path_setting)
+        try:
+            repo = Repo.clone_from(
+                source.url, partial / "checkout", progress=_Progress(report), env=source.environment, no_checkout=True
+            )
+            branch, commit = _target(repo, source)
+            if branch:
+                repo.git.checkout("-B", branch, "--track", f"origin/{branch}")
+            else:
+                repo.git.checkout("--detach", commit)
+            repo.close()
+            if source.path.exists():
+                source.path.rmdir()
+            (partial / "checkout").rename(source.path)
+        except GitError as error:
+            raise remotes.explain(source.url, source.url_setting, error) from None
+        finally:
+            files.purge(partial, source.path_setting)
+            (source.path.parent / f".{source.path.name}.lock").unlink(missing_ok=True)
+    return Pulled(source, branch or source.ref, None, commit)
+
+
+def _fast_forward(source: Source, report: Report) -> Pulled:
+    from git.exc import GitError
+
+    repo = _open(source)
+    try:
+        _check_unchanged(repo, source)
+        old = repo.head.commit.hexsha
+        try:
+            repo.remotes.origin.fetch(progress=_Progress(report), tags=True, env=source.environment)
+        except GitError as error:
+            raise remotes.explain(source.url, source.url_setting, error) from None
+        branch, new = _target(repo, source)
+        _check_position(repo, source, branch, new)
+        if old != new:
+            _advance(repo, source, new)
+        return Pulled(source, branch or source.ref, old, new)
+    finally:
+        repo.close()
+
+
+def _open(source: Source) -> Repo:
+    from git import Repo
+    from git.exc import InvalidGitRepositoryError, NoSuchPathError
+
+    try:
+        repo = Repo(source.path)
+        head = repo.git.rev_parse("--git-dir")  # asks git itself, which refuses what another user owns
+    except (InvalidGitRepositoryError, NoSuchPathError):
+        todo = "Name another folder, or move what is there away."
+        raise UserError(source.path_setting, f"{source.path} holds files and is not a git repository.", todo) from None
+    except Exception as error:
+        owner = source.path.stat().st_uid
+        if owner != os.geteuid():
+            todo = f"Type: git config --global --add safe.directory {source.path}"
+            raise UserError(str(source.path), f"the repository belongs to uid {owner}, so git refuses it.", todo) from None
+        raise UserError(str(source.path), f"git cannot read this repository ({remotes.last_line(error)}).",
+                        "Move it away to clone it anew.") from None
+    del head
+    return repo
+
+
+def _check_unchanged(repo: Repo, source: Source) -> None:
+    """Stop where a pull might lose work or would follow the wrong remote."""
+    where = str(source.path)
+    if not repo.head.is_valid():
+        raise UserError(where, "the repository has no commit yet.", "Move it away to clone it anew.")
+    urls = list(repo.remotes.origin.urls) if "origin" in [remote.name for remote in repo.remotes] else []
+    if source.url not in urls and not any(remotes.same(source.url, url) for url in urls):
+        found = f"its remote origin is {redact(urls[0])}" if urls else "it has no remote origin"
+        todo = f"Correct {source.url_setting}, or type: git -C {where} remote set-url origin {redact(source.url)}"
+        raise UserError(where, f"{found}, not {redact(source.url)}.", todo)
+    changed = repo.git.status("--porcelain", "--untracked-files=no").splitlines()
+    if changed:
+        what = f"there are local changes in {len(changed)} file(s), first {changed[0][2:].strip()}."
+        raise UserError(where, what, f"Commit them, or type: git -C {where} stash")
+
+
+def _target(repo: Repo, source: Source) -> tuple[str, str]:
+    """The branch (empty for a tag or a commit) and the commit that the settings ask for, as just fetched."""
+    ref = source.ref
+    if not ref:
+        heads = [r for r in repo.remotes.origin.refs if r.remote_head == "HEAD"]
+        ref = heads[0].reference.name.partition("/")[2] if heads else ""
+    commit = _commit(repo, f"refs/remotes/origin/{ref}") if ref else None
+    if commit:
+        return ref, commit
+    commit = _commit(repo, f"refs/tags/{ref}") if ref else None
+    if not commit and re.fullmatch(r"[0-9a-f]{7,64}", ref):
+        commit = _commit(repo, ref)
+    if not commit:
+        what = f"'{ref}' is no branch, tag or commit of {redact(source.url)}." if ref else "the remote has no commits."
+        raise UserError(source.ref_setting, what, f"List what there is: git ls-remote {redact(source.url)}")
+    return "", commit
+
+
+def _commit(repo: Repo, ref: str) -> str | None:
+    from git.exc import GitCommandError
+
+    try:
+        return str(repo.git.rev_parse("--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"))
+    except GitCommandError:
+        return None
+
+
+def _check_position(repo: Repo, source: Source, branch: str, new: str) -> None:
+    """The checkout must stand where the settings ask, with nothing that the remote does not have."""
+    where = str(source.path)
+    current = None if repo.head.is_detached else repo.active_branch.name
+    if branch and current != branch:
+        found = f"is on branch {current}" if current else f"is detached at {repo.head.commit.hexsha[:10]}"
+        todo = f"Type: git -C {where} switch {branch} (or change {source.ref_setting})."
+        raise UserError(where, f"the checkout {found}, not on branch {branch}.", todo)
+    if not branch and current is not None and repo.head.commit.hexsha != new:
+        todo = f"Type: git -C {where} switch --detach {source.ref} (or change {source.ref_setting})."
+        raise UserError(where, f"the checkout is on branch {current}, not at {source.ref}.", todo)
+    if not repo.is_ancestor(repo.head.commit, new):
+        ahead = len(list(repo.iter_commits(f"{new}..HEAD")))
+        todo = f"Look at them: git -C {where} log {new[:10]}..HEAD; then push, rebase or reset."
+        raise UserError(where, f"{ahead} local commit(s) are not in {source.ref or branch} of the remote.", todo)
+
+
+def _advance(repo: Repo, source: Source, new: str) -> None:
+    from git.exc import GitCommandError
+
+    try:
+        repo.git.merge("--ff-only", new)
+    except GitCommandError as error:
+        todo = f"See what stands in the way: git -C {source.path} merge --ff-only {new[:10]}"
+        raise UserError(str(source.path), f"cannot be fast-forwarded ({remotes.last_line(error)}).", todo) from None
+
+
+def _Progress(report: Report) -> Any:  # noqa: N802, ANN401 - a class made late: GitPython is imported where used
+    from git import RemoteProgress
+
+    class Progress(RemoteProgress):
+        _stages = {
+            RemoteProgress.COUNTING: "counting", RemoteProgress.COMPRESSING: "compressing",
+            RemoteProgress.RECEIVING: "receiving", RemoteProgress.RESOLVING: "resolving",
+        }
+
+        def update(self, op_code: int, cur_count: str | float, max_count: str | float | None = None,
+                   message: str = "") -> None:
+            stage = self._stages.get(op_code & self.OP_MASK, "working")
+            report(stage, float(cur_count or 0) / float(max_count or 1))
+
+    return Progress()

@@ -1,0 +1,234 @@
+"""The files of SECRETS_DIR: application secrets from the settings, infrastructure keys made once and kept."""
+
+from __future__ import annotations
+
+import base64
+import configparser
+import hashlib
+import io
+import os
+import secrets as random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_docker import console, files
+from airflow_docker.errors import UserError, raise_all
+from airflow_docker.settings import Secret, Settings, is_macos
+
+FILE_NAMES = {"DB_APPS": "db_apps.config", "DRS_CNF": "drs.config", "AWS": "aws-credentials"}
+"""Application secret -> file in SECRETS_DIR. In the container: /run/secrets/db_apps, drs_cnf, aws."""
+
+DRS_CNF_IN_CONTAINER = "/run/secrets/drs_cnf"
+MODE, DIRECTORY_MODE = 0o400, 0o700
+_LARGEST = 1 << 20  # bytes; an ini file of credentials has a few hundred
+
+
+def _token() -> str:
+    return random.token_urlsafe(32)
+
+
+def _fernet_key() -> str:
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "admin_password": lambda: random.token_urlsafe(15),
+    "fernet_key": _fernet_key,
+    "webserver_secret_key": _token,
+    "postgres_password": _token,
+}
+"""Infrastructure keys -> how one is made. A Fernet key is 32 bytes in URL-safe base64 (the Fernet specification)."""
+
+
+@dataclass(frozen=True)
+class State:
+    """One file of SECRETS_DIR: ``problem`` says what is wrong with it, ``note`` what the user should know."""
+
+    file: Path
+    problem: str = ""
+    note: str = ""
+
+
+def write(settings: Settings) -> list[Path]:
+    """Make SECRETS_DIR what the settings ask for; the files that changed.
+
+    Files belong to AIRFLOW_UID with mode 0400 in a directory of mode 0700. Raises UserError for
+    everything that is missing or malformed, before anything is written.
+    """
+    wanted = application(settings)
+    owner = _owner(settings)
+    directory = _directory(settings)
+    changed = []
+    with files.locked(directory / files.LOCK, "SECRETS_DIR"):
+        keys = {name: _kept(directory / name) or make() for name, make in GENERATED.items()}
+        keys["sql_alchemy_conn"] = connection(keys["postgres_password"])
+        for name, content in (wanted | keys).items():
+            if files.write(directory / name, content.encode(), MODE, owner):
+                changed.append(directory / name)
+    return changed
+
+
+def check(settings: Settings) -> list[State]:
+    """What :func:`write` would find: a State per file. Writes nothing; raises UserError for bad settings."""
+    directory = settings.secrets_dir
+    wanted = application(settings)
+    states = [_state(directory / name, content, settings) for name, content in wanted.items()]
+    states += [_state(directory / name, None, settings) for name in GENERATED]
+    password = _kept(directory / "postgres_password")
+    states.append(_state(directory / "sql_alchemy_conn", connection(password) if password else None, settings))
+    if directory.is_dir() and directory.stat().st_mode & 0o077:
+        states.insert(0, State(directory, f"others may enter it (mode {directory.stat().st_mode & 0o777:04o})"))
+    return states
+
+
+def stamp(settings: Settings) -> str:
+    """Changes when a secret file is written anew: containers hold on to the old file and must be made again.
+
+    Made of the files' identity, not of their content.
+    """
+    found = [settings.secrets_dir / name for name in [*FILE_NAMES.values(), *GENERATED, "sql_alchemy_conn"]]
+    parts = [f"{file.name} {file.stat().st_ino} {file.stat().st_mtime_ns}" for file in found if file.is_file()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def connection(password: str) -> str:
+    """The database URL of the services; the password is URL-safe as it is made."""
+    return f"postgresql+psycopg2://airflow:{password}@postgres:5432/airflow"
+
+
+def application(settings: Settings) -> dict[str, str]:
+    """File name -> content of the application secrets. Raises UserError naming each missing section or file."""
+    contents, errors = {}, []
+    for name, file_name in FILE_NAMES.items():
+        try:
+            contents[file_name] = _content(name, settings)
+        except UserError as error:
+            errors.append(error)
+    raise_all(errors)
+    return contents
+
+
+def notes(settings: Settings) -> Iterator[str]:
+    """What is allowed and yet worth a word."""
+    for name in FILE_NAMES:
+        if not any(given.startswith(f"SECRET_{name}_") for given in settings.secret_inputs):
+            yield f"{name.lower()} is not set, so tasks get an empty file (SECRET_{name}_FILE or SECRET_{name}__…)."
+    text = _content("DB_APPS", settings)
+    parsed = _parse(text, "DB_APPS")
+    found = parsed.get("mysql", "mySqlCnfPath", fallback=None)
+    if text and found != DRS_CNF_IN_CONTAINER:
+        what = f"is {found}, a path the containers do not have" if found else "is missing"
+        yield f"db_apps: [mysql] mySqlCnfPath {what}; set SECRET_DB_APPS__mysql__mySqlCnfPath={DRS_CNF_IN_CONTAINER}"
+
+
+def _content(name: str, settings: Settings) -> str:
+    """The file, or the chosen sections of it, with single keys laid over it."""
+    prefix = f"SECRET_{name}_"
+    given = {k.removeprefix(prefix): v for k, v in settings.secret_inputs.items() if k.startswith(prefix)}
+    keys = {k[1:]: v for k, v in given.items() if k.startswith("_")}
+    text = _read(given["FILE"], f"{prefix}FILE", settings) if "FILE" in given else ""
+    if "SECTIONS" in given and "FILE" not in given:
+        raise UserError(f"{prefix}SECTIONS", f"there is no {prefix}FILE to take them from.", "Set both.")
+    parsed = _parse(text, f"{prefix}FILE")
+    if "SECTIONS" not in given and not keys:
+        return text
+    if "SECTIONS" in given:
+        _keep_sections(parsed, given["SECTIONS"].reveal(), f"{prefix}SECTIONS")
+    for path, value in keys.items():
+        section, _, key = path.partition("__")
+        if not parsed.has_section(section):
+            parsed.add_section(section)
+        parsed.set(section, key, value.reveal())
+    output = io.StringIO()
+    parsed.write(output)
+    return output.getvalue()
+
+
+def _keep_sections(parsed: configparser.RawConfigParser, chosen: str, where: str) -> None:
+    wanted = [section.strip() for section in chosen.split(",") if section.strip()]
+    missing = [section for section in wanted if not parsed.has_section(section)]
+    if missing:
+        has = ", ".join(parsed.sections()) or "none at all"
+        raise UserError(where, f"there is no section [{missing[0]}] in the file (it has {has}).", "Correct the name.")
+    for section in set(parsed.sections()) - set(wanted):
+        parsed.remove_section(section)
+
+
+def _read(value: Secret, where: str, settings: Settings) -> str:
+    file = settings.env_file.parent / Path(value.reveal()).expanduser()
+    try:
+        if not file.is_file():
+            what = f"{file} is not a file." if file.exists() else f"there is no file {file}."
+            raise UserError(where, what, "Correct the path.")
+        if file.stat().st_size > _LARGEST:
+            raise UserError(where, f"{file} is larger than 1 MiB.", "Name a file of credentials.")
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as problem:
+        raise UserError(where, f"{file} cannot be read ({problem.strerror}).", "Make it readable for you.") from None
+    except UnicodeDecodeError:
+        raise UserError(where, f"{file} is not text.", "Name an ini file of credentials.") from None
+
+
+def _parse(text: str, where: str) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(allow_no_value=True, delimiters=("=",), strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        # MySQL option files may hold "!include" lines, which are no part of any section's keys.
+        parser.read_string("\n".join(line for line in text.splitlines() if not line.startswith("!")))
+    except configparser.Error as problem:
+        line = getattr(problem, "lineno", None) or (getattr(problem, "errors", None) or [("?",)])[0][0]
+        raise UserError(where, f"line {line} of the file is not of ini form.", "Mend it; values are not shown.") from None
+    return parser
+
+
+def _directory(settings: Settings) -> Path:
+    directory = settings.secrets_dir
+    if not directory.exists():
+        files.make_directory(directory.parent, "SECRETS_DIR")
+        directory.mkdir(mode=DIRECTORY_MODE)
+    if not directory.is_dir():
+        raise UserError("SECRETS_DIR", f"{directory} is not a folder.", "Name another, or move that file away.")
+    if directory.stat().st_mode & 0o077:
+        mode = f"{directory.stat().st_mode & 0o777:04o}"
+        raise UserError("SECRETS_DIR", f"others may enter {directory} (mode {mode}).", f"Type: chmod 700 {directory}")
+    return directory
+
+
+def _owner(settings: Settings) -> int | None:
+    """Who must own the files so that the containers' user, and nobody else, reads them."""
+    if is_macos():
+        return None  # Docker Desktop shows the files to every container user as its own
+    if os.geteuid() not in (0, settings.airflow_uid):
+        what = f"the containers would run as uid {settings.airflow_uid}, and yours is {os.geteuid()}:"
+        what += " only root can hand files to somebody else."
+        raise UserError("AIRFLOW_UID", what, "Leave it unset, or run as that user or as root.")
+    return settings.airflow_uid
+
+
+def _kept(file: Path) -> str:
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return ""
+    except OSError as problem:
+        raise UserError(str(file), f"cannot be read ({problem.strerror}).", "Run as the user who made it.") from None
+
+
+def _state(file: Path, wanted: str | None, settings: Settings) -> State:
+    if not file.is_file():
+        return State(file, "missing")
+    found = file.stat()
+    if found.st_mode & 0o077:
+        return State(file, f"others may read it (mode {found.st_mode & 0o777:04o})")
+    if not is_macos() and found.st_uid != settings.airflow_uid:
+        return State(file, f"belongs to uid {found.st_uid}, but the containers run as {settings.airflow_uid}")
+    if (content := _kept(file)) != wanted and (wanted is not None or not content):
+        return State(file, "stale: the settings have changed" if content or wanted else "empty")
+    return State(file, note="" if content else "not set")
+
+
+def report(states: list[State]) -> bool:
+    """Show the states; True if all is well."""
+    console.table(["secret", "state"], [[s.file.name, s.problem or s.note or "ok"] for s in states])
+    return not any(s.problem for s in states)

@@ -1,0 +1,315 @@
+"""Settings: .env and the environment become one frozen object; each value knows where it came from.
+
+Precedence, highest first: a flag of the verb, the process environment, the .env file,
+the default. An empty value counts as not set. Values mean what they say: no ``$NAME``
+is expanded, so that a password may contain one; a leading ``~`` in a path is the home
+directory, and a relative path is relative to the folder of the .env file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from airflow_docker import dotenv_file
+from airflow_docker.errors import USAGE, UserError, raise_all
+
+PROJECT = Path(__file__).resolve().parent.parent
+"""The folder of tasks.py, compose.yaml and docker/."""
+
+APPLICATION_SECRETS = ("DB_APPS", "DRS_CNF", "AWS")
+_SECRET_NAME = re.compile(rf"SECRET_({'|'.join(APPLICATION_SECRETS)})(_FILE|_SECTIONS|__.+__.+)")
+_AIRFLOW_OPTION = re.compile(r"AIRFLOW__[A-Z0-9_]+__[A-Z0-9_]+")
+# Options whose value is a secret or names one; they are generated and travel as files.
+# https://airflow.apache.org/docs/apache-airflow/2.11.2/howto/set-config.html
+_SENSITIVE_OPTION = re.compile(
+    r"(SQL_ALCHEMY_CONN|FERNET_KEY|SECRET_KEY|BROKER_URL|RESULT_BACKEND|PASSWORD|JWT_SECRET|SENTRY_DSN|"
+    r"FLOWER_BASIC_AUTH|BACKEND_KWARGS)(_CMD|_SECRET)?$"
+)
+SCP_FORM = re.compile(r"(?:[^@/:]+@)?(\[[^\]]+\]|[^/:]{2,}):(?!//).*")
+"""git's short form of an ssh URL, user@host:path; group 1 is the host."""
+AIRFLOW_IMAGE_UID = 50000
+"""The uid of the user ``airflow`` in the official image."""
+
+
+class Secret(str):
+    """A string that prints as ``***``; the value is reached by ``reveal()`` alone."""
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def reveal(self) -> str:
+        """The value itself."""
+        return str.__str__(self)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What defaults may depend on besides other settings."""
+
+    env_file: Path
+    environ: Mapping[str, str]
+
+
+Default = str | Callable[[Base], str]
+Parser = Callable[[str, Base], Any]
+
+
+def default_uid(_: Base) -> str:
+    """The user's own uid, so that host files have one owner; the image's own uid for root."""
+    return str(os.getuid() or AIRFLOW_IMAGE_UID)
+
+
+def default_project_name(base: Base) -> str:
+    """The folder's name and a hash of the .env file's path: two checkouts never collide."""
+    folder = re.sub(r"[^a-z0-9_-]+", "-", base.env_file.parent.name.lower()).strip("-_") or "airflow"
+    return f"{folder}-{hashlib.sha256(str(base.env_file).encode()).hexdigest()[:6]}"
+
+
+def default_ca_bundle(base: Base) -> str:
+    """The certificates this machine's own tools were told to trust, if any."""
+    return base.environ.get("SSL_CERT_FILE") or base.environ.get("PIP_CERT") or ""
+
+
+def text(value: str, _: Base) -> str:
+    return value
+
+
+def path(value: str, base: Base) -> Path:
+    expanded = Path(value).expanduser()
+    return Path(os.path.normpath(base.env_file.parent / expanded))
+
+
+def git_url(value: str, base: Base) -> str:
+    """A URL or user@host:path as it is; a plain path made absolute."""
+    return value if "://" in value or SCP_FORM.fullmatch(value) else str(path(value, base))
+
+
+def existing_file(value: str, base: Base) -> Path | None:
+    if not value:
+        return None
+    found = path(value, base)
+    if not found.is_file():
+        raise ValueError(f"there is no file {found}")
+    return found
+
+
+def inner_path(value: str, _: Base) -> str:
+    if Path(value).is_absolute() or ".." in Path(value).parts:
+        raise ValueError(f"'{value}' must be a path inside the repository, without '..'")
+    return value
+
+
+def number(low: int, high: int) -> Parser:
+    def parse(value: str, _: Base) -> int:
+        if not re.fullmatch(r"\d{1,10}", value) or not low <= int(value) <= high:
+            raise ValueError(f"'{value}' is not a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def matching(pattern: str, meaning: str) -> Parser:
+    def parse(value: str, _: Base) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"'{value}' is not {meaning}")
+        return value
+
+    return parse
+
+
+def mounts(value: str, base: Base) -> tuple[tuple[Path, str], ...]:
+    found = []
+    for item in filter(None, (part.strip() for part in value.split(","))):
+        host, _, container = item.rpartition(":")
+        if not host or not container.startswith("/"):
+            raise ValueError(f"'{item}' is not of the form HOST_FOLDER:/container/folder")
+        found.append((path(host, base), container))
+    return tuple(found)
+
+
+image_name = matching(r"[a-z0-9][a-z0-9._/:@-]*", "an image name (lower case, no blanks)")
+bare_image_name = matching(
+    r"[a-z0-9][a-z0-9._-]*(:\d+(?=/))?(/[a-z0-9._-]+)*",
+    "an image name without a tag (the tag is the fingerprint of the build)",
+)
+
+
+def setting(default: Default, parse: Parser = text) -> Any:
+    """A field of Settings: ``{NAME}`` in a default stands for the setting of that name."""
+    return field(metadata={"default": default, "parse": parse})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting, parsed. .env.example explains each; ``sources`` says where each value is from."""
+
+    ao_workflows_url: str = setting("https://github.com/buda-base/ao-workflows.git", git_url)
+    ao_workflows_ref: str = setting("")
+    workflow_dev_dir: Path = setting("sources/ao-workflows", path)
+    archive_ops_url: str = setting("https://github.com/buda-base/archive-ops.git", git_url)
+    archive_ops_ref: str = setting("")
+    ao_dev_dir: Path = setting("sources/archive-ops", path)
+    dags_dir: str = setting("airflow-docker/dags", inner_path)
+    dag_requirements: str = setting("airflow-docker/StagingGlacierProcess-requirements.txt")
+
+    build_dir: Path = setting("~/tmp/compose-build", path)
+    airflow_version: str = setting("2.11.2", matching(r"\d+\.\d+\.\d+", "a version like 2.11.2"))
+    airflow_base_image: str = setting("apache/airflow:{AIRFLOW_VERSION}-python3.11", image_name)
+    airflow_image: str = setting("bdrc-airflow", bare_image_name)
+    postgres_image: str = setting("postgres:16", image_name)
+    extra_ca_bundle: Path | None = setting(default_ca_bundle, existing_file)
+
+    airflow_port: int = setting("8089", number(1, 65535))
+    airflow_uid: int = setting(default_uid, number(1, 2**31 - 1))
+    airflow_admin_user: str = setting("admin", matching(r"[A-Za-z0-9._@-]+", "a user name without blanks"))
+    tz: str = setting("America/New_York", matching(r"[A-Za-z0-9_+/-]+", "a time zone like America/New_York"))
+    pydev_debug: str = setting("NO", matching(r"YES|NO", "YES or NO"))
+    compose_project_name: str = setting(
+        default_project_name, matching(r"[a-z0-9][a-z0-9_-]*", "lower-case letters, digits, - and _")
+    )
+
+    state_dir: Path = setting(".state", path)
+    secrets_dir: Path = setting(".secrets", path)
+    logs_dir: Path = setting("{STATE_DIR}/logs", path)
+    app_log_dir: Path = setting("{STATE_DIR}/app-log", path)
+    work_data_dir: Path = setting("{STATE_DIR}/data", path)
+    arch_root: Path = setting("{STATE_DIR}/mnt", path)
+    archive0_dir: Path = setting("{STATE_DIR}/extern/Archive0", path)
+    archive1_dir: Path = setting("{STATE_DIR}/extern/Archive1", path)
+    archive2_dir: Path = setting("{STATE_DIR}/extern/Archive2", path)
+    archive3_dir: Path = setting("{STATE_DIR}/extern/Archive3", path)
+    extra_mounts: tuple[tuple[Path, str], ...] = setting("", mounts)
+
+    env_file: Path = field(metadata={"internal": True})
+    secret_inputs: Mapping[str, Secret] = field(metadata={"internal": True})
+    airflow_options: Mapping[str, str] = field(metadata={"internal": True})
+    sources: Mapping[str, str] = field(metadata={"internal": True})
+
+    def shown(self, name: str) -> str:
+        """The value of the setting ``name`` (upper case) as text, with nothing secret in it."""
+        value = getattr(self, name.lower())
+        if name == "EXTRA_MOUNTS":
+            return ",".join(f"{host}:{container}" for host, container in value)
+        return "" if value is None else redact(str(value))
+
+
+def names() -> list[str]:
+    """All settings, in the order of .env.example."""
+    return [f.name.upper() for f in fields(Settings) if "internal" not in f.metadata]
+
+
+def redact(text_with_url: str) -> str:
+    """Hide the user and password of a URL."""
+    parts = urlsplit(text_with_url) if "://" in text_with_url else None
+    if parts is None or "@" not in parts.netloc or parts.scheme == "ssh":
+        return text_with_url
+    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+
+
+def load(
+    env_file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, str | None] | None = None,
+) -> Settings:
+    """Read the settings: ``flags`` over ``environ`` over ``env_file`` over the defaults.
+
+    ``env_file`` defaults to ENV_FILE of the environment, then to .env beside tasks.py, which
+    may be missing. Raises UserError (exit code 2) that lists every problem at once.
+    """
+    environ = os.environ if environ is None else environ
+    base = Base(_env_file(env_file, environ), environ)
+    in_file, errors = dotenv_file.read(base.env_file)
+    errors += unknown_names(in_file, base.env_file)
+    layers = [
+        ("flag", {k: v for k, v in (flags or {}).items() if v}),
+        ("environment", environ),
+        (base.env_file.name, in_file),
+    ]
+    values: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for spec in fields(Settings):
+        if "internal" not in spec.metadata:
+            name = spec.name.upper()
+            raw, origin[name] = _look_up(name, spec.metadata["default"], layers, values, base)
+            try:
+                values[name] = spec.metadata["parse"](raw, base)
+            except ValueError as problem:
+                values[name] = raw
+                todo = "See .env.example."
+                errors.append(UserError(name, f"{problem} (from {origin[name]}).", todo, USAGE))
+    # Options are chosen in .env; the shell may change one, but what else it holds is for other Airflows.
+    options = {k: environ.get(k) or v for k, v in _matching(_AIRFLOW_OPTION, in_file).items()}
+    errors += [_sensitive(name) for name in sorted(options) if _SENSITIVE_OPTION.search(name)]
+    raise_all(errors)
+    secret_inputs = {**_matching(_SECRET_NAME, in_file), **_matching(_SECRET_NAME, environ)}
+    return Settings(
+        **{name.lower(): value for name, value in values.items()},
+        env_file=base.env_file,
+        secret_inputs={name: Secret(value) for name, value in sorted(secret_inputs.items())},
+        airflow_options=options,
+        sources=origin,
+    )
+
+
+def unknown_names(in_file: Mapping[str, str], env_file: Path) -> list[UserError]:
+    """A name in .env that begins like one of ours but is none is a typing error, not a wish."""
+    known = names()
+    prefixes = {name.partition("_")[0] + "_" for name in known if "_" in name} | {"SECRET_"}
+    patterns = [f"SECRET_{name}_FILE" for name in APPLICATION_SECRETS]
+    errors = []
+    for name in in_file:
+        ours = name in known or _SECRET_NAME.fullmatch(name) or _AIRFLOW_OPTION.fullmatch(name)
+        near = difflib.get_close_matches(name.upper(), known + patterns, n=1, cutoff=0.6)
+        if not ours and (any(name.upper().startswith(p) for p in prefixes) or near):
+            hint = f"Did you mean {near[0]}?" if near else "See .env.example for the names there are."
+            errors.append(UserError(f"{env_file.name}: {name}", "there is no such setting.", hint, USAGE))
+    return errors
+
+
+def _env_file(given: Path | None, environ: Mapping[str, str]) -> Path:
+    named = given or (Path(environ["ENV_FILE"]).expanduser() if environ.get("ENV_FILE") else None)
+    if named is None:
+        return PROJECT / ".env"
+    if not named.is_file():
+        raise UserError("ENV_FILE", f"there is no file {named}.", "Copy .env.example to it and edit it.", USAGE)
+    return Path(os.path.abspath(named))
+
+
+def _look_up(
+    name: str, default: Default, layers: list[tuple[str, Mapping[str, str]]], values: dict[str, Any], base: Base
+) -> tuple[str, str]:
+    for origin, layer in layers:
+        if layer.get(name):
+            return layer[name], origin
+    raw = default(base) if callable(default) else default.format_map(values)
+    return raw, "default"
+
+
+def _matching(pattern: re.Pattern[str], values: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if pattern.fullmatch(name) and value}
+
+
+def _sensitive(name: str) -> UserError:
+    return UserError(
+        name, "this option holds a secret and would stand in the containers' environment.",
+        "Remove it; keys of this kind are generated and handed over as files.", USAGE,
+    )
+
+
+def is_macos() -> bool:
+    """Docker Desktop maps owners of shared files by itself; nothing is chowned there."""
+    return sys.platform == "darwin"

@@ -1,0 +1,71 @@
+"""The one door to other programs: argument lists, no shell, the environment given explicitly."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from airflow_docker.errors import UserError
+
+Process = subprocess.Popen
+
+
+def show(args: Sequence[str]) -> str:
+    """The command as one could type it."""
+    return shlex.join(args)
+
+
+def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    return {**os.environ, **(extra or {})}
+
+
+def _missing(program: str) -> UserError:
+    return UserError(program, "the program is not installed or not on PATH.", f"Install {program} and try again.")
+
+
+def capture(
+    args: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: str = "",
+    timeout: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run to the end and keep both outputs as text; the caller judges the exit code.
+
+    ``env`` is added to this process's environment; ``timeout`` is in seconds.
+    Raises UserError when the program does not exist or runs out of time.
+    """
+    try:
+        return subprocess.run(
+            list(args), env=_environment(env), cwd=cwd, input=stdin, timeout=timeout,
+            capture_output=True, text=True, errors="replace", check=False,
+        )
+    except FileNotFoundError:
+        raise _missing(args[0]) from None
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            show(args[:3]), f"no answer within {timeout:g} seconds.", f"Try it by hand: {show(args)}"
+        ) from None
+
+
+def stream(args: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:
+    """Run with the user's own terminal and return the exit code. Raises UserError if there is no such program."""
+    try:
+        return subprocess.run(list(args), env=_environment(env), cwd=cwd, check=False).returncode
+    except FileNotFoundError:
+        raise _missing(args[0]) from None
+
+
+def start(args: Sequence[str], *, env: Mapping[str, str] | None = None, log: Path) -> Process[bytes]:
+    """Start in the background, both outputs into the file ``log``. Raises UserError if there is no such program."""
+    with log.open("wb") as output:
+        try:
+            return subprocess.Popen(
+                list(args), env=_environment(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        except FileNotFoundError:
+            raise _missing(args[0]) from None

@@ -1,0 +1,37 @@
+"""Brings the database to this Airflow's schema and makes the web admin, once. Any failure ends with an error.
+
+Airflow's own command line runs here in one process: each start of it costs seconds, and a
+password must not stand in an argument list.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from airflow.cli.cli_parser import get_parser
+
+
+def airflow(*command: str, password: str | None = None) -> None:
+    """Run one Airflow command."""
+    args = get_parser().parse_args(list(command))
+    if password is not None:
+        args.password = password
+    args.func(args)
+
+
+def main() -> None:
+    """Wait for the database, migrate it, make the user if there is none of that name."""
+    user = os.environ["AIRFLOW_ADMIN_USER"]
+    password = Path("/run/secrets/admin_password").read_text().strip()
+    if not password:
+        sys.exit("init: the file of the admin's password is empty. Type: inv secrets")
+    airflow("db", "check", "--retry", "20", "--retry-delay", "1")
+    airflow("db", "migrate")
+    airflow(
+        "users", "create", "--username", user, "--role", "Admin", "--firstname", "Airflow", "--lastname", "Admin",
+        "--email", f"{user}@localhost", password=password,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The verbs of airflow-docker. `inv --list` shows them, `inv --help VERB` explains one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from invoke import Collection, Context, task
+
+HELP_BUILD_DIR = "folder to assemble the image in (default: BUILD_DIR)"
+HELP_TIMEOUT = "seconds to wait until all is healthy"
+DEFAULT_TIMEOUT = 300
+
+
+def settings_for(c: Context, **flags: str | None):  # noqa: ANN201 - Settings, imported where used
+    """The settings, with the verb's flags on top."""
+    from airflow_docker.errors import USAGE, UserError
+    from airflow_docker.settings import load
+
+    if c.config.run.dry:
+        raise UserError("--dry", "no verb has a dry run.", "To see what is set and from where: inv config", USAGE)
+    return load(flags=flags)
+
+
+@task(help={"only": "one repository: ao-workflows or archive-ops"})
+def pull(c: Context, only: str = "") -> None:
+    """Clone or fast-forward both source repositories."""
+    from airflow_docker import stack
+
+    stack.pull(settings_for(c), only)
+
+
+@task(help={"check": "write nothing; say what is missing, stale or too readable (exit code 1)"})
+def secrets(c: Context, check: bool = False) -> None:
+    """Write the secret files from the environment and .env."""
+    from airflow_docker import stack
+
+    (stack.check_secrets if check else stack.write_secrets)(settings_for(c))
+
+
+@task(
+    help={
+        "refresh": "purge what was built and start over",
+        "requirements": "file of DAG requirements (default: DAG_REQUIREMENTS)",
+        "build-dir": HELP_BUILD_DIR,
+        "no-cache": "build every layer anew",
+        "upgrade": "take the newest versions the requirements allow",
+    }
+)
+def build(
+    c: Context, refresh: bool = False, requirements: str = "", build_dir: str = "", no_cache: bool = False,
+    upgrade: bool = False,
+) -> None:  # fmt: skip
+    """Assemble the build folder, resolve the requirements, build the image."""
+    from airflow_docker import stack
+
+    settings = settings_for(c, BUILD_DIR=str(Path(build_dir).expanduser().absolute()) if build_dir else None)
+    chosen = Path(requirements).expanduser() if requirements else None
+    stack.build(settings, refresh=refresh, no_cache=no_cache, upgrade=upgrade, requirements=chosen)
+
+
+@task(
+    default=True,
+    help={
+        "timeout": HELP_TIMEOUT,
+        "open": "open the web page when all is healthy",
+        "no-build": "fail if there is no image yet, instead of building it",
+    },
+)
+def up(c: Context, timeout: int = DEFAULT_TIMEOUT, open: bool = False, no_build: bool = False) -> None:  # noqa: A002
+    """Do whatever is missing, start, and wait until all is healthy."""
+    from airflow_docker import stack
+
+    stack.up(settings_for(c), timeout=timeout, no_build=no_build, open_page=open)
+
+
+@task(help={"volumes": "destroy the database too", "yes": "do not ask"})
+def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
+    """Stop. The data stays unless told otherwise."""
+    from airflow_docker import stack
+
+    stack.down(settings_for(c), volumes=volumes, yes=yes)
+
+
+@task(help={"json": "as JSON"})
+def config(c: Context, json: bool = False) -> None:
+    """Show every setting with its value and where it comes from."""
+    from airflow_docker import report
+
+    report.settings(settings_for(c), as_json=json)
+
+
+@task(help={"down": "remove all of the demo", "timeout": HELP_TIMEOUT})
+def demo(c: Context, down: bool = False, timeout: int = DEFAULT_TIMEOUT) -> None:
+    """See it work: the whole job on two sample repositories."""
+    from airflow_docker import demo as sample
+
+    sample.remove() if down else sample.run(timeout)
+
+
+@task(help={"only": "a folder or file under tests/", "k": "run the tests whose name matches"})
+def test(c: Context, only: str = "", k: str = "") -> None:
+    """Run the tests."""
+    from airflow_docker import development
+
+    development.test(only, k)
+
+
+@task
+def lint(c: Context) -> None:
+    """Check style and types."""
+    from airflow_docker import development
+
+    development.lint()
+
+
+namespace = Collection(pull, secrets, build, up, down, config, demo, test, lint)
