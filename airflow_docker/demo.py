@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import time
 import zipfile
 from pathlib import Path
 
-from airflow_docker import console, files, health, shell, stack
+from airflow_docker import console, dotenv_file, files, health, shell, stack
 from airflow_docker.engines.compose import Compose
 from airflow_docker.errors import UserError
-from airflow_docker.settings import PROJECT, Settings, load
+from airflow_docker.settings import PROJECT, Base, Settings, default_project_name, load
 
 PLACE = PROJECT / ".demo"
-WORK = "W0DEMO01"
 INHERITED = ("AIRFLOW_VERSION", "AIRFLOW_BASE_IMAGE", "POSTGRES_IMAGE", "EXTRA_CA_BUNDLE", "AIRFLOW_UID", "AIRFLOW_PORT")
-"""Settings of the environment that hold for the demo too; all others are its own."""
+"""Settings that the demo takes from the environment of its first run; all others are its own."""
 _ARRIVAL_SECONDS = 180.0
 _USUAL_PORT = 8089
 
 
 def settings_of_demo() -> Settings:
-    """The demo's settings, from .demo/.env and INHERITED alone."""
-    keep = {name: value for name, value in os.environ.items()
-            if name in (*INHERITED, "SSL_CERT_FILE", "PIP_CERT")}  # fmt: skip
-    return load(PLACE / ".env", keep)
+    """The demo's settings, from .demo/.env alone."""
+    return load(PLACE / ".env", {name: os.environ[name] for name in ("SSL_CERT_FILE", "PIP_CERT") if name in os.environ})
 
 
 def run(timeout: float) -> None:
@@ -35,14 +31,14 @@ def run(timeout: float) -> None:
     files.claim(PLACE, "demo")
     for name in ("ao-workflows", "archive-ops"):
         _make_repository(PROJECT / "examples" / name, PLACE / "repositories" / name)
-    if not (PLACE / ".env").exists():
-        files.write(PLACE / ".env", _env_text(_port()).encode())
+    files.write(PLACE / ".env", _env_text().encode())
     settings = settings_of_demo()
     stack.pull(settings)
     stack.build(settings)
     stack.up(settings, timeout=timeout)
     console.say()
-    _show_path(settings, drop_work(settings), _wait_for_arrival(settings))
+    work = _next_work(settings)
+    _show_path(settings, drop_work(settings, work), wait_for_arrival(settings, work))
     console.say(f"  Look around at http://localhost:{settings.airflow_port}; to remove all of it: inv demo --down")
 
 
@@ -92,11 +88,12 @@ def _port() -> int:
     raise UserError("demo", "there is no free port on 127.0.0.1.", "Set AIRFLOW_PORT.")
 
 
-def _env_text(port: int) -> str:
-    folder = re.sub(r"[^a-z0-9_-]+", "-", PROJECT.name.lower()).strip("-_") or "airflow"
-    import hashlib
-
-    name = f"{folder}-demo-{hashlib.sha256(str(PLACE).encode()).hexdigest()[:6]}"
+def _env_text() -> str:
+    earlier, _ = dotenv_file.read(PLACE / ".env")
+    inherited = {name: os.environ.get(name) or earlier.get(name, "") for name in INHERITED}
+    inherited["AIRFLOW_PORT"] = inherited["AIRFLOW_PORT"] or str(_port())
+    lines = "".join(f"{name}={value}\n" for name, value in inherited.items() if value)
+    image = default_project_name(Base(PLACE / ".env", {}))
     return f"""\
 # Made by `inv demo`: what it takes to run two repositories of your own is no more than this.
 AO_WORKFLOWS_URL=repositories/ao-workflows
@@ -104,9 +101,8 @@ ARCHIVE_OPS_URL=repositories/archive-ops
 WORKFLOW_DEV_DIR=sources/ao-workflows
 AO_DEV_DIR=sources/archive-ops
 BUILD_DIR=build
-COMPOSE_PROJECT_NAME={name}
-AIRFLOW_IMAGE={name}
-AIRFLOW_PORT={port}
+AIRFLOW_IMAGE={image}
+{lines}\
 SECRET_DB_APPS__mysql__mySqlCnfPath=/run/secrets/drs_cnf
 SECRET_DB_APPS__qa__server=qa
 SECRET_DRS_CNF__qa__user=demo
@@ -117,7 +113,15 @@ SECRET_AWS__default__region_name=us-east-1
 """
 
 
-def drop_work(settings: Settings, name: str = WORK) -> Path:
+def _next_work(settings: Settings) -> str:
+    """A name that is not in the archive yet, so that each run shows a work of its own."""
+    number = 1
+    while (settings.arch_root / "Archive" / f"W0DEMO{number:02}").exists():
+        number += 1
+    return f"W0DEMO{number:02}"
+
+
+def drop_work(settings: Settings, name: str) -> Path:
     """Zip a small work and move it, whole, into the incoming folder; the path of the zip."""
     incoming = settings.arch_root / "sync-transfer"
     files.make_directory(incoming, "ARCH_ROOT", settings.airflow_uid)
@@ -133,7 +137,8 @@ def drop_work(settings: Settings, name: str = WORK) -> Path:
     return zipped
 
 
-def _wait_for_arrival(settings: Settings, name: str = WORK) -> Path:
+def wait_for_arrival(settings: Settings, name: str) -> Path:
+    """The work's folder in the archive, once the DAG has recorded it. Raises UserError if that does not happen."""
     arrived = settings.arch_root / "Archive" / name / "manifest-xxh64.txt"
     record = settings.app_log_dir / "synced.jsonl"
     engine = Compose(settings)

@@ -17,6 +17,9 @@ class UserError(Exit):
         self.where, self.what, self.todo = where, what, todo
         super().__init__(message=f"{where}: {what} {todo}".rstrip(), code=code)
 
+    def __str__(self) -> str:
+        return self.text
+
     @property
     def text(self) -> str:
         """The whole message as a person reads it."""

@@ -1,0 +1,68 @@
+"""What the tests share: settings in a temporary place, and git repositories that are really there."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from airflow_docker.settings import load
+
+
+@pytest.fixture
+def make_settings(tmp_path):
+    """Settings from lines of a .env in a temporary folder, and from nothing else."""
+
+    def make(text="", **environ):
+        file = tmp_path / ".env"
+        file.write_text(text)
+        return load(file, environ)
+
+    return make
+
+
+def git(folder, *args):
+    """Run git as somebody, without the user's own configuration."""
+    environ = os.environ | {
+        "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@localhost",
+        "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@localhost",
+    }  # fmt: skip
+    result = subprocess.run(["git", "-C", str(folder), *args], env=environ, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+class Remote:
+    """A bare repository and a work tree to add commits to it."""
+
+    def __init__(self, folder: Path):
+        self.bare, self.tree = folder / "remote.git", folder / "tree"
+        self.bare.mkdir(parents=True)
+        self.tree.mkdir()
+        git(self.bare, "init", "--quiet", "--bare", "--initial-branch=main")
+        git(self.tree, "init", "--quiet", "--initial-branch=main")
+        git(self.tree, "remote", "add", "origin", str(self.bare))
+        self.commit("first")
+
+    def commit(self, content, file="file.txt", branch="main"):
+        (self.tree / file).parent.mkdir(parents=True, exist_ok=True)
+        (self.tree / file).write_text(content)
+        git(self.tree, "add", "--all")
+        git(self.tree, "commit", "--quiet", "--message", content[:20])
+        git(self.tree, "push", "--quiet", "origin", f"HEAD:{branch}")
+        return git(self.tree, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def remote(tmp_path):
+    return Remote(tmp_path / "remote")
+
+
+def snapshot(folder):
+    """Every entry below a folder with mode and content, to compare before and after."""
+    found = {}
+    for entry in sorted(folder.rglob("*")):
+        kind = "link" if entry.is_symlink() else "dir" if entry.is_dir() else "file"
+        content = os.readlink(entry) if kind == "link" else entry.read_bytes() if kind == "file" else b""
+        found[str(entry.relative_to(folder))] = (kind, entry.lstat().st_mode, content)
+    return found

@@ -1,0 +1,81 @@
+"""Why a remote does not answer: asked of real sockets on loopback."""
+
+import http.server
+import socket
+import threading
+
+import pytest
+
+from airflow_docker import remotes
+
+GIT_SAID = RuntimeError("fatal: it did not work for https://me:token@host/")
+
+
+@pytest.fixture
+def server():
+    """An HTTP server that answers every request with the status in its path's first part."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(int(self.path.split("/")[1]))
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield made.server_port
+        made.shutdown()
+
+
+def said(url):
+    return remotes.explain(url, "AO_WORKFLOWS_URL", GIT_SAID).text
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_not_let_in(server, status):
+    assert "is private or does not exist, and you were not let in." in said(f"http://127.0.0.1:{server}/{status}/x.git")
+
+
+def test_something_else_is_in_gits_own_words_without_credentials(server):
+    text = said(f"http://127.0.0.1:{server}/500/x.git")
+    assert "fatal: it did not work" in text and "token" not in text
+
+
+def test_host_not_known():
+    assert "the host 'no-such-host.invalid' is not known." in said("https://no-such-host.invalid/x.git")
+    assert "the host 'no-such-host.invalid' is not known." in said("git@no-such-host.invalid:x.git")
+
+
+def test_host_does_not_answer():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    assert f"the host '127.0.0.1' does not answer on port {port}" in said(f"https://127.0.0.1:{port}/x.git")
+
+
+def test_credentials_are_split_off():
+    assert remotes.split_credentials("https://me:a%3Ab@h:1/x") == ("https://h:1/x", "me:a:b")
+    assert remotes.split_credentials("https://me@h/x") == ("https://me@h/x", "")
+    assert remotes.split_credentials("git@h:x") == ("git@h:x", "")
+
+
+def test_git_never_asks():
+    environ = remotes.environment()
+    assert environ["GIT_TERMINAL_PROMPT"] == "0"
+    assert environ["GIT_SSH_COMMAND"].endswith(" -o BatchMode=yes")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("https://h/x.git", "https://h/x", True),
+        ("https://h/x/", "https://me:t@h/x.git", True),
+        ("https://h/x", "https://h/y", False),
+        ("file:///a/b", "/a/b", True),
+        ("git@h:x", "git@h:y", False),
+    ],
+)
+def test_same(one, other, alike):
+    assert remotes.same(one, other) is alike

@@ -1,0 +1,247 @@
+"""Every case of pull, against real repositories."""
+
+import os
+import shutil
+
+import pytest
+from conftest import git, snapshot
+
+from airflow_docker import repos
+from airflow_docker.errors import UserError
+from airflow_docker.settings import Secret
+
+
+def source(remote, path, ref="", url=None):
+    url = str(remote.bare) if url is None else url
+    return repos.Source("ao-workflows", url, Secret(""), ref, path, "AO_WORKFLOWS_URL", "AO_WORKFLOWS_REF", "WORKFLOW_DEV_DIR")
+
+
+def sync(*args, **kwargs):
+    return repos.sync(source(*args, **kwargs), lambda stage, part: None)
+
+
+@pytest.fixture
+def checkout(remote, tmp_path):
+    """A fresh clone made by us."""
+    sync(remote, tmp_path / "here" / "checkout")
+    return tmp_path / "here" / "checkout"
+
+
+def refused(remote, checkout, ref="", url=None):
+    """The message of a pull that must change nothing."""
+    before = snapshot_of(checkout)
+    with pytest.raises(UserError) as caught:
+        sync(remote, checkout, ref, url)
+    assert snapshot_of(checkout) == before
+    return caught.value.text
+
+
+def snapshot_of(checkout):
+    """The work tree and where git says it stands; fetched objects do no harm."""
+    tree = {k: v for k, v in snapshot(checkout).items() if not k.startswith(".git/")}
+    return tree, (checkout / ".git" / "HEAD").read_text(), git(checkout, "rev-parse", "HEAD"), git(checkout, "status", "--porcelain")
+
+
+def test_clones_what_is_missing(remote, tmp_path):
+    pulled = sync(remote, tmp_path / "deep" / "er" / "checkout")
+    assert (pulled.branch, pulled.old) == ("main", None)
+    assert pulled.new == git(remote.tree, "rev-parse", "HEAD")
+    assert (tmp_path / "deep/er/checkout/file.txt").read_text() == "first"
+    assert os.listdir(tmp_path / "deep" / "er") == ["checkout"]
+    assert git(tmp_path / "deep/er/checkout", "status", "--branch", "--porcelain") == "## main...origin/main"
+
+
+def test_clones_into_an_empty_folder_and_from_a_file_url(remote, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert sync(remote, tmp_path / "empty", url=f"file://{remote.bare}").old is None
+
+
+def test_fast_forwards_and_says_from_where_to_where(remote, checkout):
+    old = git(checkout, "rev-parse", "HEAD")
+    new = remote.commit("second")
+    pulled = sync(remote, checkout)
+    assert (pulled.old, pulled.new) == (old, new)
+    assert pulled.text == f"ao-workflows: main, {old[:10]} → {new[:10]}"
+    assert (checkout / "file.txt").read_text() == "second"
+
+
+def test_nothing_new(remote, checkout):
+    pulled = sync(remote, checkout)
+    assert pulled.old == pulled.new
+    assert pulled.text == f"ao-workflows: main, already at {pulled.new[:10]}"
+
+
+def test_branch_tag_and_commit(remote, tmp_path):
+    first = git(remote.tree, "rev-parse", "HEAD")
+    git(remote.tree, "push", "--quiet", "origin", "HEAD:refs/tags/v1", "HEAD:side")
+    remote.commit("second")
+    for ref, head in [("v1", "HEAD"), (first, "HEAD"), (first[:8], "HEAD"), ("side", "side")]:
+        path = tmp_path / f"at-{ref}"
+        assert sync(remote, path, ref).new == first
+        assert git(path, "rev-parse", "--abbrev-ref", "HEAD") == head
+        assert sync(remote, path, ref).new == first  # again, with nothing new
+
+
+def test_a_moved_tag_setting_goes_forward(remote, tmp_path):
+    git(remote.tree, "push", "--quiet", "origin", "HEAD:refs/tags/v1")
+    sync(remote, tmp_path / "x", "v1")
+    new = remote.commit("second")
+    git(remote.tree, "push", "--quiet", "origin", "HEAD:refs/tags/v2")
+    assert sync(remote, tmp_path / "x", "v2").new == new
+    assert git(tmp_path / "x", "rev-parse", "HEAD") == new
+
+
+def test_local_changes(remote, checkout):
+    (checkout / "file.txt").write_text("mine")
+    remote.commit("second")
+    said = refused(remote, checkout)
+    assert "there are local changes in 1 file(s), first file.txt." in said
+    assert f"git -C {checkout} stash" in said
+
+
+def test_staged_changes(remote, checkout):
+    (checkout / "new.txt").write_text("mine")
+    git(checkout, "add", "new.txt")
+    assert "local changes in 1 file(s), first new.txt" in refused(remote, checkout)
+
+
+def test_an_untracked_file_in_the_way(remote, checkout):
+    remote.commit("theirs", file="both.txt")
+    (checkout / "both.txt").write_text("mine")
+    assert "cannot be fast-forwarded" in refused(remote, checkout)
+
+
+def test_an_untracked_file_that_is_not_in_the_way(remote, checkout):
+    (checkout / "notes.txt").write_text("mine")
+    remote.commit("second")
+    sync(remote, checkout)
+    assert (checkout / "notes.txt").read_text() == "mine"
+
+
+def test_local_commits(remote, checkout):
+    (checkout / "file.txt").write_text("mine")
+    git(checkout, "commit", "--quiet", "--all", "--message", "mine")
+    assert "1 local commit(s) are not in main of the remote" in refused(remote, checkout)
+    remote.commit("second")
+    assert "1 local commit(s) are not in main of the remote" in refused(remote, checkout)
+
+
+def test_another_remote(remote, checkout, tmp_path):
+    shutil.copytree(remote.bare, tmp_path / "other.git")
+    said = refused(remote, checkout, url=str(tmp_path / "other.git"))
+    assert f"its remote origin is {remote.bare}, not {tmp_path / 'other.git'}." in said
+    assert "remote set-url origin" in said
+    git(checkout, "remote", "remove", "origin")
+    assert "it has no remote origin" in refused(remote, checkout)
+
+
+def test_the_same_remote_spelt_differently(remote, checkout):
+    assert sync(remote, checkout, url=f"file://{remote.bare}").old
+    assert sync(remote, checkout, url=f"{remote.bare}/").old
+
+
+def test_a_detached_head(remote, checkout):
+    git(checkout, "checkout", "--quiet", "--detach")
+    said = refused(remote, checkout)
+    assert "the checkout is detached at" in said and f"git -C {checkout} switch main" in said
+
+
+def test_a_foreign_branch(remote, checkout):
+    git(checkout, "switch", "--quiet", "--create", "mine")
+    said = refused(remote, checkout)
+    assert "is on branch mine, not on branch main." in said and "switch main" in said
+
+
+def test_a_branch_where_a_tag_is_wanted(remote, checkout):
+    git(remote.tree, "push", "--quiet", "origin", "HEAD:refs/tags/v1")
+    git(remote.tree, "fetch", "--quiet")
+    remote.commit("second")
+    sync(remote, checkout)
+    assert f"git -C {checkout} switch --detach v1" in refused(remote, checkout, "v1")
+
+
+def test_no_such_ref(remote, checkout, tmp_path):
+    assert "AO_WORKFLOWS_REF: 'nope' is no branch, tag or commit of" in refused(remote, checkout, "nope")
+    with pytest.raises(UserError, match="'nope' is no branch, tag or commit"):
+        sync(remote, tmp_path / "new", "nope")
+    assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".new*"))
+
+
+def test_a_ref_that_looks_like_an_option(remote, checkout):
+    assert "is no branch, tag or commit" in refused(remote, checkout, "--upload-pack=touch /tmp/x")
+
+
+def test_a_file_where_the_folder_should_be(remote, tmp_path):
+    (tmp_path / "x").write_text("mine")
+    with pytest.raises(UserError, match="WORKFLOW_DEV_DIR: .* is not a folder"):
+        sync(remote, tmp_path / "x")
+    assert (tmp_path / "x").read_text() == "mine"
+
+
+def test_a_folder_that_is_no_repository(remote, tmp_path):
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds files and is not a git repository"):
+        sync(remote, tmp_path / "x")
+    assert os.listdir(tmp_path / "x") == ["thesis.txt"]
+
+
+def test_a_remote_that_is_not_there_or_is_none(remote, tmp_path):
+    with pytest.raises(UserError, match="AO_WORKFLOWS_URL: there is nothing at /no/where"):
+        sync(remote, tmp_path / "x", url="/no/where")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="cannot be read as a git repository"):
+        sync(remote, tmp_path / "x", url=str(tmp_path / "folder"))
+    assert not (tmp_path / "x").exists() and not list(tmp_path.glob(".x*"))
+
+
+def test_an_empty_remote(remote, tmp_path):
+    (tmp_path / "empty.git").mkdir()
+    git(tmp_path / "empty.git", "init", "--quiet", "--bare")
+    with pytest.raises(UserError, match="the remote has no commits"):
+        sync(remote, tmp_path / "x", url=str(tmp_path / "empty.git"))
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_a_killed_clone_left_is_cleared_away(remote, tmp_path):
+    left = tmp_path / ".x.partial"
+    left.mkdir()
+    (left / ".made-by-airflow-docker").write_text("")
+    (left / "checkout").mkdir()
+    sync(remote, tmp_path / "x")
+    assert not left.exists() and (tmp_path / "x" / "file.txt").exists()
+
+
+def test_a_folder_of_the_user_in_the_place_of_ours_is_kept(remote, tmp_path):
+    left = tmp_path / ".x.partial"
+    left.mkdir()
+    (left / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="was not made by airflow-docker"):
+        sync(remote, tmp_path / "x")
+    assert (left / "thesis.txt").read_text() == "mine"
+
+
+def test_both_are_pulled_and_all_failures_told(remote, tmp_path):
+    good, bad = source(remote, tmp_path / "good"), source(remote, tmp_path / "bad", url="/no/where")
+    with pytest.raises(UserError, match="nothing at /no/where"):
+        repos.pull([bad, good])
+    assert (tmp_path / "good" / "file.txt").exists()
+    with pytest.raises(UserError) as caught:
+        repos.pull([bad, source(remote, tmp_path / "other", "nope")])
+    assert len(caught.value.text.splitlines()) == 2
+
+
+def test_only(make_settings):
+    both = repos.sources(make_settings())
+    assert [s.name for s in repos.select(both, None)] == ["ao-workflows", "archive-ops"]
+    assert [s.name for s in repos.select(both, "archive-ops")] == ["archive-ops"]
+    with pytest.raises(UserError, match="--only: there is no repository 'x'. Say ao-workflows or archive-ops"):
+        repos.select(both, "x")
+
+
+def test_credentials_in_a_url_travel_in_the_environment(make_settings):
+    made = repos.sources(make_settings("AO_WORKFLOWS_URL=https://me:t%40ken@example.org/x.git\n"))[0]
+    assert made.url == "https://example.org/x.git"
+    assert "ken" not in repr(made)
+    assert made.environment["GIT_CONFIG_KEY_0"] == "http.https://example.org/.extraHeader"
+    assert made.environment["GIT_CONFIG_VALUE_0"] == "Authorization: Basic bWU6dEBrZW4="

@@ -1,0 +1,196 @@
+"""Precedence, parsing, and the agreement of .env.example, Settings and compose.yaml."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from airflow_docker import settings
+from airflow_docker.errors import USAGE, UserError
+from airflow_docker.settings import PROJECT, Base, Secret, load, names, redact
+
+
+def load_text(tmp_path, text, environ=None, **flags):
+    file = tmp_path / ".env"
+    file.write_text(text)
+    return load(file, environ or {}, flags)
+
+
+def problem(tmp_path, text, environ=None):
+    with pytest.raises(UserError) as caught:
+        load_text(tmp_path, text, environ)
+    assert caught.value.code == USAGE
+    return caught.value.text
+
+
+def test_flag_over_environment_over_file_over_default(tmp_path):
+    text = "AIRFLOW_PORT=1001\n"
+    found = [
+        load_text(tmp_path, ""),
+        load_text(tmp_path, text),
+        load_text(tmp_path, text, {"AIRFLOW_PORT": "1002"}),
+        load_text(tmp_path, text, {"AIRFLOW_PORT": "1002"}, AIRFLOW_PORT="1003"),
+    ]
+    assert [(s.airflow_port, s.sources["AIRFLOW_PORT"]) for s in found] == [
+        (8089, "default"),
+        (1001, ".env"),
+        (1002, "environment"),
+        (1003, "flag"),
+    ]
+
+
+def test_an_empty_value_counts_as_not_set(tmp_path):
+    assert load_text(tmp_path, "AIRFLOW_PORT=\n", {"TZ": ""}).airflow_port == 8089
+
+
+def test_paths_are_relative_to_the_env_file_and_know_the_home_directory(tmp_path):
+    found = load_text(tmp_path, "BUILD_DIR=~/b\nWORKFLOW_DEV_DIR=../x y\nSTATE_DIR=s\n")
+    assert found.build_dir == Path.home() / "b"
+    assert found.workflow_dev_dir == tmp_path.parent / "x y"
+    assert found.logs_dir == tmp_path / "s" / "logs"
+
+
+def test_values_are_literal(tmp_path):
+    found = load_text(tmp_path, "SECRET_AWS__default__key='p$a${HOME}#x'\n", {"HOME": "/nowhere"})
+    assert found.secret_inputs["SECRET_AWS__default__key"].reveal() == "p$a${HOME}#x"
+
+
+def test_byte_order_mark_crlf_export_and_comments_are_read(tmp_path):
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbf# hello\r\nexport AIRFLOW_PORT=1234  # why\r\n")
+    assert load(tmp_path / ".env", {}).airflow_port == 1234
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("AIRFLOW_PORT=http\n", "AIRFLOW_PORT: 'http' is not a whole number from 1 to 65535 (from .env)."),
+        ("AIRFLOW_PORT=70000\n", "AIRFLOW_PORT: '70000' is not"),
+        ("AIRFLOW_UID=0\n", "AIRFLOW_UID: '0' is not a whole number from 1"),
+        ("AIRFLOW_VERSION=latest\n", "AIRFLOW_VERSION: 'latest' is not a version like 2.11.2"),
+        ("AIRFLOW_IMAGE=a:b\n", "AIRFLOW_IMAGE: 'a:b' is not an image name without a tag"),
+        ("AIRFLOW_BASE_IMAGE='A b'\n", "AIRFLOW_BASE_IMAGE: 'A b' is not an image name"),
+        ("COMPOSE_PROJECT_NAME=Up\n", "COMPOSE_PROJECT_NAME: 'Up' is not lower-case"),
+        ("DAGS_DIR=/etc\n", "DAGS_DIR: '/etc' must be a path inside the repository"),
+        ("DAGS_DIR=a/../../b\n", "DAGS_DIR: 'a/../../b' must be"),
+        ("EXTRA_MOUNTS=/a\n", "EXTRA_MOUNTS: '/a' is not of the form HOST_FOLDER:/container/folder"),
+        ("EXTRA_CA_BUNDLE=none.pem\n", "EXTRA_CA_BUNDLE: there is no file"),
+        ("PYDEV_DEBUG=maybe\n", "PYDEV_DEBUG: 'maybe' is not YES or NO"),
+        ("AIRFLOW_PROT=1\n", ".env: AIRFLOW_PROT: there is no such setting. Did you mean AIRFLOW_PORT?"),
+        ("WORKFLOW_DEVDIR=x\n", "Did you mean WORKFLOW_DEV_DIR?"),
+        ("SECRET_AWZ_FILE=x\n", "Did you mean SECRET_AWS_FILE?"),
+        ("SECRET_OTHER__a__b=x\n", "SECRET_OTHER__a__b: there is no such setting."),
+        ("AIRFLOW__CORE__FERNET_KEY=x\n", "AIRFLOW__CORE__FERNET_KEY: this option holds a secret"),
+        ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_CMD=x\n", "this option holds a secret"),
+        ("TZ=UTC\nTZ=UTC\n", ".env line 2: TZ is already set in line 1."),
+        ("\n\nTZ 'x\n", ".env line 3: this is not of the form NAME=value."),
+    ],
+)
+def test_each_problem_has_its_sentence(tmp_path, text, said):
+    assert said in problem(tmp_path, text)
+
+
+def test_all_problems_are_reported_at_once(tmp_path):
+    text = problem(tmp_path, "AIRFLOW_PORT=x\nAIRFLOW_UID=y\nBUILD_DIRR=z\n")
+    assert [line.split(":")[0] for line in text.splitlines()] == [".env", "AIRFLOW_PORT", "AIRFLOW_UID"]
+
+
+def test_foreign_names_in_the_file_are_left_alone(tmp_path):
+    load_text(tmp_path, "MY_OWN=1\nPATH_TO_THINGS=2\n")
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    (tmp_path / ".env").write_bytes(b"TZ=\xff\xfe\n")
+    with pytest.raises(UserError, match="not UTF-8"):
+        load(tmp_path / ".env", {})
+    with pytest.raises(UserError, match="ENV_FILE: there is no file"):
+        load(None, {"ENV_FILE": str(tmp_path / "none")})
+
+
+def test_airflow_options_come_from_the_file_and_may_be_changed_by_the_environment(tmp_path):
+    environ = {"AIRFLOW__CORE__PARALLELISM": "9", "AIRFLOW__CORE__DAGS_FOLDER": "/mine"}
+    found = load_text(tmp_path, "AIRFLOW__CORE__PARALLELISM=8\n", environ)
+    assert found.airflow_options == {"AIRFLOW__CORE__PARALLELISM": "9"}
+
+
+def test_certificates_default_to_those_of_the_machine(tmp_path):
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("x")
+    assert load_text(tmp_path, "", {"PIP_CERT": str(bundle)}).extra_ca_bundle == bundle
+    assert load_text(tmp_path, "").extra_ca_bundle is None
+
+
+def test_two_checkouts_have_two_project_names(tmp_path):
+    one, other = (settings.default_project_name(Base(tmp_path / name / "Air Flow" / ".env", {})) for name in "ab")
+    assert one != other
+    assert re.fullmatch(r"air-flow-[0-9a-f]{6}", one)
+
+
+def test_the_default_uid_is_mine_or_the_images_for_root(monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    assert settings.default_uid(Base(Path("x"), {})) == "1000"
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    assert settings.default_uid(Base(Path("x"), {})) == "50000"
+
+
+def test_a_secret_shows_itself_only_when_asked():
+    secret = Secret("hunter2")
+    assert [str(secret), repr(secret), f"{secret}", "%s" % secret] == ["***"] * 4
+    assert secret.reveal() == "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://me:token@example.org/x.git", "https://***@example.org/x.git"),
+        ("https://example.org/x", "https://example.org/x"),
+        ("ssh://git@example.org/x", "ssh://git@example.org/x"),
+        ("git@example.org:x", "git@example.org:x"),
+        ("/a/b", "/a/b"),
+    ],
+)
+def test_urls_are_shown_without_credentials(url, shown):
+    assert redact(url) == shown
+
+
+def test_the_example_lists_every_setting_once_with_its_default(tmp_path):
+    text = (PROJECT / ".env.example").read_text()
+    listed = re.findall(r"^#([A-Z0-9_]+)=(.*)$", text, re.M)
+    assert [name for name, _ in listed] == names()
+    computed = {"AIRFLOW_UID", "COMPOSE_PROJECT_NAME", "EXTRA_CA_BUNDLE"}
+    defaults = {f.name.upper(): f.metadata.get("default") for f in settings.fields(settings.Settings)}
+    assert {n: d for n, d in listed if n not in computed} == {n: defaults[n] for n in names() if n not in computed}
+    for name in names():
+        assert re.search(rf"^# Example: {name}=\S", text, re.M), name
+
+
+def test_the_example_is_a_valid_env_file_with_every_example_switched_on(tmp_path):
+    text = (PROJECT / ".env.example").read_text()
+    examples = re.findall(r"^# Example: (.+)$", text, re.M)
+    bundle = tmp_path / "company.pem"
+    bundle.write_text("x")
+    lines = [f"EXTRA_CA_BUNDLE={bundle}" if e.startswith("EXTRA_CA") else e for e in examples]
+    assert load_text(tmp_path, "\n".join(lines)).airflow_options == {"AIRFLOW__CORE__PARALLELISM": "8"}
+
+
+def test_compose_uses_only_settings_and_every_runtime_setting_is_used():
+    used = set(re.findall(r"\$\{([A-Z0-9_]+)", (PROJECT / "compose.yaml").read_text())) - {"NAME"}
+    computed = {"SECRETS_STAMP"}
+    assert used - set(names()) == computed
+    elsewhere = {
+        "AO_WORKFLOWS_URL", "AO_WORKFLOWS_REF", "ARCHIVE_OPS_URL", "ARCHIVE_OPS_REF", "AO_DEV_DIR",
+        "DAG_REQUIREMENTS", "AIRFLOW_VERSION", "STATE_DIR", "COMPOSE_PROJECT_NAME", "EXTRA_MOUNTS",
+    }  # fmt: skip
+    assert set(names()) - used == elsewhere
+
+
+def test_reading_settings_imports_nothing_heavy():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, tasks, airflow_docker.stack, airflow_docker.settings as s; s.load(environ={});"
+        "print([m for m in ('git', 'rich', 'yaml', 'pooch', 'asyncio') if m in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert "git" not in result.stdout and "rich" not in result.stdout
