@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from invoke import Collection, Context, task
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.tasks import task
+
+if TYPE_CHECKING:
+    from airflow_docker.settings import Settings
 
 HELP_BUILD_DIR = "folder to assemble the image in (default: BUILD_DIR)"
 HELP_TIMEOUT = "seconds to wait until all is healthy"
 DEFAULT_TIMEOUT = 300
 
 
-def settings_for(c: Context, **flags: str | None):  # noqa: ANN201 - Settings, imported where used
+def settings_for(c: Context, **flags: str | None) -> Settings:
     """The settings, with the verb's flags on top."""
     from airflow_docker.errors import USAGE, UserError
     from airflow_docker.settings import load
@@ -66,7 +72,7 @@ def build(
         "no-build": "fail if there is no image yet, instead of building it",
     },
 )
-def up(c: Context, timeout: int = DEFAULT_TIMEOUT, open: bool = False, no_build: bool = False) -> None:  # noqa: A002
+def up(c: Context, timeout: int = DEFAULT_TIMEOUT, open: bool = False, no_build: bool = False) -> None:
     """Do whatever is missing, start, and wait until all is healthy."""
     from airflow_docker import stack
 

@@ -141,11 +141,15 @@ def _run_copy_script(script: Path, target: Path) -> None:
     result = shell.capture([str(script), str(target.resolve())], cwd=script.parent, stdin="\n", timeout=_COPY_SECONDS)
     if result.returncode:
         said = (result.stderr.strip() or result.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise UserError(str(script), f"ended with exit code {result.returncode} ({said}).", "Run it by hand and mend it.")
+        raise UserError(
+            str(script), f"ended with exit code {result.returncode} ({said}).", "Run it by hand and mend it."
+        )
 
 
 def _copy_without_script(scripts: Path, target: Path) -> None:
-    found = [f for f in sorted(scripts.iterdir()) if f.is_file() and f.stat().st_mode & 0o100] if scripts.is_dir() else []
+    found = (
+        [f for f in sorted(scripts.iterdir()) if f.is_file() and f.stat().st_mode & 0o100] if scripts.is_dir() else []
+    )
     for file in found:
         shutil.copy2(file, target)
     looked = " or ".join(COPY_SCRIPTS)
@@ -160,7 +164,9 @@ def _copy_real(source: Path, target: Path, allowed: list[Path]) -> None:
         if not real.exists():
             raise UserError(f"bin/{entry.name}", "is a link to a file that does not exist.", "Mend it in archive-ops.")
         if not any(real.is_relative_to(folder) for folder in allowed):
-            raise UserError(f"bin/{entry.name}", f"is a link out of archive-ops, to {real}.", "Put the file itself there.")
+            raise UserError(
+                f"bin/{entry.name}", f"is a link out of archive-ops, to {real}.", "Put the file itself there."
+            )
         if real.is_dir():
             _copy_real(real, target / entry.name, allowed)
         else:
@@ -177,4 +183,3 @@ def _copy_own(directory: Path) -> None:
     for file in sorted((own / "runtime").iterdir()):
         if file.is_file():
             files.write(directory / "runtime" / file.name, file.read_bytes())
-

@@ -15,7 +15,14 @@ from airflow_docker.errors import UserError
 from airflow_docker.settings import PROJECT, Base, Settings, default_project_name, load
 
 PLACE = PROJECT / ".demo"
-INHERITED = ("AIRFLOW_VERSION", "AIRFLOW_BASE_IMAGE", "POSTGRES_IMAGE", "EXTRA_CA_BUNDLE", "AIRFLOW_UID", "AIRFLOW_PORT")
+INHERITED = (
+    "AIRFLOW_VERSION",
+    "AIRFLOW_BASE_IMAGE",
+    "POSTGRES_IMAGE",
+    "EXTRA_CA_BUNDLE",
+    "AIRFLOW_UID",
+    "AIRFLOW_PORT",
+)
 """Settings that the demo takes from the environment of its first run; all others are its own."""
 _ARRIVAL_SECONDS = 180.0
 _USUAL_PORT = 8089
@@ -23,7 +30,9 @@ _USUAL_PORT = 8089
 
 def settings_of_demo() -> Settings:
     """The demo's settings, from .demo/.env alone."""
-    return load(PLACE / ".env", {name: os.environ[name] for name in ("SSL_CERT_FILE", "PIP_CERT") if name in os.environ})
+    return load(
+        PLACE / ".env", {name: os.environ[name] for name in ("SSL_CERT_FILE", "PIP_CERT") if name in os.environ}
+    )
 
 
 def run(timeout: float) -> None:
@@ -50,7 +59,9 @@ def remove() -> None:
     if (PLACE / ".env").exists():
         settings = settings_of_demo()
         stack.down(settings, volumes=True, yes=True)
-        listed = shell.capture(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", settings.airflow_image])
+        listed = shell.capture(
+            ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", settings.airflow_image]
+        )
         for image in listed.stdout.split():
             shell.capture(["docker", "image", "rm", image])
     files.purge(PLACE, "demo")
@@ -72,7 +83,9 @@ def _make_repository(sample: Path, target: Path) -> None:
 def _git(args: list[str]) -> None:
     result = shell.capture(args)
     if result.returncode:
-        raise UserError("demo", f"git could not make a sample repository ({result.stderr.strip()}).", "Is git in order?")
+        raise UserError(
+            "demo", f"git could not make a sample repository ({result.stderr.strip()}).", "Is git in order?"
+        )
 
 
 def _port() -> int:

@@ -47,8 +47,10 @@ def _is(file: Path, content: bytes, mode: int, owner: int | None) -> bool:
     try:
         found = file.stat()
         return (
-            not file.is_symlink() and found.st_mode & 0o7777 == mode
-            and owner in (None, found.st_uid) and file.read_bytes() == content
+            not file.is_symlink()
+            and found.st_mode & 0o7777 == mode
+            and owner in (None, found.st_uid)
+            and file.read_bytes() == content
         )
     except OSError:
         return False

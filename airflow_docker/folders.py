@@ -54,4 +54,4 @@ def _may(folder: Path, uid: int, bits: int) -> bool:
     """True if a process of ``uid`` and gid 0 has all of the permission ``bits`` (r=4, w=2, x=1) on ``folder``."""
     found = folder.stat()
     shift = 6 if found.st_uid == uid else 3 if found.st_gid == 0 else 0
-    return os.geteuid() == uid and os.access(folder, bits) or (found.st_mode >> shift) & bits == bits
+    return (os.geteuid() == uid and os.access(folder, bits)) or (found.st_mode >> shift) & bits == bits

@@ -59,7 +59,8 @@ def judge(
 ) -> Verdict:
     """What the states mean. ``before`` maps containers that were there already to how they were then."""
     found = {state.service: state for state in states}
-    ready, waiting = [], []
+    ready: list[str] = []
+    waiting: list[str] = []
     for service in services:
         state = found.get(service)
         reason = "" if state is None else _failure(state, service in one_shot, before)
@@ -138,6 +139,8 @@ def _late(engine: Engine, waiting: Sequence[str], timeout: float) -> UserError:
     found = {state.service: state for state in engine.states()}
     state = found.get(waiting[0])
     if state is None:
-        return UserError(waiting[0], f"was not started within {timeout:g} s.", "Give it more time: inv up --timeout 900")
+        return UserError(
+            waiting[0], f"was not started within {timeout:g} s.", "Give it more time: inv up --timeout 900"
+        )
     now = ", ".join(filter(None, (state.state, state.health, state.probe)))
     return error(engine, state, f"is not healthy after {timeout:g} s (it is {now}); also waiting: {len(waiting) - 1}")

@@ -76,7 +76,9 @@ def base(name: str, version: str, cache: Path) -> BaseImage:
     if kept is None or kept.id != found["Id"]:
         result = shell.capture(inventory_command(name))
         if result.returncode:
-            what = f"{name} holds no Python that starts ({(result.stderr.strip() or 'no reason given').splitlines()[-1]})."
+            what = (
+                f"{name} holds no Python that starts ({(result.stderr.strip() or 'no reason given').splitlines()[-1]})."
+            )
             raise UserError("AIRFLOW_BASE_IMAGE", what, "Name an image built like apache/airflow.")
         holds = json.loads(result.stdout)
         has = labels.get("org.apache.airflow.version") or holds["packages"].get("apache-airflow", "none")

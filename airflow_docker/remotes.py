@@ -78,8 +78,9 @@ def explain(url: str, where: str, error: Exception) -> UserError:
     if local is not None:
         if not local.exists():
             return UserError(where, f"there is nothing at {local}.", "Correct the path.")
-        return UserError(where, f"{local} cannot be read as a git repository ({last_line(error)}).",
-                         f"Try: git ls-remote {local}")
+        return UserError(
+            where, f"{local} cannot be read as a git repository ({last_line(error)}).", f"Try: git ls-remote {local}"
+        )
     host, port = _endpoint(url)
     try:
         socket.getaddrinfo(host, port)
@@ -92,8 +93,10 @@ def explain(url: str, where: str, error: Exception) -> UserError:
         if not _behind_proxy(url):
             return UserError(where, what, "Check your connection, VPN or firewall.")
     if _is_refused(url, host, port):
-        todo = ("Give this account access: a credential helper or a token for https, a key in your agent for ssh. "
-                f"Then try: git ls-remote {shown}")
+        todo = (
+            "Give this account access: a credential helper or a token for https, a key in your agent for ssh. "
+            f"Then try: git ls-remote {shown}"
+        )
         return UserError(where, f"{shown} is private or does not exist, and you were not let in.", todo)
     return UserError(where, f"{shown} cannot be fetched ({last_line(error)}).", f"Try: git ls-remote {shown}")
 

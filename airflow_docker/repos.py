@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_docker import console, files, remotes
 from airflow_docker.errors import USAGE, UserError, raise_all
@@ -158,7 +158,8 @@ def _fast_forward(source: Source, report: Report) -> Pulled:
         _check_unchanged(repo, source)
         old = repo.head.commit.hexsha
         try:
-            repo.remotes.origin.fetch(progress=_Progress(report), tags=True, env=source.environment)
+            # All tags only where one may be wanted: git refuses a fetch over a tag that was moved.
+            repo.remotes.origin.fetch(progress=_Progress(report), tags=bool(source.ref), env=source.environment)
         except GitError as error:
             raise remotes.explain(source.url, source.url_setting, error) from None
         branch, new = _target(repo, source)
@@ -184,9 +185,14 @@ def _open(source: Source) -> Repo:
         owner = source.path.stat().st_uid
         if owner != os.geteuid():
             todo = f"Type: git config --global --add safe.directory {source.path}"
-            raise UserError(str(source.path), f"the repository belongs to uid {owner}, so git refuses it.", todo) from None
-        raise UserError(str(source.path), f"git cannot read this repository ({remotes.last_line(error)}).",
-                        "Move it away to clone it anew.") from None
+            raise UserError(
+                str(source.path), f"the repository belongs to uid {owner}, so git refuses it.", todo
+            ) from None
+        raise UserError(
+            str(source.path),
+            f"git cannot read this repository ({remotes.last_line(error)}).",
+            "Move it away to clone it anew.",
+        ) from None
     del head
     return repo
 
@@ -245,7 +251,7 @@ def _check_position(repo: Repo, source: Source, branch: str, new: str) -> None:
     if not branch and current is not None and repo.head.commit.hexsha != new:
         todo = f"Type: git -C {where} switch --detach {source.ref} (or change {source.ref_setting})."
         raise UserError(where, f"the checkout is on branch {current}, not at {source.ref}.", todo)
-    if not repo.is_ancestor(repo.head.commit, new):
+    if not repo.is_ancestor(repo.head.commit, repo.commit(new)):
         ahead = len(list(repo.iter_commits(f"{new}..HEAD")))
         todo = f"Look at them: git -C {where} log {new[:10]}..HEAD; then push, rebase or reset."
         raise UserError(where, f"{ahead} local commit(s) are not in {source.ref or branch} of the remote.", todo)
@@ -261,17 +267,20 @@ def _advance(repo: Repo, source: Source, new: str) -> None:
         raise UserError(str(source.path), f"cannot be fast-forwarded ({remotes.last_line(error)}).", todo) from None
 
 
-def _Progress(report: Report) -> Any:  # noqa: N802, ANN401 - a class made late: GitPython is imported where used
+def _Progress(report: Report) -> Any:
     from git import RemoteProgress
 
     class Progress(RemoteProgress):
-        _stages = {
-            RemoteProgress.COUNTING: "counting", RemoteProgress.COMPRESSING: "compressing",
-            RemoteProgress.RECEIVING: "receiving", RemoteProgress.RESOLVING: "resolving",
+        _stages: ClassVar[dict[int, str]] = {
+            RemoteProgress.COUNTING: "counting",
+            RemoteProgress.COMPRESSING: "compressing",
+            RemoteProgress.RECEIVING: "receiving",
+            RemoteProgress.RESOLVING: "resolving",
         }
 
-        def update(self, op_code: int, cur_count: str | float, max_count: str | float | None = None,
-                   message: str = "") -> None:
+        def update(
+            self, op_code: int, cur_count: str | float, max_count: str | float | None = None, message: str = ""
+        ) -> None:
             stage = self._stages.get(op_code & self.OP_MASK, "working")
             report(stage, float(cur_count or 0) / float(max_count or 1))
 

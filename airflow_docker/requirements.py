@@ -55,7 +55,7 @@ def lock(settings: Settings, base: BaseImage, inputs: list[Path], directory: Pat
     new.unlink()
     if result.returncode:
         names = ", ".join(map(str, inputs)) or "the requirements"
-        what = f"there is no set of versions for Airflow {base.airflow_version} that satisfies all.\n{result.stderr.strip()}\n"
+        what = f"no set of versions fits Airflow {base.airflow_version} and all of them.\n{result.stderr.strip()}\n"
         raise UserError(names, what, "Loosen one of the requirements named above.")
     files.write(output, content)
     files.write(directory / _KEY, key.encode())

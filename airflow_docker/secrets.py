@@ -178,7 +178,9 @@ def _parse(text: str, where: str) -> configparser.RawConfigParser:
         parser.read_string("\n".join(line for line in text.splitlines() if not line.startswith("!")))
     except configparser.Error as problem:
         line = getattr(problem, "lineno", None) or (getattr(problem, "errors", None) or [("?",)])[0][0]
-        raise UserError(where, f"line {line} of the file is not of ini form.", "Mend it; values are not shown.") from None
+        raise UserError(
+            where, f"line {line} of the file is not of ini form.", "Mend it; values are not shown."
+        ) from None
     return parser
 
 

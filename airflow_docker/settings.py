@@ -153,7 +153,7 @@ def setting(default: Default, parse: Parser = text) -> Any:
     return field(metadata={"default": default, "parse": parse})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Every setting, parsed. .env.example explains each; ``sources`` says where each value is from."""
 
@@ -286,7 +286,7 @@ def _env_file(given: Path | None, environ: Mapping[str, str]) -> Path:
         return PROJECT / ".env"
     if not named.is_file():
         raise UserError("ENV_FILE", f"there is no file {named}.", "Copy .env.example to it and edit it.", USAGE)
-    return Path(os.path.abspath(named))
+    return Path.cwd() / named
 
 
 def _look_up(
@@ -305,8 +305,10 @@ def _matching(pattern: re.Pattern[str], values: Mapping[str, str]) -> dict[str, 
 
 def _sensitive(name: str) -> UserError:
     return UserError(
-        name, "this option holds a secret and would stand in the containers' environment.",
-        "Remove it; keys of this kind are generated and handed over as files.", USAGE,
+        name,
+        "this option holds a secret and would stand in the containers' environment.",
+        "Remove it; keys of this kind are generated and handed over as files.",
+        USAGE,
     )
 
 

@@ -41,8 +41,15 @@ def capture(
     """
     try:
         return subprocess.run(
-            list(args), env=_environment(env), cwd=cwd, input=stdin, timeout=timeout,
-            capture_output=True, text=True, errors="replace", check=False,
+            list(args),
+            env=_environment(env),
+            cwd=cwd,
+            input=stdin,
+            timeout=timeout,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
     except FileNotFoundError:
         raise _missing(args[0]) from None

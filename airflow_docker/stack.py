@@ -95,7 +95,9 @@ def _start(engine: Compose, timeout: float) -> None:
             time.sleep(health.POLL_SECONDS)
             _blame(engine, before)
             console.say(log.read_text(errors="replace").rstrip())
-            raise UserError("docker compose up", f"ended with exit code {code} (see above).", "Mend it and type: inv up")
+            raise UserError(
+                "docker compose up", f"ended with exit code {code} (see above).", "Mend it and type: inv up"
+            )
         return code == 0
 
     try:
@@ -147,8 +149,12 @@ def down(settings: Settings, *, volumes: bool = False, yes: bool = False) -> Non
     data = engine.volumes() if volumes else []
     if data and not yes:
         if not sys.stdin.isatty():
-            raise UserError("inv down --volumes", "this destroys the database, and there is no terminal to ask on.",
-                            "Say --yes if you mean it.", USAGE)
+            raise UserError(
+                "inv down --volumes",
+                "this destroys the database, and there is no terminal to ask on.",
+                "Say --yes if you mean it.",
+                USAGE,
+            )
         if not console.confirm(f"Destroy the database of {settings.compose_project_name} ({', '.join(data)})?"):
             raise UserError("inv down --volumes", "not confirmed.", "Nothing was changed.")
     if not engine.states() and not data:

@@ -63,6 +63,6 @@ def snapshot(folder):
     found = {}
     for entry in sorted(folder.rglob("*")):
         kind = "link" if entry.is_symlink() else "dir" if entry.is_dir() else "file"
-        content = os.readlink(entry) if kind == "link" else entry.read_bytes() if kind == "file" else b""
+        content = str(entry.readlink()) if kind == "link" else entry.read_bytes() if kind == "file" else b""
         found[str(entry.relative_to(folder))] = (kind, entry.lstat().st_mode, content)
     return found

@@ -92,11 +92,15 @@ class Compose:
         """Raise UserError unless a Docker engine with compose v2 answers."""
         engine = shell.capture(["docker", "version", "--format", "{{.Server.Version}}"], timeout=_ASK_SECONDS)
         if engine.returncode:
-            raise UserError("docker", "no Docker engine answers.",
-                            "Start Docker Desktop, or on Linux: sudo systemctl start docker")
+            raise UserError(
+                "docker", "no Docker engine answers.", "Start Docker Desktop, or on Linux: sudo systemctl start docker"
+            )
         if shell.capture(["docker", "compose", "version"], timeout=_ASK_SECONDS).returncode:
-            raise UserError("docker compose", "the compose plugin (version 2) is missing.",
-                            "Install docker-compose-plugin, or docker-compose of version 2 and docker-buildx.")
+            raise UserError(
+                "docker compose",
+                "the compose plugin (version 2) is missing.",
+                "Install docker-compose-plugin, or docker-compose of version 2 and docker-buildx.",
+            )
 
     def write_overlay(self) -> None:
         """Write the generated overlay, if there is anything in it."""
@@ -113,7 +117,9 @@ class Compose:
         code = shell.stream(self.build_command(no_cache), env=env)
         if code:
             todo = "Mend what it says and type: inv build"
-            raise UserError("inv build", f"the image build ended with exit code {code}; its last lines stand above.", todo)
+            raise UserError(
+                "inv build", f"the image build ended with exit code {code}; its last lines stand above.", todo
+            )
 
     def start(self, log: Path) -> shell.Process[bytes]:
         """Begin to bring the stack up, in the background; its words go to ``log``."""

@@ -12,7 +12,9 @@ import psycopg2
 
 OLDEST_SECONDS = 30
 
-with psycopg2.connect(Path("/run/secrets/sql_alchemy_conn").read_text().replace("+psycopg2", ""), connect_timeout=5) as connection:
+with psycopg2.connect(
+    Path("/run/secrets/sql_alchemy_conn").read_text().replace("+psycopg2", ""), connect_timeout=5
+) as connection:
     cursor = connection.cursor()
     cursor.execute(
         "SELECT count(*) FROM job WHERE job_type = %s AND state = 'running' AND hostname = %s"

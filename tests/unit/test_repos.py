@@ -13,7 +13,9 @@ from airflow_docker.settings import Secret
 
 def source(remote, path, ref="", url=None):
     url = str(remote.bare) if url is None else url
-    return repos.Source("ao-workflows", url, Secret(""), ref, path, "AO_WORKFLOWS_URL", "AO_WORKFLOWS_REF", "WORKFLOW_DEV_DIR")
+    return repos.Source(
+        "ao-workflows", url, Secret(""), ref, path, "AO_WORKFLOWS_URL", "AO_WORKFLOWS_REF", "WORKFLOW_DEV_DIR"
+    )
 
 
 def sync(*args, **kwargs):
@@ -39,7 +41,12 @@ def refused(remote, checkout, ref="", url=None):
 def snapshot_of(checkout):
     """The work tree and where git says it stands; fetched objects do no harm."""
     tree = {k: v for k, v in snapshot(checkout).items() if not k.startswith(".git/")}
-    return tree, (checkout / ".git" / "HEAD").read_text(), git(checkout, "rev-parse", "HEAD"), git(checkout, "status", "--porcelain")
+    return (
+        tree,
+        (checkout / ".git" / "HEAD").read_text(),
+        git(checkout, "rev-parse", "HEAD"),
+        git(checkout, "status", "--porcelain"),
+    )
 
 
 def test_clones_what_is_missing(remote, tmp_path):

@@ -59,9 +59,13 @@ def test_generated_keys_are_fit_for_their_use(make_settings):
 
 
 def test_single_keys_keep_case_and_signs(make_settings):
-    settings = make_settings("SECRET_DB_APPS__mysql__mySqlCnfPath=/run/secrets/drs_cnf\nSECRET_DB_APPS__qa__p='a=%b$c;d'\n")
+    settings = make_settings(
+        "SECRET_DB_APPS__mysql__mySqlCnfPath=/run/secrets/drs_cnf\nSECRET_DB_APPS__qa__p='a=%b$c;d'\n"
+    )
     secrets.write(settings)
-    assert content(settings, "db_apps.config") == "[mysql]\nmySqlCnfPath = /run/secrets/drs_cnf\n\n[qa]\np = a=%b$c;d\n\n"
+    assert (
+        content(settings, "db_apps.config") == "[mysql]\nmySqlCnfPath = /run/secrets/drs_cnf\n\n[qa]\np = a=%b$c;d\n\n"
+    )
 
 
 def test_a_whole_file_is_taken_as_it_is(make_settings, tmp_path):
@@ -134,7 +138,9 @@ def test_check_names_what_is_missing_stale_or_too_readable(make_settings):
     secrets.write(settings)
     before = snapshot(settings.secrets_dir)
     assert states(settings) == {}
-    assert states(make_settings("SECRET_AWS__default__key=w\n")) == {"aws-credentials": "stale: the settings have changed"}
+    assert states(make_settings("SECRET_AWS__default__key=w\n")) == {
+        "aws-credentials": "stale: the settings have changed"
+    }
     assert snapshot(settings.secrets_dir) == before
     (settings.secrets_dir / "fernet_key").chmod(0o440)
     (settings.secrets_dir / "admin_password").unlink()

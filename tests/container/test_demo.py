@@ -1,0 +1,55 @@
+"""`inv demo` as a newcomer types it, in a copy of this checkout, and what is left after `inv demo --down`."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from conftest import git, snapshot
+
+from airflow_docker.settings import PROJECT
+from container.conftest import docker, run
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """The files git would give a clone, with an environment that is made already."""
+    copy = tmp_path / "checkout"
+    listed = git(PROJECT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
+    for name in listed:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        if (PROJECT / name).exists():
+            shutil.copy2(PROJECT / name, copy / name)
+    return copy
+
+
+def everything():
+    """What the engine holds, but for the build cache."""
+    ids = (["ps", "-aq"], ["volume", "ls", "-q"], ["network", "ls", "-q"], ["image", "ls", "-q"])
+    return [sorted(docker(*command).split()) for command in ids]
+
+
+def test_the_demo_shows_the_path_of_a_work_and_leaves_nothing(checkout, images):
+    from container.conftest import free_port
+
+    environ = os.environ | images | {"AIRFLOW_PORT": str(free_port()), "WORKFLOW_DEV_DIR": "/no/where"}
+    before = everything()
+    files_before = snapshot(checkout)
+    try:
+        first = run("./inv", "demo", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)
+        assert first.returncode == 0, first.stdout + first.stderr
+        said = first.stdout + first.stderr
+        archived = re.search(r"^ +archive +(/.*)$", said, re.M)[1]
+        assert sorted(os.listdir(archived)) == ["dips.txt", "images", "manifest-xxh64.txt"]
+        assert archived.startswith(str(checkout / ".demo"))
+        del environ["AIRFLOW_BASE_IMAGE"], environ["POSTGRES_IMAGE"]  # the demo remembers
+        second = run("./inv", "demo", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)
+        assert "Already up and healthy" in second.stderr and "W0DEMO02" in second.stderr, second.stderr
+    finally:
+        down = run("./inv", "demo", "--down", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)
+    assert down.returncode == 0, down.stdout + down.stderr
+    assert everything() == before
+    left = {name: entry for name, entry in snapshot(checkout).items() if not re.match(r"\.venv|.*__pycache__", name)}
+    assert left == files_before
+    assert "There is no demo" in run("./inv", "demo", "--down", cwd=checkout, env=environ).stderr

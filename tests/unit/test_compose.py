@@ -1,0 +1,96 @@
+"""Every command line of the compose engine, to the letter."""
+
+import re
+from pathlib import Path
+
+import yaml
+
+from airflow_docker import images
+from airflow_docker.engines.compose import AIRFLOW_SERVICES, ONE_SHOT, Compose
+from airflow_docker.settings import PROJECT
+
+COMPOSE = [
+    "docker", "compose", "--project-name", "p", "--project-directory", str(PROJECT), "--env-file", "/dev/null",
+    "--file", str(PROJECT / "compose.yaml"),
+]  # fmt: skip
+
+
+def engine(make_settings, text="", image="bdrc-airflow:abc"):
+    return Compose(make_settings(f"COMPOSE_PROJECT_NAME=p\n{text}"), image)
+
+
+def test_commands(make_settings):
+    made = engine(make_settings)
+    assert made.build_command() == [*COMPOSE, "build", "init"]
+    assert made.build_command(no_cache=True) == [*COMPOSE, "build", "--no-cache", "init"]
+    assert made.up_command() == [*COMPOSE, "up", "--detach", "--no-build", "--remove-orphans"]
+    assert made.down_command() == [*COMPOSE, "down", "--remove-orphans"]
+    assert made.down_command(volumes=True) == [*COMPOSE, "down", "--remove-orphans", "--volumes"]
+    assert made.logs_command("init") == ["docker", "compose", "--project-name", "p", "logs", "init"]
+    label = "label=com.docker.compose.project=p"
+    assert made.containers_command() == ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
+    assert made.volumes_command() == ["docker", "volume", "ls", "--quiet", "--filter", label]
+
+
+def test_image_commands():
+    assert images.inspect_command("a:b") == ["docker", "image", "inspect", "a:b"]
+    assert images.pull_command("a:b") == ["docker", "pull", "a:b"]
+    assert images.inventory_command("a:b")[:-1] == [
+        "docker", "run", "--rm", "--network", "none", "--entrypoint", "python", "a:b", "-c",
+    ]  # fmt: skip
+
+
+def test_options_and_mounts_become_an_overlay(make_settings, tmp_path):
+    made = engine(
+        make_settings, "AIRFLOW__CORE__PARALLELISM=8\nAIRFLOW__X__Y='a$b'\nEXTRA_MOUNTS=arch ive:/mnt/Archive9\n"
+    )
+    assert made.up_command()[10:12] == ["--file", str(tmp_path / ".state" / "compose.overlay.yaml")]
+    options = {"AIRFLOW__CORE__PARALLELISM": "8", "AIRFLOW__X__Y": "a$$b"}
+    mount = {"type": "bind", "source": str(tmp_path / "arch ive"), "target": "/mnt/Archive9",
+             "bind": {"create_host_path": False}}  # fmt: skip
+    assert made.overlay["services"]["init"] == {"environment": options}
+    assert made.overlay["services"]["scheduler"] == {"environment": options, "volumes": [mount]}
+    assert set(made.overlay["services"]) == set(AIRFLOW_SERVICES)
+
+
+def test_the_environment_holds_settings_and_nothing_secret(make_settings):
+    made = engine(make_settings, "SECRET_AWS__default__key=hunter2\nAO_WORKFLOWS_URL=https://me:hunter2@h/x\n")
+    environ = made.environment()
+    assert (environ["AIRFLOW_IMAGE"], environ["AIRFLOW_PORT"]) == ("bdrc-airflow:abc", "8089")
+    assert not any("hunter2" in value for value in environ.values())
+
+
+def test_the_compose_file_keeps_its_promises():
+    text = (PROJECT / "compose.yaml").read_text()
+    services = yaml.safe_load(text)["services"]
+    assert set(services) == {"postgres", *AIRFLOW_SERVICES}
+    seen_by = {
+        name: {s for s, d in services.items() if name in d.get("secrets", [])} for name in ("db_apps", "drs_cnf", "aws")
+    }
+    assert set(map(frozenset, seen_by.values())) == {frozenset({"scheduler"})}
+    published = {name: service.get("ports", []) for name, service in services.items()}
+    assert {name: ports for name, ports in published.items() if ports} == {
+        "webserver": ["127.0.0.1:${AIRFLOW_PORT}:8080"]
+    }
+    for name, service in services.items():
+        assert service["user"] == "${AIRFLOW_UID}:0", name
+        assert ("healthcheck" in service) == (name not in ONE_SHOT), name
+        assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped"), name
+        for mount in service.get("volumes", []):
+            if isinstance(mount, dict):
+                assert mount["bind"] == {"create_host_path": False}, name
+        for key, value in service.get("environment", {}).items():
+            assert not re.search(r"PASSWORD|KEY|CONN$", key) or key.endswith(("_CMD", "_FILE")), (name, key, value)
+    dags = [
+        m
+        for s in services.values()
+        for m in s.get("volumes", [])
+        if isinstance(m, dict) and m["target"] == "/opt/airflow/dags"
+    ]
+    assert dags and all(mount["read_only"] for mount in dags)
+
+
+def test_no_default_credential_is_shipped():
+    for file in (PROJECT / "compose.yaml", PROJECT / ".env.example", *Path(PROJECT, "docker").rglob("*")):
+        if file.is_file():
+            assert not re.search(r"(?i)password\s*[:=]\s*(airflow|admin|postgres)\b", file.read_text()), file

@@ -1,0 +1,60 @@
+"""What the README and the docs say is there, is there."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from airflow_docker import settings
+from airflow_docker.settings import PROJECT
+
+DOCS = [PROJECT / name for name in ("README.md", "docs/operating.md", "docs/architecture.md")]
+
+
+def inv(*args):
+    command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), *args]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def verbs():
+    return re.findall(r"^  ([a-z]+) ", inv("--list"), re.M)
+
+
+@pytest.mark.parametrize("verb", verbs())
+def test_every_verb_and_flag_has_help_and_stands_in_the_readme(verb):
+    text = inv("--help", verb)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "none" not in text.partition("Docstring:")[2].partition("Options:")[0]
+    options = dict(
+        re.findall(r"^  (?:-\w(?:=?\S*)?, )?--([a-z-]+)\S*[ ]*(\S.*)?$", text.partition("Options:")[2], re.M)
+    )
+    assert all(options.values()), f"{verb}: a flag without help in {options}"
+    row = re.search(rf"^\| `{verb}`.*$", (PROJECT / "README.md").read_text(), re.M)
+    assert row, f"{verb} is not in the table of verbs"
+    listed = set(re.findall(r"`--([a-z-]+)", row[0]))
+    assert listed == set(options)
+
+
+def test_the_commands_in_the_docs_exist():
+    known = set(verbs())
+    for file in DOCS[:2]:
+        commands = re.findall(r"(?:^|`|/)inv ([a-z][^`\n#]*)", file.read_text(), re.M)
+        assert len(commands) > 5
+        for command in commands:
+            words = re.sub(r"--\w+ [A-Z]+", "", command).split()
+            assert {word for word in words if not word.startswith("-")} <= known, (file.name, command)
+
+
+def test_settings_named_in_the_docs_exist():
+    known = set(settings.names()) | {"SSL_CERT_FILE", "PIP_CERT", "ENV_FILE", "CI"}
+    for file in DOCS:
+        for name in re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9])`", file.read_text()):
+            if not name.startswith(("SECRET_", "AIRFLOW__")):
+                assert name in known, (file.name, name)
+
+
+def test_links_in_the_docs_lead_somewhere():
+    for file in DOCS:
+        for target in re.findall(r"\]\(([^)#:]+)\)", file.read_text()):
+            assert (file.parent / target).exists(), (file.name, target)

@@ -1,0 +1,123 @@
+"""What container states mean, and that waiting ends at once when it is in vain."""
+
+import pytest
+
+from airflow_docker import health
+from airflow_docker.errors import UserError
+from airflow_docker.health import ServiceState, judge
+
+SERVICES, ONE_SHOT = ("postgres", "init", "webserver"), ("init",)
+
+
+def state(service, state="running", health="healthy", **more):
+    return ServiceState(service, f"id-{service}", state, health, **more)
+
+
+HEALTHY = [state("postgres"), state("init", "exited", ""), state("webserver")]
+
+
+def verdict(*states, before=None):
+    changed = {s.service: s for s in HEALTHY} | {s.service: s for s in states}
+    return judge(list(changed.values()), SERVICES, ONE_SHOT, before or {})
+
+
+def test_all_ready():
+    assert verdict().all_ready and verdict().ready == SERVICES
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        state("webserver", "running", "starting"),
+        state("webserver", "created", ""),
+        state("init", "running", ""),
+        state("init", "created", ""),
+    ],
+)
+def test_waiting(waiting):
+    assert verdict(waiting).waiting == (waiting.service,) and verdict(waiting).failed is None
+
+
+def test_a_service_without_a_container_is_waited_for():
+    assert judge(HEALTHY[:2], SERVICES, ONE_SHOT, {}).waiting == ("webserver",)
+
+
+@pytest.mark.parametrize(
+    ("failed", "reason"),
+    [
+        (state("init", "exited", "", exit_code=1), "has ended with exit code 1"),
+        (state("webserver", "exited", "", exit_code=0), "has ended with exit code 0"),
+        (state("webserver", "dead", ""), "has ended with exit code 0"),
+        (state("webserver", "restarting", "", exit_code=3), "crashes (exit code 3) and is started again and again"),
+        (state("webserver", "running", "starting", restarts=1), "crashes (exit code 0) and is started again and again"),
+        (state("postgres", "running", "unhealthy", probe="no"), "is unhealthy (no)"),
+    ],
+)
+def test_failed(failed, reason):
+    found = verdict(failed)
+    assert (found.failed, found.reason, found.all_ready) == (failed, reason, False)
+
+
+def test_restarts_of_the_past_are_forgiven():
+    old = state("webserver", restarts=3)
+    assert verdict(old, before={old.container: old}).all_ready
+    assert verdict(state("webserver", restarts=4), before={old.container: old}).failed
+
+
+class Scripted:
+    """An engine whose states follow a script; the last one stays."""
+
+    def __init__(self, *script):
+        self.script = list(script)
+
+    def states(self):
+        return self.script.pop(0) if len(self.script) > 1 else self.script[0]
+
+    def last_lines(self, container, lines=20):
+        return f"the last lines of {container}"
+
+    def logs_command(self, service):
+        return ["show", "logs", service]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(health, "POLL_SECONDS", 0.01)
+
+
+def wait(engine, timeout=5.0, before=None, settled=lambda: True):
+    health.wait(engine, SERVICES, ONE_SHOT, timeout=timeout, before=before or {}, settled=settled)
+
+
+def test_wait_tells_each_service_once(capsys):
+    wait(Scripted([], HEALTHY[:2], HEALTHY))
+    said = capsys.readouterr().err
+    assert [said.count(f"{name} ") for name in SERVICES] == [1, 1, 1]
+    assert "init has done its work" in said and "webserver is healthy" in said
+
+
+def test_wait_gives_up_with_the_last_lines_and_the_next_command(capsys):
+    broken = [*HEALTHY[:2], state("webserver", "restarting", "", exit_code=1)]
+    with pytest.raises(UserError) as caught:
+        wait(Scripted([], broken), timeout=1000)
+    assert caught.value.text.startswith("webserver: the service crashes (exit code 1)")
+    assert "Read on: show logs webserver" in caught.value.text
+    assert "the last lines of id-webserver" in capsys.readouterr().err
+
+
+def test_what_was_there_before_counts_for_nothing_until_the_engine_has_acted():
+    old = [*HEALTHY[:2], state("webserver", "exited", "", exit_code=137)]
+    engine = Scripted(old, old, HEALTHY)
+    acted = iter([False, False, False, True])
+    wait(engine, before={s.container: s for s in old}, settled=lambda: next(acted, True))
+    assert engine.script == [HEALTHY]
+
+
+def test_wait_ends_when_time_is_up():
+    slow = [*HEALTHY[:2], state("webserver", "running", "starting", probe="refused")]
+    with pytest.raises(
+        UserError, match=r"webserver: the service is not healthy after 0.05 s \(it is running, starting, refused\)"
+    ):
+        wait(Scripted(slow), timeout=0.05)
+    with pytest.raises(UserError, match="webserver: was not started within 0.05 s"):
+        wait(Scripted(HEALTHY[:2]), timeout=0.05)
