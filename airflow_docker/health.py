@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from airflow_docker import console
@@ -27,9 +27,9 @@ class ServiceState:
     started: str = ""
     probe: str = ""
 
-    def is_as(self, other: ServiceState | None) -> bool:
-        """True if nothing has happened to the container since it was seen as ``other``."""
-        return other is not None and replace(self, probe="") == replace(other, probe="")
+    def has_not_started_since(self, before: dict[str, ServiceState]) -> bool:
+        """True if the container ran, or had ended, ``before`` and has not been started again."""
+        return self.container in before and self.started == before[self.container].started
 
 
 @dataclass(frozen=True)
@@ -103,15 +103,15 @@ def wait(
     """Return when all ``services`` are ready; say so of each as it becomes ready.
 
     ``timeout`` is in seconds. ``settled`` tells whether the engine has done all it was told to
-    do, and may raise; until then a container that is as it was ``before`` may yet be replaced
-    and counts for nothing. Raises UserError with the last lines of the service at fault as soon
+    do, and may raise; until then a container that was there ``before`` may yet be replaced and
+    counts for nothing. Raises UserError with the last lines of the service at fault as soon
     as there is one, or when time is up.
     """
     began = time.monotonic()
     told: set[str] = set()
     while True:
         has_settled = settled()
-        states = [s for s in engine.states() if has_settled or not s.is_as(before.get(s.container))]
+        states = [s for s in engine.states() if has_settled or not s.has_not_started_since(before)]
         verdict = judge(states, services, one_shot, before)
         for service in [s for s in verdict.ready if s not in told]:
             told.add(service)

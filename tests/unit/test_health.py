@@ -106,11 +106,20 @@ def test_wait_gives_up_with_the_last_lines_and_the_next_command(capsys):
 
 
 def test_what_was_there_before_counts_for_nothing_until_the_engine_has_acted():
-    old = [*HEALTHY[:2], state("webserver", "exited", "", exit_code=137)]
-    engine = Scripted(old, old, HEALTHY)
+    old = [*HEALTHY[:2], state("webserver", started="yesterday")]
+    stopping = [*HEALTHY[:2], state("webserver", "exited", "", exit_code=137, started="yesterday")]
+    new = [*HEALTHY[:2], state("webserver", started="today")]
+    engine = Scripted(old, stopping, new)
     acted = iter([False, False, False, True])
     wait(engine, before={s.container: s for s in old}, settled=lambda: next(acted, True))
-    assert engine.script == [HEALTHY]
+    assert engine.script == [new]
+
+
+def test_a_container_that_was_started_again_counts_at_once():
+    old = state("webserver", "exited", "", started="yesterday")
+    crashed = state("webserver", "exited", "", exit_code=1, started="today")
+    with pytest.raises(UserError, match="webserver: the service has ended with exit code 1"):
+        wait(Scripted([*HEALTHY[:2], crashed]), before={old.container: old}, settled=lambda: False)
 
 
 def test_wait_ends_when_time_is_up():
