@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from invoke.collection import Collection
 from invoke.context import Context
-from invoke.tasks import task
+from invoke.tasks import Task, task
+
+from airflow_docker.errors import USAGE, UserError, guarded
 
 if TYPE_CHECKING:
     from airflow_docker.settings import Settings
 
-HELP_BUILD_DIR = "folder to assemble the image in (default: BUILD_DIR)"
 HELP_TIMEOUT = "seconds to wait until all is healthy"
-DEFAULT_TIMEOUT = 300
+DEFAULT_TIMEOUT = "300"
+
+
+def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+    """A task whose failures are sentences."""
+    return lambda body: task(**options)(guarded(body))
+
+
+def seconds(text: str) -> float:
+    """The value of --timeout."""
+    if not text.isdecimal() or int(text) == 0:
+        raise UserError("--timeout", f"'{text}' is not a whole number of seconds.", "Say for instance 600.", USAGE)
+    return float(text)
 
 
 def settings_for(c: Context, **flags: str | None) -> Settings:
     """The settings, with the verb's flags on top."""
-    from airflow_docker.errors import USAGE, UserError
     from airflow_docker.settings import load
 
     if c.config.run.dry:
@@ -27,7 +39,7 @@ def settings_for(c: Context, **flags: str | None) -> Settings:
     return load(flags=flags)
 
 
-@task(help={"only": "one repository: ao-workflows or archive-ops"})
+@verb(help={"only": "one repository: ao-workflows or archive-ops"})
 def pull(c: Context, only: str = "") -> None:
     """Clone or fast-forward both source repositories."""
     from airflow_docker import stack
@@ -35,7 +47,7 @@ def pull(c: Context, only: str = "") -> None:
     stack.pull(settings_for(c), only)
 
 
-@task(help={"check": "write nothing; say what is missing, stale or too readable (exit code 1)"})
+@verb(help={"check": "write nothing; say what is missing, stale or too readable (exit code 1)"})
 def secrets(c: Context, check: bool = False) -> None:
     """Write the secret files from the environment and .env."""
     from airflow_docker import stack
@@ -43,28 +55,38 @@ def secrets(c: Context, check: bool = False) -> None:
     (stack.check_secrets if check else stack.write_secrets)(settings_for(c))
 
 
-@task(
+@verb(
     help={
         "refresh": "purge what was built and start over",
         "requirements": "file of DAG requirements (default: DAG_REQUIREMENTS)",
-        "build-dir": HELP_BUILD_DIR,
+        "build-dir": "folder to assemble the image in (default: BUILD_DIR)",
         "no-cache": "build every layer anew",
         "upgrade": "take the newest versions the requirements allow",
+        "strict": "fail if the install would change what the base image has",
     }
 )
 def build(
     c: Context, refresh: bool = False, requirements: str = "", build_dir: str = "", no_cache: bool = False,
-    upgrade: bool = False,
+    upgrade: bool = False, strict: bool = False,
 ) -> None:  # fmt: skip
     """Assemble the build folder, resolve the requirements, build the image."""
     from airflow_docker import stack
+    from airflow_docker.settings import flag_path
 
-    settings = settings_for(c, BUILD_DIR=str(Path(build_dir).expanduser().absolute()) if build_dir else None)
-    chosen = Path(requirements).expanduser() if requirements else None
-    stack.build(settings, refresh=refresh, no_cache=no_cache, upgrade=upgrade, requirements=chosen)
+    settings = settings_for(c, BUILD_DIR=str(flag_path("--build-dir", build_dir) or ""))
+    chosen = flag_path("--requirements", requirements)
+    stack.build(settings, refresh=refresh, no_cache=no_cache, upgrade=upgrade, strict=strict, requirements=chosen)
 
 
-@task(
+@verb(help={"name": "any image of ours (default: the one built last)"})
+def image(c: Context, name: str = "") -> None:
+    """Show what an image is made of: commits, lock, base image."""
+    from airflow_docker import stack
+
+    stack.show_image(settings_for(c), name)
+
+
+@verb(
     default=True,
     help={
         "timeout": HELP_TIMEOUT,
@@ -72,14 +94,14 @@ def build(
         "no-build": "fail if there is no image yet, instead of building it",
     },
 )
-def up(c: Context, timeout: int = DEFAULT_TIMEOUT, open: bool = False, no_build: bool = False) -> None:
+def up(c: Context, timeout: str = DEFAULT_TIMEOUT, open: bool = False, no_build: bool = False) -> None:
     """Do whatever is missing, start, and wait until all is healthy."""
     from airflow_docker import stack
 
-    stack.up(settings_for(c), timeout=timeout, no_build=no_build, open_page=open)
+    stack.up(settings_for(c), timeout=seconds(timeout), no_build=no_build, open_page=open)
 
 
-@task(help={"volumes": "destroy the database too", "yes": "do not ask"})
+@verb(help={"volumes": "destroy the database too", "yes": "do not ask"})
 def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
     """Stop. The data stays unless told otherwise."""
     from airflow_docker import stack
@@ -87,7 +109,7 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
     stack.down(settings_for(c), volumes=volumes, yes=yes)
 
 
-@task(help={"json": "as JSON"})
+@verb(help={"json": "as JSON"})
 def config(c: Context, json: bool = False) -> None:
     """Show every setting with its value and where it comes from."""
     from airflow_docker import report
@@ -95,15 +117,15 @@ def config(c: Context, json: bool = False) -> None:
     report.settings(settings_for(c), as_json=json)
 
 
-@task(help={"down": "remove all of the demo", "timeout": HELP_TIMEOUT})
-def demo(c: Context, down: bool = False, timeout: int = DEFAULT_TIMEOUT) -> None:
+@verb(help={"down": "remove all of the demo", "timeout": HELP_TIMEOUT})
+def demo(c: Context, down: bool = False, timeout: str = DEFAULT_TIMEOUT) -> None:
     """See it work: the whole job on two sample repositories."""
     from airflow_docker import demo as sample
 
-    sample.remove() if down else sample.run(timeout)
+    sample.remove() if down else sample.run(seconds(timeout))
 
 
-@task(help={"only": "a folder or file under tests/", "k": "run the tests whose name matches"})
+@verb(help={"only": "a folder or file under tests/", "k": "run the tests whose name matches"})
 def test(c: Context, only: str = "", k: str = "") -> None:
     """Run the tests."""
     from airflow_docker import development
@@ -111,7 +133,7 @@ def test(c: Context, only: str = "", k: str = "") -> None:
     development.test(only, k)
 
 
-@task
+@verb()
 def lint(c: Context) -> None:
     """Check style and types."""
     from airflow_docker import development
@@ -119,4 +141,4 @@ def lint(c: Context) -> None:
     development.lint()
 
 
-namespace = Collection(pull, secrets, build, up, down, config, demo, test, lint)
+namespace = Collection(pull, secrets, build, image, up, down, config, demo, test, lint)

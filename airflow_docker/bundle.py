@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from airflow_docker import console, files, images, repos, requirements, shell
+from airflow_docker import audit_tool, files, images, impact, repos, requirements, sync_scripts
 from airflow_docker.errors import UserError
-from airflow_docker.settings import PROJECT, Settings
+from airflow_docker.settings import PROJECT, Base, Settings, path
 
-COPY_SCRIPTS = ("scripts/syncAnywhere/deployment/copyLinksToBin", "scripts/deployments/copyLinksToBin")
-"""Where archive-ops keeps the script that fills a folder with the sync scripts."""
-SYNC_SCRIPTS, SYNC_REQUIREMENTS = "scripts/syncAnywhere", "scripts/syncAnywhere/requirements.txt"
-BIN, MANIFEST = "bin", "manifest.json"
-CONTEXT = (BIN, "Dockerfile", "runtime", requirements.LOCK)
+BIN, HOME, SYSTEM, AUDIT, RUNTIME, MANIFEST = "bin", "home", "system", "audit", "runtime", "manifest.json"
+CONTEXT = ("Dockerfile", SYSTEM, AUDIT, requirements.LOCK, HOME, RUNTIME, BIN)
 """What of BUILD_DIR the image is made from."""
-_COPY_SECONDS = 300.0
+OURS = (*CONTEXT, ".dockerignore", MANIFEST, "base-image.json", "compose.build.yaml", *requirements.NOTES)
+SYNC_REQUIREMENTS = ("bin/sync-requirements.txt", "scripts/syncAnywhere/requirements.txt")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an image is made of; ``image`` is its name with the fingerprint as the tag."""
+    """What an image is made of; ``image`` is its name with the fingerprint as the tag.
+
+    ``epoch`` is the time of the newest commit, ``layer_epoch`` that of the base image, in
+    seconds since 1970: file times in the image come from these, never from the clock.
+    """
 
     image: str
     fingerprint: str
@@ -33,45 +37,70 @@ class Manifest:
     airflow_version: str
     python: str
     lock_sha256: str
+    epoch: int
+    layer_epoch: int
     repositories: dict[str, dict[str, str | bool]]
+
+    def labels(self) -> dict[str, str]:
+        """Labels by the OCI annotation keys (opencontainers/image-spec, annotations.md), and our own."""
+        workflows = self.repositories["ao-workflows"]
+        own = {
+            f"{name}.{key}": str(found[key]).lower() if key == "dirty" else str(found[key])
+            for name, found in self.repositories.items()
+            for key in ("url", "revision", "dirty")
+        }
+        own |= {"fingerprint": self.fingerprint, "lock": f"sha256:{self.lock_sha256}", "airflow": self.airflow_version}
+        oci = {
+            "revision": str(workflows["revision"]), "source": str(workflows["url"]), "version": self.fingerprint[:12],
+            "created": datetime.fromtimestamp(self.epoch, UTC).isoformat().replace("+00:00", "Z"),
+            "base.name": self.base_image, "base.digest": self.base_image_id,
+        }  # fmt: skip
+        return {f"org.opencontainers.image.{k}": v for k, v in oci.items()} | {
+            f"airflow-docker.{k}": v for k, v in own.items()
+        }
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An assembled BUILD_DIR and what the install will replace in the base image."""
+    """An assembled BUILD_DIR, and what the install will change in the base image."""
 
     directory: Path
     manifest: Manifest
-    changed: dict[str, tuple[str, str]]
+    changes: list[impact.Change]
 
 
 def assemble(settings: Settings, *, refresh: bool = False, upgrade: bool = False, chosen: Path | None = None) -> Bundle:
     """Fill BUILD_DIR from both checkouts; ``chosen`` replaces DAG_REQUIREMENTS, ``refresh`` starts from nothing.
 
-    Raises UserError, with what was there before unharmed, if a checkout, a file or a solution is missing.
+    Raises UserError if a checkout, a file or a solution is missing; the next run starts from whatever is there.
     """
     directory = settings.build_dir
-    checkouts = [_checkout(source) for source in repos.sources(settings)]
-    inputs = [dag_requirements(settings, chosen)]
+    sources = repos.sources(settings)
+    heads = [repos.head(source) for source in sources]
+    dag_file = dag_requirements(settings, chosen)
     files.claim(directory, "BUILD_DIR")
-    with files.locked(directory / files.LOCK, "BUILD_DIR"):
+    with files.locked(directory / files.LOCK, f"BUILD_DIR {directory}"):
         if refresh:
-            files.empty(directory, "BUILD_DIR")
+            files.empty(directory, "BUILD_DIR", OURS)
         base = images.base(settings.airflow_base_image, settings.airflow_version, directory / "base-image.json")
-        with console.step("Collecting the sync scripts"):
-            collect_scripts(settings, directory)
-        inputs += sync_requirements(settings, directory)
-        with console.step("Resolving the requirements"):
-            lock = requirements.lock(settings, base, inputs, directory, upgrade)
-        _copy_own(directory)
+        _copy_own(settings, directory)
+        sync_scripts.collect(settings.ao_dev_dir, directory / BIN)
+        lock = requirements.lock(settings, base, [dag_file, *sync_requirements(settings)], directory, upgrade)
+        epoch = max(head.time for head in heads)
+        _set_times(directory, epoch)
         fingerprint = fingerprint_of(directory, base.id)
         manifest = Manifest(
             image=f"{settings.airflow_image}:{fingerprint[:12]}", fingerprint=fingerprint, base_image=base.name,
             base_image_id=base.id, airflow_version=base.airflow_version, python=base.python,
-            lock_sha256=hashlib.sha256(lock.file.read_bytes()).hexdigest(), repositories=dict(checkouts),
+            lock_sha256=hashlib.sha256(lock.read_bytes()).hexdigest(), epoch=epoch,
+            layer_epoch=int(datetime.fromisoformat(base.created[:19] + "+00:00").timestamp()),
+            repositories={
+                source.name: {"url": source.url, "revision": head.commit, "dirty": head.dirty}
+                for source, head in zip(sources, heads, strict=True)
+            },
         )  # fmt: skip
         files.write(directory / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode())
-    return Bundle(directory, manifest, lock.changed)
+    return Bundle(directory, manifest, impact.changes(base, requirements.pins(lock.read_text())))
 
 
 def fingerprint_of(directory: Path, base_image_id: str) -> str:
@@ -80,7 +109,8 @@ def fingerprint_of(directory: Path, base_image_id: str) -> str:
     for file in _context_files(directory):
         content = file.read_bytes()
         executable = bool(file.stat().st_mode & 0o100)
-        digest.update(f"\0{file.relative_to(directory)}\0{executable}\0{len(content)}\0".encode() + content)
+        name = os.fsencode(file.relative_to(directory))
+        digest.update(b"\0%s\0%d\0%d\0" % (name, executable, len(content)) + content)
     return digest.hexdigest()
 
 
@@ -90,96 +120,75 @@ def _context_files(directory: Path) -> Iterator[Path]:
         yield from sorted(f for f in entry.rglob("*") if f.is_file()) if entry.is_dir() else [entry]
 
 
-def _checkout(source: repos.Source) -> tuple[str, dict[str, str | bool]]:
-    if repos.is_missing(source):
-        raise UserError(source.path_setting, f"there is no checkout at {source.path}.", "Type: inv pull")
-    args = ["git", "-C", str(source.path)]
-    commit = shell.capture([*args, "rev-parse", "HEAD"])
-    if commit.returncode:
-        what = f"{source.path} is not a git repository with a commit."
-        raise UserError(source.path_setting, what, "Move it away and type: inv pull")
-    dirty = bool(shell.capture([*args, "status", "--porcelain", "--untracked-files=no"]).stdout.strip())
-    return source.name, {"url": source.url, "commit": commit.stdout.strip(), "dirty": dirty}
+def _set_times(directory: Path, epoch: int) -> None:
+    """Give all that is copied into the image the time ``epoch``."""
+    for name in CONTEXT:
+        for entry in (directory / name, *(directory / name).rglob("*")):
+            os.utime(entry, (epoch, epoch))
 
 
 def dag_requirements(settings: Settings, chosen: Path | None) -> Path:
     """The file ``chosen`` (relative to the current folder), or DAG_REQUIREMENTS (relative to WORKFLOW_DEV_DIR)."""
-    file = chosen.absolute() if chosen else settings.workflow_dev_dir / Path(settings.dag_requirements).expanduser()
+    file = chosen.absolute() if chosen else workflow_file(settings, settings.dag_requirements, "DAG_REQUIREMENTS")
     if not file.is_file():
         where = "--requirements" if chosen else "DAG_REQUIREMENTS"
         raise UserError(where, f"there is no file {file}.", "Correct the path; an empty file will do.")
     return file
 
 
-def sync_requirements(settings: Settings, directory: Path) -> list[Path]:
+def workflow_file(settings: Settings, name: str, where: str) -> Path:
+    """A file that a setting names relative to WORKFLOW_DEV_DIR. Raises UserError for an unknown ``~user``."""
+    try:
+        return path(name, Base(settings.workflow_dev_dir / ".env", {}))
+    except ValueError as problem:
+        raise UserError(where, f"{problem}.", "Correct the path.") from None
+
+
+def sync_requirements(settings: Settings) -> list[Path]:
     """What the sync scripts' Python needs: the list copyLinksToBin left, or the one in the repository, or none."""
-    found = [directory / BIN / "sync-requirements.txt", settings.ao_dev_dir / SYNC_REQUIREMENTS]
+    found = [settings.build_dir / SYNC_REQUIREMENTS[0], settings.ao_dev_dir / SYNC_REQUIREMENTS[1]]
     return [file for file in found if file.is_file()][:1]
 
 
-def collect_scripts(settings: Settings, directory: Path) -> None:
-    """Put the sync scripts into bin/ as real files, and nothing else; what archive-ops dropped is gone."""
-    temporary = directory / ".scripts"
-    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
-    collected, clean, replaced = temporary / "collected", temporary / BIN, temporary / "replaced"
-    collected.mkdir(parents=True)
-    try:
-        script = next((f for name in COPY_SCRIPTS if (f := settings.ao_dev_dir / name).is_file()), None)
-        if script:
-            _run_copy_script(script, collected)
-        else:
-            _copy_without_script(settings.ao_dev_dir / SYNC_SCRIPTS, collected)
-        _copy_real(collected, clean, [collected.resolve(), settings.ao_dev_dir.resolve()])
-        if (directory / BIN).exists():
-            (directory / BIN).rename(replaced)
-        clean.rename(directory / BIN)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _run_copy_script(script: Path, target: Path) -> None:
-    result = shell.capture([str(script), str(target.resolve())], cwd=script.parent, stdin="\n", timeout=_COPY_SECONDS)
-    if result.returncode:
-        said = (result.stderr.strip() or result.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise UserError(
-            str(script), f"ended with exit code {result.returncode} ({said}).", "Run it by hand and mend it."
-        )
-
-
-def _copy_without_script(scripts: Path, target: Path) -> None:
-    found = (
-        [f for f in sorted(scripts.iterdir()) if f.is_file() and f.stat().st_mode & 0o100] if scripts.is_dir() else []
-    )
-    for file in found:
-        shutil.copy2(file, target)
-    looked = " or ".join(COPY_SCRIPTS)
-    console.warn(f"archive-ops has no {looked}; took the {len(found)} executable files of {SYNC_SCRIPTS} instead.")
-
-
-def _copy_real(source: Path, target: Path, allowed: list[Path]) -> None:
-    """Copy a tree with links resolved and modes reduced to executable or not. No link may lead out of ``allowed``."""
-    target.mkdir()
-    for entry in sorted(source.iterdir()):
-        real = entry.resolve()
-        if not real.exists():
-            raise UserError(f"bin/{entry.name}", "is a link to a file that does not exist.", "Mend it in archive-ops.")
-        if not any(real.is_relative_to(folder) for folder in allowed):
-            raise UserError(
-                f"bin/{entry.name}", f"is a link out of archive-ops, to {real}.", "Put the file itself there."
-            )
-        if real.is_dir():
-            _copy_real(real, target / entry.name, allowed)
-        else:
-            shutil.copyfile(real, target / entry.name)
-            (target / entry.name).chmod(0o755 if real.stat().st_mode & 0o100 else 0o644)
-
-
-def _copy_own(directory: Path) -> None:
-    """The Dockerfile and what the containers run of ours."""
+def _copy_own(settings: Settings, directory: Path) -> None:
+    """The Dockerfile, what the containers run of ours, and what the settings name for the image."""
     own = PROJECT / "docker"
-    (directory / "runtime").mkdir(exist_ok=True)
+    for name in (SYSTEM, AUDIT, RUNTIME):
+        (directory / name).mkdir(exist_ok=True)
+        (directory / name).chmod(0o755)
     files.write(directory / "Dockerfile", (own / "Dockerfile").read_bytes())
     files.write(directory / ".dockerignore", ("*\n" + "".join(f"!{name}\n" for name in CONTEXT)).encode())
     for file in sorted((own / "runtime").iterdir()):
         if file.is_file():
-            files.write(directory / "runtime" / file.name, file.read_bytes())
+            files.write(directory / RUNTIME / file.name, file.read_bytes())
+    files.write(directory / SYSTEM / "packages", _lines(settings.system_packages))
+    files.write(directory / SYSTEM / "build-packages", _lines(settings.build_packages))
+    _copy_audit_tool(settings, directory / AUDIT)
+    _copy_site_config(settings, directory / HOME)
+
+
+def _lines(words: tuple[str, ...]) -> bytes:
+    return "".join(f"{word}\n" for word in words).encode()
+
+
+def _copy_audit_tool(settings: Settings, target: Path) -> None:
+    package = audit_tool.package(settings)
+    if package is None:
+        (target / "audit-tool.deb").unlink(missing_ok=True)
+    else:
+        files.write(target / "audit-tool.deb", package.read_bytes())
+
+
+def _copy_site_config(settings: Settings, target: Path) -> None:
+    """Put the named configuration files, and no others, at their places in the home folder."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    target.chmod(0o755)
+    for name, place in settings.site_config:
+        source = workflow_file(settings, name, "SITE_CONFIG")
+        if not source.is_file():
+            raise UserError("SITE_CONFIG", f"there is no file {source}.", "Paths are relative to WORKFLOW_DEV_DIR.")
+        (target / place).parent.mkdir(parents=True, exist_ok=True)
+        files.write(target / place, source.read_bytes())
+    for folder in (f for f in target.rglob("*") if f.is_dir()):
+        folder.chmod(0o755)

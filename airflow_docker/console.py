@@ -45,6 +45,11 @@ def failed(words: str) -> None:
     say(f"{_coloured(FAILED)} {words}")
 
 
+def is_terminal() -> bool:
+    """True if a person watches standard error."""
+    return sys.stderr.isatty()
+
+
 def out(words: str) -> None:
     """A result, on standard output."""
     print(words, flush=True)
@@ -63,7 +68,7 @@ def step(words: str) -> Iterator[None]:
     done(f"{words} ({time.monotonic() - began:.1f} s)")
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on_stderr: bool = False) -> None:
     """A table on standard output; on a terminal long values are folded, in a pipe nothing is cut."""
     from rich.console import Console
     from rich.table import Table
@@ -72,8 +77,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         drawn.add_row(*(Text(cell, overflow="fold") for cell in row))
-    wide = None if sys.stdout.isatty() else max(80, sum(max(map(len, c)) + 2 for c in zip(columns, *rows, strict=True)))
-    Console(width=wide).print(drawn)
+    is_terminal = (sys.stderr if on_stderr else sys.stdout).isatty()
+    wide = None if is_terminal else max(80, sum(max(map(len, c)) + 2 for c in zip(columns, *rows, strict=True)))
+    Console(width=wide, stderr=on_stderr).print(drawn)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import sys
 
 from airflow_docker import console, files, indexes, requirements, shell
 from airflow_docker.errors import UserError
-from airflow_docker.settings import PROJECT, load
+from airflow_docker.settings import PROJECT
 
 TOOLS = PROJECT / "requirements-dev.txt"
 
@@ -41,7 +41,7 @@ def _install_tools() -> None:
         return
     with console.step("Installing the test tools"):
         command = [requirements.uv(), "pip", "install", "--quiet", "--require-hashes", "--python", sys.executable]
-        result = shell.capture([*command, "--requirement", str(TOOLS)], env=indexes.for_uv(load()))
+        result = shell.capture([*command, "--requirement", str(TOOLS)], env=indexes.variables())
         if result.returncode:
             raise UserError("requirements-dev.txt", f"cannot be installed.\n{result.stderr.strip()}\n", "Try again.")
     files.write(stamp, TOOLS.read_bytes())

@@ -36,11 +36,11 @@ def _parse(file: Path, content: str) -> tuple[dict[str, str], list[UserError]]:
         lead = len(binding.original.string) - len(binding.original.string.lstrip())
         line = binding.original.line + binding.original.string[:lead].count("\n")
         where = f"{file.name} line {line}"
-        if binding.error:
+        if binding.error or (binding.key is not None and binding.value is None):
             errors.append(UserError(where, "this is not of the form NAME=value.", "Mend or comment the line.", USAGE))
         elif binding.key in values:
             what = f"{binding.key} is already set in line {lines[binding.key]}."
             errors.append(UserError(where, what, "Keep one of the two.", USAGE))
         elif binding.key is not None:
-            values[binding.key], lines[binding.key] = binding.value or "", line
+            values[binding.key], lines[binding.key] = str(binding.value), line
     return values, errors

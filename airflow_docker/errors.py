@@ -1,7 +1,12 @@
 """What a user can cause: one sentence instead of a traceback."""
 
+import functools
+from collections.abc import Callable
+from typing import ParamSpec
+
 from invoke.exceptions import Exit
 
+P = ParamSpec("P")
 FAILED = 1
 USAGE = 2
 
@@ -33,6 +38,25 @@ class UserErrors(UserError):
         super().__init__(errors[0].where, errors[0].what, errors[0].todo, max(e.code for e in errors))
         self.errors = errors
         self.message = "\n".join(e.text for e in errors)
+
+
+def guarded(body: Callable[P, None]) -> Callable[P, None]:
+    """``body`` with what the system refuses (permissions, a full disk, a read-only one) told as a UserError.
+
+    Anything else that is not a UserError is a defect of ours and keeps its traceback.
+    """
+
+    @functools.wraps(body)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            body(*args, **kwargs)
+        except OSError as problem:
+            if problem.filename is None or problem.strerror is None:
+                raise
+            todo = "Look at its owner, its mode and the free space."
+            raise UserError(str(problem.filename), f"{problem.strerror.lower()}.", todo) from None
+
+    return run
 
 
 def raise_all(errors: list[UserError]) -> None:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -101,7 +101,8 @@ def refusal(directory: Path) -> str | None:
         return "is your home directory or holds it"
     if (directory / ".git").exists():
         return "is a git repository"
-    if not (directory / MARKER).is_file() and any(directory.iterdir()):
+    others = (entry for entry in directory.iterdir() if not entry.name.startswith(f".{MARKER}."))  # one just written
+    if any(others) and not (directory / MARKER).is_file():
         return f"holds files and was not made by airflow-docker (there is no {MARKER} in it)"
     return None
 
@@ -117,11 +118,11 @@ def purge(directory: Path, where: str) -> bool:
     return True
 
 
-def empty(directory: Path, where: str) -> None:
-    """Remove all that a directory of ours holds but its marker and lock. Raises UserError if it is not ours."""
+def empty(directory: Path, where: str, names: Iterable[str]) -> None:
+    """Remove what we made, ``names``, from a directory of ours. Raises UserError if it is not ours."""
     claim(directory, where)
-    for entry in directory.iterdir():
-        if entry.name in (MARKER, LOCK):
+    for entry in (directory / name for name in names):
+        if not os.path.lexists(entry):
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -13,13 +13,22 @@ from airflow_docker.errors import UserError
 _INVENTORY = (
     "import importlib.metadata as m, json, sys; "
     "print(json.dumps({'python': '%d.%d' % sys.version_info[:2], "
-    "'packages': {d.metadata['Name']: d.version for d in m.distributions()}}))"
+    "'packages': {d.metadata['Name']: d.version for d in m.distributions()}, "
+    "'requires': {d.metadata['Name']: d.requires or [] for d in m.distributions()}}))"
 )
+
+
+LABELS = ("airflow-docker.", "org.opencontainers.image.", "org.apache.airflow.")
+"""What the labels that say something about an image of ours begin with."""
 
 
 @dataclass(frozen=True)
 class BaseImage:
-    """An image to build upon: ``packages`` maps installed distributions to their versions."""
+    """An image to build upon.
+
+    ``packages`` maps installed distributions to their versions, ``requires`` to what they
+    declare to need (Requires-Dist); ``created`` is in RFC 3339.
+    """
 
     name: str
     id: str
@@ -27,6 +36,8 @@ class BaseImage:
     airflow_version: str
     python: str
     packages: dict[str, str]
+    requires: dict[str, list[str]]
+    created: str
 
 
 def inspect_command(name: str) -> list[str]:
@@ -82,7 +93,10 @@ def base(name: str, version: str, cache: Path) -> BaseImage:
             raise UserError("AIRFLOW_BASE_IMAGE", what, "Name an image built like apache/airflow.")
         holds = json.loads(result.stdout)
         has = labels.get("org.apache.airflow.version") or holds["packages"].get("apache-airflow", "none")
-        kept = BaseImage(name, found["Id"], found["Architecture"], has, holds["python"], holds["packages"])
+        kept = BaseImage(
+            name, found["Id"], found["Architecture"], has, holds["python"],
+            holds["packages"], holds["requires"], found["Created"],
+        )  # fmt: skip
         files.write(cache, json.dumps(asdict(kept), indent=1).encode())
     if kept.airflow_version != version:
         what = f"{name} holds Airflow {kept.airflow_version}, but AIRFLOW_VERSION is {version}."

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import shlex
+import shutil
+import ssl
 import sys
+from pathlib import Path
 
-from airflow_docker import shell
+from airflow_docker import files, shell
 from airflow_docker.settings import Settings
 
 # Option of pip -> variables of pip and uv that mean the same.
@@ -20,8 +23,12 @@ _SAME = {
 
 def variables() -> dict[str, str]:
     """Variables for pip and uv. Indexes on this machine's own disk are left out: a build cannot see them."""
-    result = shell.capture([sys.executable, "-m", "pip", "config", "list"])
-    return _variables(result.stdout if result.returncode == 0 else "")
+    for python in (sys.executable, "python3"):  # an environment may have been made without pip
+        if shutil.which(python):
+            result = shell.capture([python, "-m", "pip", "config", "list"])
+            if result.returncode == 0:
+                return _variables(result.stdout)
+    return {}
 
 
 def _variables(pip_config_list: str) -> dict[str, str]:
@@ -35,10 +42,14 @@ def _variables(pip_config_list: str) -> dict[str, str]:
     return found
 
 
-def for_uv(settings: Settings) -> dict[str, str]:
-    """The environment of a uv that runs here."""
-    bundle = {"SSL_CERT_FILE": str(settings.extra_ca_bundle)} if settings.extra_ca_bundle else {}
-    return variables() | bundle
+def for_uv(settings: Settings, bundle: Path) -> dict[str, str]:
+    """The environment of a uv that runs here; the system's and EXTRA_CA_BUNDLE's certificates go into ``bundle``."""
+    if settings.extra_ca_bundle is None or settings.sources["EXTRA_CA_BUNDLE"] == "default":
+        return variables()
+    usual = ssl.get_default_verify_paths().cafile
+    own = Path(usual).read_bytes() if usual else b""
+    files.write(bundle, own + b"\n" + settings.extra_ca_bundle.read_bytes())
+    return variables() | {"SSL_CERT_FILE": str(bundle)}
 
 
 def as_script() -> str:

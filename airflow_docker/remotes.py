@@ -7,6 +7,7 @@ import os
 import re
 import socket
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from airflow_docker import shell
@@ -19,10 +20,10 @@ PROBE_SECONDS = 5.0
 def split_credentials(url: str) -> tuple[str, str]:
     """An http(s) URL without its user and password, and those two as ``user:password`` (empty if there are none)."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or parts.password is None:
+    userinfo, at, host = parts.netloc.rpartition("@")
+    if parts.scheme not in ("http", "https") or not at:
         return url, ""
-    userinfo, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=host)), unquote(userinfo)
+    return urlunsplit(parts._replace(netloc=host)), unquote(userinfo if ":" in userinfo else f"{userinfo}:")
 
 
 def environment(url: str = "", credentials: str = "") -> dict[str, str]:
@@ -31,15 +32,23 @@ def environment(url: str = "", credentials: str = "") -> dict[str, str]:
     if credentials:
         parts = urlsplit(url)
         header = base64.b64encode(credentials.encode()).decode()
+        given = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
         login = {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"http.{parts.scheme}://{parts.netloc}/.extraHeader",
-            "GIT_CONFIG_VALUE_0": f"Authorization: Basic {header}",
+            "GIT_CONFIG_COUNT": str(given + 1),
+            f"GIT_CONFIG_KEY_{given}": f"http.{parts.scheme}://{parts.netloc}/.extraHeader",
+            f"GIT_CONFIG_VALUE_{given}": f"Authorization: Basic {header}",
         }
     return login | {
         "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "SSH_ASKPASS": "true", "GCM_INTERACTIVE": "never",
-        "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh") + " -o BatchMode=yes",
+        "GIT_SSH_COMMAND": _ssh_command() + " -o BatchMode=yes",
     }  # fmt: skip
+
+
+def _ssh_command() -> str:
+    """The ssh that git itself would use: the variable first, then the user's configuration."""
+    return (
+        os.environ.get("GIT_SSH_COMMAND") or shell.capture(["git", "config", "core.sshCommand"]).stdout.strip() or "ssh"
+    )
 
 
 def same(one: str, other: str) -> bool:
@@ -64,24 +73,36 @@ def local_path(url: str) -> Path | None:
     return Path(url).expanduser()
 
 
-def last_line(error: Exception) -> str:
-    """The last thing git said, without credentials."""
-    said = str(getattr(error, "stderr", "") or error).strip().strip("'").splitlines()
+def last_line(error: Exception, progress: Any = None) -> str:
+    """The last thing git said, without credentials; with a ``progress`` GitPython keeps the words there."""
+    said = (
+        getattr(progress, "error_lines", None) or str(getattr(error, "stderr", "") or error).strip("\n '").splitlines()
+    )
     words = said[-1].strip() if said else "no reason given"
     return re.sub(r"://[^@/\s]+@", "://***@", words)
 
 
-def explain(url: str, where: str, error: Exception) -> UserError:
-    """The sentence for a clone or fetch that failed: no such folder, no such host, not let in, or git's own words."""
+def explain(url: str, where: str, said: str) -> UserError:
+    """The sentence for a clone or fetch that failed: no such folder, no such host, not let in, or what git ``said``."""
     shown = redact(url)
     local = local_path(url)
     if local is not None:
         if not local.exists():
             return UserError(where, f"there is nothing at {local}.", "Correct the path.")
-        return UserError(
-            where, f"{local} cannot be read as a git repository ({last_line(error)}).", f"Try: git ls-remote {local}"
-        )
+        return UserError(where, f"{local} cannot be read as a git repository ({said}).", f"Try: git ls-remote {local}")
     host, port = _endpoint(url)
+    if not _behind_proxy(url) and (unreachable := _unreachable(host, port, where)):
+        return unreachable
+    if _is_refused(url, host, port):
+        todo = (
+            "Give this account access: a credential helper or a token for https, a key in your agent for ssh. "
+            f"Then try: git ls-remote {shown}"
+        )
+        return UserError(where, f"{shown} is private or does not exist, and you were not let in.", todo)
+    return UserError(where, f"{shown} cannot be fetched ({said}).", f"Try: git ls-remote {shown}")
+
+
+def _unreachable(host: str, port: int, where: str) -> UserError | None:
     try:
         socket.getaddrinfo(host, port)
     except OSError:
@@ -90,15 +111,8 @@ def explain(url: str, where: str, error: Exception) -> UserError:
         socket.create_connection((host, port), PROBE_SECONDS).close()
     except OSError as problem:
         what = f"the host '{host}' does not answer on port {port} ({problem.strerror or problem})."
-        if not _behind_proxy(url):
-            return UserError(where, what, "Check your connection, VPN or firewall.")
-    if _is_refused(url, host, port):
-        todo = (
-            "Give this account access: a credential helper or a token for https, a key in your agent for ssh. "
-            f"Then try: git ls-remote {shown}"
-        )
-        return UserError(where, f"{shown} is private or does not exist, and you were not let in.", todo)
-    return UserError(where, f"{shown} cannot be fetched ({last_line(error)}).", f"Try: git ls-remote {shown}")
+        return UserError(where, what, "Check your connection, VPN or firewall.")
+    return None
 
 
 def _endpoint(url: str) -> tuple[str, int]:

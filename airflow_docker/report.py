@@ -11,7 +11,7 @@ from airflow_docker.settings import Settings, names
 def settings(current: Settings, as_json: bool = False) -> None:
     """Every setting with value and source; secrets are masked."""
     rows = [(name, current.shown(name), current.sources[name]) for name in names()]
-    rows += [(name, value, current.env_file.name) for name, value in sorted(current.airflow_options.items())]
+    rows += [(name, value, current.sources[name]) for name, value in sorted(current.airflow_options.items())]
     rows += [(name, str(value), "environment or .env") for name, value in current.secret_inputs.items()]
     if as_json:
         console.out(json.dumps({name: {"value": value, "source": source} for name, value, source in rows}, indent=1))

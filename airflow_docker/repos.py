@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_docker import console, files, remotes
+from airflow_docker import console, files, remotes, shell
 from airflow_docker.errors import USAGE, UserError, raise_all
 from airflow_docker.settings import Secret, Settings, redact
 
@@ -85,6 +87,38 @@ def is_missing(source: Source) -> bool:
     return not source.path.exists() or (source.path.is_dir() and not any(source.path.iterdir()))
 
 
+@dataclass(frozen=True)
+class Head:
+    """Where a checkout stands: its commit, the commit's time in seconds since 1970, and whether files differ."""
+
+    commit: str
+    time: int
+    dirty: bool
+
+
+def head(source: Source) -> Head:
+    """Where the checkout of ``source`` stands. Raises UserError if there is none that git can read."""
+    if is_missing(source):
+        raise UserError(source.path_setting, f"there is no checkout at {source.path}.", "Type: inv pull")
+    git = ["git", "-C", str(source.path)]
+    found = shell.capture([*git, "log", "-1", "--no-show-signature", "--format=%H %ct"])
+    if found.returncode or not (source.path / ".git").exists():
+        _open(source).close()  # says why
+        raise UserError(str(source.path), "the repository has no commit yet.", "Move it away and type: inv pull")
+    changed = shell.capture([*git, "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
+    commit, seconds = found.stdout.split()
+    return Head(commit, int(seconds), bool(changed))
+
+
+def changed_since(source: Source, revision: str, paths: list[str]) -> list[str]:
+    """Files below ``paths`` (inside the checkout) that differ from the commit ``revision``, as they are now."""
+    inside = [path for path in paths if not Path(path).expanduser().is_absolute()]
+    if not inside:
+        return []
+    args = ["git", "-C", str(source.path), "diff", "--name-only", "--end-of-options", revision, "--", *inside]
+    return shell.capture(args).stdout.splitlines()
+
+
 def pull(chosen: list[Source]) -> list[Pulled]:
     """Clone or fast-forward all ``chosen`` at once. Raises UserError for all that failed, after all have ended."""
     from concurrent.futures import ThreadPoolExecutor
@@ -114,7 +148,9 @@ def _reporter(bars: Any, name: str) -> Report:
 
 def sync(source: Source, report: Report) -> Pulled:
     """Clone or fast-forward one repository. Raises UserError, with nothing changed, where that is not possible."""
-    if source.path.exists() and not source.path.is_dir():
+    if shutil.which("git") is None:
+        raise UserError("git", "the program is not installed or not on PATH.", "Install git and try again.")
+    if os.path.lexists(source.path) and not source.path.is_dir():
         raise UserError(source.path_setting, f"{source.path} is not a folder.", "Name another, or move it away.", USAGE)
     return _clone(source, report) if is_missing(source) else _fast_forward(source, report)
 
@@ -124,14 +160,18 @@ def _clone(source: Source, report: Report) -> Pulled:
     from git import Repo
     from git.exc import GitError
 
-    partial = source.path.parent / f".{source.path.name}.partial"
-    files.make_directory(source.path.parent, source.path_setting)
-    with files.locked(source.path.parent / f".{source.path.name}.lock", source.name):
+    target = source.path.resolve()
+    partial = target.parent / f".{target.name}.partial"
+    progress = _Progress(report)
+    files.make_directory(target.parent, source.path_setting)
+    with files.locked(target.parent / f".{target.name}.lock", source.name):
+        if not is_missing(source):  # somebody else was quicker
+            return _fast_forward(source, report)
         files.purge(partial, source.path_setting)
         files.claim(partial, source.path_setting)
         try:
             repo = Repo.clone_from(
-                source.url, partial / "checkout", progress=_Progress(report), env=source.environment, no_checkout=True
+                source.url, partial / "checkout", progress=progress, env=source.environment, no_checkout=True
             )
             branch, commit = _target(repo, source)
             if branch:
@@ -139,29 +179,22 @@ def _clone(source: Source, report: Report) -> Pulled:
             else:
                 repo.git.checkout("--detach", commit)
             repo.close()
-            if source.path.exists():
-                source.path.rmdir()
-            (partial / "checkout").rename(source.path)
+            if target.exists():
+                target.rmdir()
+            (partial / "checkout").rename(target)
         except GitError as error:
-            raise remotes.explain(source.url, source.url_setting, error) from None
+            raise remotes.explain(source.url, source.url_setting, remotes.last_line(error, progress)) from None
         finally:
             files.purge(partial, source.path_setting)
-            (source.path.parent / f".{source.path.name}.lock").unlink(missing_ok=True)
     return Pulled(source, branch or source.ref, None, commit)
 
 
 def _fast_forward(source: Source, report: Report) -> Pulled:
-    from git.exc import GitError
-
     repo = _open(source)
     try:
         _check_unchanged(repo, source)
         old = repo.head.commit.hexsha
-        try:
-            # All tags only where one may be wanted: git refuses a fetch over a tag that was moved.
-            repo.remotes.origin.fetch(progress=_Progress(report), tags=bool(source.ref), env=source.environment)
-        except GitError as error:
-            raise remotes.explain(source.url, source.url_setting, error) from None
+        _fetch(repo, source, report)
         branch, new = _target(repo, source)
         _check_position(repo, source, branch, new)
         if old != new:
@@ -169,6 +202,20 @@ def _fast_forward(source: Source, report: Report) -> Pulled:
         return Pulled(source, branch or source.ref, old, new)
     finally:
         repo.close()
+
+
+def _fetch(repo: Repo, source: Source, report: Report) -> None:
+    """Bring all branches, and the tag that is asked for, if it is one; a branch that is gone is gone here too."""
+    from git.exc import GitError
+
+    progress, origin = _Progress(report), repo.remotes.origin
+    try:
+        origin.fetch("+refs/heads/*:refs/remotes/origin/*", progress=progress, prune=True, env=source.environment)
+    except GitError as error:
+        raise remotes.explain(source.url, source.url_setting, remotes.last_line(error, progress)) from None
+    if source.ref and not _commit(repo, f"refs/remotes/origin/{source.ref}"):
+        with contextlib.suppress(GitError):  # no tag either: perhaps a commit
+            origin.fetch(f"+refs/tags/{source.ref}:refs/tags/{source.ref}", env=source.environment)
 
 
 def _open(source: Source) -> Repo:
@@ -217,8 +264,7 @@ def _target(repo: Repo, source: Source) -> tuple[str, str]:
     """The branch (empty for a tag or a commit) and the commit that the settings ask for, as just fetched."""
     ref = source.ref
     if not ref:
-        heads = [r for r in repo.remotes.origin.refs if r.remote_head == "HEAD"]
-        ref = heads[0].reference.name.partition("/")[2] if heads else ""
+        ref = _default_branch(repo, source)
     commit = _commit(repo, f"refs/remotes/origin/{ref}") if ref else None
     if commit:
         return ref, commit
@@ -229,6 +275,20 @@ def _target(repo: Repo, source: Source) -> tuple[str, str]:
         what = f"'{ref}' is no branch, tag or commit of {redact(source.url)}." if ref else "the remote has no commits."
         raise UserError(source.ref_setting, what, f"List what there is: git ls-remote {redact(source.url)}")
     return "", commit
+
+
+def _default_branch(repo: Repo, source: Source) -> str:
+    """The branch the remote prefers, as noted here, or as it says when that is not noted or is gone; empty if none."""
+    from git.exc import GitCommandError
+
+    for note in (False, True):
+        with contextlib.suppress(GitCommandError):
+            if note:
+                repo.git.remote("set-head", "origin", "--auto", env=source.environment)
+            name = repo.git.symbolic_ref("--short", "refs/remotes/origin/HEAD").removeprefix("origin/")
+            if _commit(repo, f"refs/remotes/origin/{name}"):
+                return str(name)
+    return ""
 
 
 def _commit(repo: Repo, ref: str) -> str | None:
@@ -251,6 +311,13 @@ def _check_position(repo: Repo, source: Source, branch: str, new: str) -> None:
     if not branch and current is not None and repo.head.commit.hexsha != new:
         todo = f"Type: git -C {where} switch --detach {source.ref} (or change {source.ref_setting})."
         raise UserError(where, f"the checkout is on branch {current}, not at {source.ref}.", todo)
+    if (
+        not branch
+        and repo.is_ancestor(new_commit := repo.commit(new), repo.head.commit)
+        and repo.head.commit != new_commit
+    ):
+        what = f"the checkout is at {repo.head.commit.hexsha[:10]}, which is later than {source.ref}."
+        raise UserError(where, what, f"Type: git -C {where} switch --detach {source.ref}")
     if not repo.is_ancestor(repo.head.commit, repo.commit(new)):
         ahead = len(list(repo.iter_commits(f"{new}..HEAD")))
         todo = f"Look at them: git -C {where} log {new[:10]}..HEAD; then push, rebase or reset."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import configparser
-import hashlib
 import io
 import os
 import secrets as random
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from airflow_docker import console, files
 from airflow_docker.errors import UserError, raise_all
-from airflow_docker.settings import Secret, Settings, is_macos
+from airflow_docker.settings import Base, Secret, Settings, is_macos, path
 
 FILE_NAMES = {"DB_APPS": "db_apps.config", "DRS_CNF": "drs.config", "AWS": "aws-credentials"}
 """Application secret -> file in SECRETS_DIR. In the container: /run/secrets/db_apps, drs_cnf, aws."""
@@ -82,14 +81,9 @@ def check(settings: Settings) -> list[State]:
     return states
 
 
-def stamp(settings: Settings) -> str:
-    """Changes when a secret file is written anew: containers hold on to the old file and must be made again.
-
-    Made of the files' identity, not of their content.
-    """
-    found = [settings.secrets_dir / name for name in [*FILE_NAMES.values(), *GENERATED, "sql_alchemy_conn"]]
-    parts = [f"{file.name} {file.stat().st_ino} {file.stat().st_mtime_ns}" for file in found if file.is_file()]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+def files_of(settings: Settings) -> list[Path]:
+    """Every file of SECRETS_DIR that is ours."""
+    return [settings.secrets_dir / name for name in [*FILE_NAMES.values(), *GENERATED, "sql_alchemy_conn"]]
 
 
 def connection(password: str) -> str:
@@ -135,8 +129,8 @@ def _content(name: str, settings: Settings) -> str:
         return text
     if "SECTIONS" in given:
         _keep_sections(parsed, given["SECTIONS"].reveal(), f"{prefix}SECTIONS")
-    for path, value in keys.items():
-        section, _, key = path.partition("__")
+    for place, value in keys.items():
+        section, _, key = place.partition("__")
         if not parsed.has_section(section):
             parsed.add_section(section)
         parsed.set(section, key, value.reveal())
@@ -156,7 +150,10 @@ def _keep_sections(parsed: configparser.RawConfigParser, chosen: str, where: str
 
 
 def _read(value: Secret, where: str, settings: Settings) -> str:
-    file = settings.env_file.parent / Path(value.reveal()).expanduser()
+    try:
+        file = path(value.reveal(), Base(settings.env_file, {}))
+    except ValueError as problem:
+        raise UserError(where, f"{problem}.", "Correct the path.") from None
     try:
         if not file.is_file():
             what = f"{file} is not a file." if file.exists() else f"there is no file {file}."
@@ -171,12 +168,12 @@ def _read(value: Secret, where: str, settings: Settings) -> str:
 
 
 def _parse(text: str, where: str) -> configparser.RawConfigParser:
-    parser = configparser.RawConfigParser(allow_no_value=True, delimiters=("=",), strict=False)
+    parser = configparser.RawConfigParser(allow_no_value=True, delimiters=("=",), strict=False, default_section="\0")
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
         # MySQL option files may hold "!include" lines, which are no part of any section's keys.
         parser.read_string("\n".join(line for line in text.splitlines() if not line.startswith("!")))
-    except configparser.Error as problem:
+    except (configparser.Error, ValueError) as problem:
         line = getattr(problem, "lineno", None) or (getattr(problem, "errors", None) or [("?",)])[0][0]
         raise UserError(
             where, f"line {line} of the file is not of ini form.", "Mend it; values are not shown."
@@ -186,7 +183,7 @@ def _parse(text: str, where: str) -> configparser.RawConfigParser:
 
 def _directory(settings: Settings) -> Path:
     directory = settings.secrets_dir
-    if not directory.exists():
+    if not os.path.lexists(directory):
         files.make_directory(directory.parent, "SECRETS_DIR")
         directory.mkdir(mode=DIRECTORY_MODE)
     if not directory.is_dir():
@@ -215,6 +212,8 @@ def _kept(file: Path) -> str:
         return ""
     except OSError as problem:
         raise UserError(str(file), f"cannot be read ({problem.strerror}).", "Run as the user who made it.") from None
+    except UnicodeDecodeError:
+        raise UserError(str(file), "is not text, so it is not what was written.", "Move it away.") from None
 
 
 def _state(file: Path, wanted: str | None, settings: Settings) -> State:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from airflow_docker import dotenv_file
 from airflow_docker.errors import USAGE, UserError, raise_all
@@ -32,7 +32,7 @@ _AIRFLOW_OPTION = re.compile(r"AIRFLOW__[A-Z0-9_]+__[A-Z0-9_]+")
 # https://airflow.apache.org/docs/apache-airflow/2.11.2/howto/set-config.html
 _SENSITIVE_OPTION = re.compile(
     r"(SQL_ALCHEMY_CONN|FERNET_KEY|SECRET_KEY|BROKER_URL|RESULT_BACKEND|PASSWORD|JWT_SECRET|SENTRY_DSN|"
-    r"FLOWER_BASIC_AUTH|BACKEND_KWARGS)(_CMD|_SECRET)?$"
+    r"FLOWER_BASIC_AUTH|BACKEND_KWARGS|CONNECT_ARGS|ELASTICSEARCH__HOST|OPENSEARCH__HOST)(_CMD|_SECRET)?$"
 )
 SCP_FORM = re.compile(r"(?:[^@/:]+@)?(\[[^\]]+\]|[^/:]{2,}):(?!//).*")
 """git's short form of an ssh URL, user@host:path; group 1 is the host."""
@@ -80,22 +80,44 @@ def default_project_name(base: Base) -> str:
 
 
 def default_ca_bundle(base: Base) -> str:
-    """The certificates this machine's own tools were told to trust, if any."""
-    return base.environ.get("SSL_CERT_FILE") or base.environ.get("PIP_CERT") or ""
+    """The certificates this machine's own tools were told to trust, if they are there."""
+    named = (base.environ.get("SSL_CERT_FILE"), base.environ.get("PIP_CERT"))
+    return next((file for file in named if file and Path(file).is_file()), "")
 
 
 def text(value: str, _: Base) -> str:
     return value
 
 
+def expanded(value: str) -> Path:
+    """A path with a leading ``~`` replaced. Raises ValueError if that user is not known."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"'{value}' names a home directory that is not known") from None
+
+
+def flag_path(flag: str, value: str) -> Path | None:
+    """The path that a flag names, relative to the current folder; None if it is not given. Raises UserError."""
+    try:
+        return Path.cwd() / expanded(value) if value else None
+    except ValueError as problem:
+        raise UserError(flag, f"{problem}.", "Correct the path.", USAGE) from None
+
+
 def path(value: str, base: Base) -> Path:
-    expanded = Path(value).expanduser()
-    return Path(os.path.normpath(base.env_file.parent / expanded))
+    return Path(os.path.normpath(base.env_file.parent / expanded(value)))
 
 
 def git_url(value: str, base: Base) -> str:
     """A URL or user@host:path as it is; a plain path made absolute."""
-    return value if "://" in value or SCP_FORM.fullmatch(value) else str(path(value, base))
+    if "://" in value:
+        try:
+            _ = urlsplit(value).port
+        except ValueError as problem:
+            raise ValueError(f"'{redact(value)}' is not a URL ({problem})") from None
+        return value
+    return value if SCP_FORM.fullmatch(value) else str(path(value, base))
 
 
 def existing_file(value: str, base: Base) -> Path | None:
@@ -141,6 +163,30 @@ def mounts(value: str, base: Base) -> tuple[tuple[Path, str], ...]:
     return tuple(found)
 
 
+def file_or_url(value: str, base: Base) -> str:
+    """A URL as it is; the path of a file made absolute."""
+    return value if "://" in value else str(existing_file(value, base) or "")
+
+
+def debian_packages(value: str, _: Base) -> tuple[str, ...]:
+    """Names separated by blanks or commas, sorted."""
+    found = sorted(set(value.replace(",", " ").split()))
+    for name in found:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?", name):
+            raise ValueError(f"'{name}' is not the name of a Debian package")
+    return tuple(found)
+
+
+def config_files(value: str, base: Base) -> tuple[tuple[str, str], ...]:
+    found = []
+    for item in filter(None, (part.strip() for part in value.split(","))):
+        source, colon, target = item.rpartition(":")
+        if not colon or not source or not target:
+            raise ValueError(f"'{item}' is not of the form FILE:path/in/the/home/folder")
+        found.append((source, inner_path(target, base)))
+    return tuple(found)
+
+
 image_name = matching(r"[a-z0-9][a-z0-9._/:@-]*", "an image name (lower case, no blanks)")
 bare_image_name = matching(
     r"[a-z0-9][a-z0-9._-]*(:\d+(?=/))?(/[a-z0-9._-]+)*",
@@ -167,11 +213,18 @@ class Settings:
     dag_requirements: str = setting("airflow-docker/StagingGlacierProcess-requirements.txt")
 
     build_dir: Path = setting("~/tmp/compose-build", path)
-    airflow_version: str = setting("2.11.2", matching(r"\d+\.\d+\.\d+", "a version like 2.11.2"))
+    airflow_version: str = setting("2.11.2", matching(r"2\.([7-9]|\d\d)\.\d+", "an Airflow 2 from 2.7 on, like 2.11.2"))
     airflow_base_image: str = setting("apache/airflow:{AIRFLOW_VERSION}-python3.11", image_name)
     airflow_image: str = setting("bdrc-airflow", bare_image_name)
     postgres_image: str = setting("postgres:16", image_name)
     extra_ca_bundle: Path | None = setting(default_ca_bundle, existing_file)
+    airflow_constraints: str = setting("", file_or_url)
+    system_packages: tuple[str, ...] = setting("", debian_packages)
+    build_packages: tuple[str, ...] = setting("", debian_packages)
+    audit_tool_url: str = setting("", matching(r"(https?://\S+)?", "an http or https URL"))
+    audit_tool_sha256: str = setting("", matching(r"([0-9a-f]{64})?", "64 hexadecimal digits in lower case"))
+    audit_tool_deb: Path | None = setting("", existing_file)
+    site_config: tuple[tuple[str, str], ...] = setting("", config_files)
 
     airflow_port: int = setting("8089", number(1, 65535))
     airflow_uid: int = setting(default_uid, number(1, 2**31 - 1))
@@ -202,8 +255,8 @@ class Settings:
     def shown(self, name: str) -> str:
         """The value of the setting ``name`` (upper case) as text, with nothing secret in it."""
         value = getattr(self, name.lower())
-        if name == "EXTRA_MOUNTS":
-            return ",".join(f"{host}:{container}" for host, container in value)
+        if isinstance(value, tuple):
+            return ",".join(item if isinstance(item, str) else ":".join(map(str, item)) for item in value)
         return "" if value is None else redact(str(value))
 
 
@@ -214,10 +267,7 @@ def names() -> list[str]:
 
 def redact(text_with_url: str) -> str:
     """Hide the user and password of a URL."""
-    parts = urlsplit(text_with_url) if "://" in text_with_url else None
-    if parts is None or "@" not in parts.netloc or parts.scheme == "ssh":
-        return text_with_url
-    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+    return re.sub(r"^(https?://)[^/]*@", r"\1***@", text_with_url)
 
 
 def load(
@@ -255,6 +305,7 @@ def load(
     options = {k: environ.get(k) or v for k, v in _matching(_AIRFLOW_OPTION, in_file).items()}
     errors += [_sensitive(name) for name in sorted(options) if _SENSITIVE_OPTION.search(name)]
     raise_all(errors)
+    origin |= {name: "environment" if environ.get(name) else base.env_file.name for name in options}
     secret_inputs = {**_matching(_SECRET_NAME, in_file), **_matching(_SECRET_NAME, environ)}
     return Settings(
         **{name.lower(): value for name, value in values.items()},
@@ -281,12 +332,13 @@ def unknown_names(in_file: Mapping[str, str], env_file: Path) -> list[UserError]
 
 
 def _env_file(given: Path | None, environ: Mapping[str, str]) -> Path:
-    named = given or (Path(environ["ENV_FILE"]).expanduser() if environ.get("ENV_FILE") else None)
-    if named is None:
-        return PROJECT / ".env"
-    if not named.is_file():
+    try:
+        named = given or (expanded(environ["ENV_FILE"]) if environ.get("ENV_FILE") else PROJECT / ".env")
+    except ValueError as problem:
+        raise UserError("ENV_FILE", f"{problem}.", "Correct the path.", USAGE) from None
+    if environ.get("ENV_FILE") and not named.is_file():
         raise UserError("ENV_FILE", f"there is no file {named}.", "Copy .env.example to it and edit it.", USAGE)
-    return Path.cwd() / named
+    return named.resolve()
 
 
 def _look_up(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,10 @@ from pathlib import Path
 from airflow_docker.errors import UserError
 
 Process = subprocess.Popen
+
+
+class TimedOut(UserError):
+    """A program that did not end in its time and was ended."""
 
 
 def show(args: Sequence[str]) -> str:
@@ -22,8 +27,11 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     return {**os.environ, **(extra or {})}
 
 
-def _missing(program: str) -> UserError:
-    return UserError(program, "the program is not installed or not on PATH.", f"Install {program} and try again.")
+def _cannot_start(program: str, problem: OSError) -> UserError:
+    if shutil.which(program) is None and not Path(program).exists():
+        return UserError(program, "the program is not installed or not on PATH.", f"Install {program} and try again.")
+    what = f"cannot be started ({problem.strerror})."
+    return UserError(program, what, "It must be executable, and its first line name an interpreter that exists.")
 
 
 def capture(
@@ -37,7 +45,7 @@ def capture(
     """Run to the end and keep both outputs as text; the caller judges the exit code.
 
     ``env`` is added to this process's environment; ``timeout`` is in seconds.
-    Raises UserError when the program does not exist or runs out of time.
+    Raises UserError when the program cannot be started, TimedOut when it runs out of time.
     """
     try:
         return subprocess.run(
@@ -51,28 +59,28 @@ def capture(
             errors="replace",
             check=False,
         )
-    except FileNotFoundError:
-        raise _missing(args[0]) from None
+    except OSError as problem:
+        raise _cannot_start(args[0], problem) from None
     except subprocess.TimeoutExpired:
-        raise UserError(
+        raise TimedOut(
             show(args[:3]), f"no answer within {timeout:g} seconds.", f"Try it by hand: {show(args)}"
         ) from None
 
 
 def stream(args: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:
-    """Run with the user's own terminal and return the exit code. Raises UserError if there is no such program."""
+    """Run with the user's own terminal and return the exit code. Raises UserError if it cannot be started."""
     try:
         return subprocess.run(list(args), env=_environment(env), cwd=cwd, check=False).returncode
-    except FileNotFoundError:
-        raise _missing(args[0]) from None
+    except OSError as problem:
+        raise _cannot_start(args[0], problem) from None
 
 
 def start(args: Sequence[str], *, env: Mapping[str, str] | None = None, log: Path) -> Process[bytes]:
-    """Start in the background, both outputs into the file ``log``. Raises UserError if there is no such program."""
+    """Start in the background, both outputs into the file ``log``. Raises UserError if it cannot be started."""
     with log.open("wb") as output:
         try:
             return subprocess.Popen(
                 list(args), env=_environment(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
-        except FileNotFoundError:
-            raise _missing(args[0]) from None
+        except OSError as problem:
+            raise _cannot_start(args[0], problem) from None

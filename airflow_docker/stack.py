@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from airflow_docker import bundle, console, files, folders, health, images, repos, secrets
+from airflow_docker import bundle, console, files, folders, health, images, impact, repos, secrets
 from airflow_docker.engines.compose import COMPOSE_FILE, ONE_SHOT, Compose
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings
@@ -38,30 +38,61 @@ def check_secrets(settings: Settings) -> None:
 
 def build(
     settings: Settings, *, refresh: bool = False, no_cache: bool = False, upgrade: bool = False,
-    requirements: Path | None = None,
+    strict: bool = False, requirements: Path | None = None,
 ) -> None:  # fmt: skip
     """Assemble BUILD_DIR and build the image, unless one of that fingerprint is here."""
-    Compose(settings).require()
     assembled = bundle.assemble(settings, refresh=refresh, upgrade=upgrade, chosen=requirements)
-    _tell_changes(assembled.changed)
-    engine = Compose(settings, assembled.manifest.image)
+    manifest = assembled.manifest
     files.make_directory(settings.state_dir, "STATE_DIR")
-    if no_cache or images.inspect(assembled.manifest.image) is None:
-        with console.step(f"Building {assembled.manifest.image}"):
-            engine.build(assembled, no_cache)
+    if no_cache or images.inspect(manifest.image) is None:
+        impact.report(assembled.changes, strict)
+        engine = Compose(settings, manifest.image)
+        engine.require()
+        with files.locked(assembled.directory / files.LOCK, f"BUILD_DIR {assembled.directory}"):
+            for name, found in manifest.repositories.items():
+                console.say(f"· {name} {str(found['revision'])[:10]}{', with local changes' if found['dirty'] else ''}")
+            with console.step(f"Building {manifest.image}"):
+                engine.build(assembled, no_cache)
     else:
-        console.done(f"{assembled.manifest.image} is up to date: nothing to build")
-    files.write(_record(settings), assembled.manifest.image.encode())
+        if strict:
+            impact.report(assembled.changes, strict)
+        console.done(f"{manifest.image} is up to date: nothing to build")
+    record = {"image": manifest.image, "airflow_version": manifest.airflow_version, "base_image": manifest.base_image}
+    files.write(_record(settings), json.dumps(record).encode())
 
 
-def _tell_changes(changed: dict[str, tuple[str, str]]) -> None:
-    for name, (old, new) in changed.items():
-        console.warn(f"the install changes {name} of the base image: {old} → {new}")
+def show_image(settings: Settings, name: str = "") -> None:
+    """Show what an image of ours is made of, by default the one built last."""
+    shown = name or _built_image(settings)
+    if shown is None:
+        raise UserError("inv image", "there is no image of this project yet.", "Type: inv build")
+    found = images.inspect(shown)
+    if found is None:
+        raise UserError(shown, "there is no such image on this machine.", "List them: docker image ls")
+    labels = {k: v for k, v in (found["Config"].get("Labels") or {}).items() if k.startswith(images.LABELS)}
+    if "airflow-docker.fingerprint" not in labels:
+        raise UserError(shown, "this image was not built by airflow-docker.", "Name another, or none for the last one.")
+    console.table(["label", "value"], [["image", shown], ["id", found["Id"]], *map(list, sorted(labels.items()))])
+
+
+def _tell_news(settings: Settings, image: str) -> None:
+    """Say what in the checkouts the image does not have yet."""
+    labels = (images.inspect(image) or {"Config": {}})["Config"].get("Labels") or {}
+    matters = {
+        "ao-workflows": [settings.dag_requirements, *(name for name, _ in settings.site_config)],
+        "archive-ops": ["scripts"],
+    }
+    for source in repos.sources(settings):
+        revision = labels.get(f"airflow-docker.{source.name}.revision", "")
+        changed = repos.changed_since(source, revision, matters[source.name]) if revision else []
+        if changed and labels.get(f"airflow-docker.{source.name}.dirty") != "true":
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            console.warn(f"the image is older than {source.name}: {', '.join(changed[:3])}{more} changed since "
+                         f"{revision[:10]}. Type: inv build up")  # fmt: skip
 
 
 def up(settings: Settings, *, timeout: float, no_build: bool = False, open_page: bool = False) -> None:
     """Do whatever is missing, start the stack, wait until it is healthy, and say where it is."""
-    Compose(settings).require()
     missing = [source for source in repos.sources(settings) if repos.is_missing(source)]
     if missing:
         repos.pull(missing)
@@ -71,7 +102,9 @@ def up(settings: Settings, *, timeout: float, no_build: bool = False, open_page:
             raise UserError("--no-build", "there is no image of this project yet.", "Type: inv build", USAGE)
         build(settings)
     folders.prepare(settings)
-    engine = Compose(settings, _built_image(settings) or "")
+    image = _built_image(settings) or ""
+    _tell_news(settings, image)
+    engine = Compose(settings, image)
     if _is_up(engine):
         console.done("Already up and healthy")
     else:
@@ -81,6 +114,7 @@ def up(settings: Settings, *, timeout: float, no_build: bool = False, open_page:
 
 def _start(engine: Compose, timeout: float) -> None:
     settings = engine.settings
+    engine.require()
     before = {state.container: state for state in engine.states()}
     if not any(s.service == "webserver" and s.state in ("running", "restarting") for s in before.values()):
         engine.check_port()
@@ -176,9 +210,11 @@ def _digest_file(settings: Settings) -> Path:
 
 
 def _built_image(settings: Settings) -> str | None:
-    """The image that was built last for this project, if it is still there."""
+    """The image that was built last for this project, if it is still there and of the Airflow that is set."""
     try:
-        name = _record(settings).read_text()
-    except FileNotFoundError:
+        record = json.loads(_record(settings).read_text())
+    except (FileNotFoundError, ValueError):
         return None
-    return name if name.rpartition(":")[0] == settings.airflow_image and images.inspect(name) else None
+    wanted = {"airflow_version": settings.airflow_version, "base_image": settings.airflow_base_image}
+    fits = record.items() >= wanted.items() and record["image"].rpartition(":")[0] == settings.airflow_image
+    return str(record["image"]) if fits and images.inspect(record["image"]) else None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import socket
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_docker import files, indexes, secrets, shell
-from airflow_docker.bundle import Bundle
+from airflow_docker.bundle import Bundle, Manifest
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
 from airflow_docker.settings import PROJECT, Settings, names
@@ -40,8 +43,9 @@ class Compose:
             "--file", str(COMPOSE_FILE), *overlays, *args,
         ]  # fmt: skip
 
-    def build_command(self, no_cache: bool = False) -> list[str]:
-        return self.command("build", *(["--no-cache"] if no_cache else []), "init")
+    def build_command(self, overlay: Path, no_cache: bool = False) -> list[str]:
+        """``overlay`` adds what only this build knows: labels and times."""
+        return self.command("--file", str(overlay), "build", *(["--no-cache"] if no_cache else []), "init")
 
     def up_command(self) -> list[str]:
         return self.command("up", "--detach", "--no-build", "--remove-orphans")
@@ -64,8 +68,12 @@ class Compose:
     def environment(self) -> dict[str, str]:
         """The values of compose.yaml's variables: settings, and nothing secret."""
         values = {name: self.settings.shown(name) for name in names()}
-        stamp = secrets.stamp(self.settings)
-        return values | {"AIRFLOW_IMAGE": self.image or self.settings.airflow_image, "SECRETS_STAMP": stamp}
+        page = self.settings.airflow_options.get("AIRFLOW__WEBSERVER__BASE_URL", "")
+        return values | {
+            "AIRFLOW_IMAGE": self.image or self.settings.airflow_image,
+            "HEALTH_PATH": urlsplit(page).path.rstrip("/") + "/health",
+            "MOUNTED": mounted(self.settings),
+        }
 
     @cached_property
     def overlay(self) -> dict[str, Any]:
@@ -107,14 +115,18 @@ class Compose:
         if self.overlay:
             import yaml
 
+            files.make_directory(self.settings.state_dir, "STATE_DIR")
             files.write(self.overlay_file, yaml.safe_dump(self.overlay, sort_keys=True).encode())
 
     def build(self, bundle: Bundle, no_cache: bool = False) -> None:
         """Build the image; its output is shown as it comes. Raises UserError if the build fails."""
+        import yaml
+
         self.write_overlay()
-        env = self.environment() | {"BUILD_DIR": str(bundle.directory)}
-        env["AIRFLOW_DOCKER_PACKAGE_INDEX"] = indexes.as_script()
-        code = shell.stream(self.build_command(no_cache), env=env)
+        overlay = bundle.directory / "compose.build.yaml"
+        files.write(overlay, yaml.safe_dump(build_overlay(bundle.manifest)).encode())
+        env = self.environment() | {"AIRFLOW_DOCKER_PACKAGE_INDEX": indexes.as_script()}
+        code = shell.stream(self.build_command(overlay, no_cache), env=env)
         if code:
             todo = "Mend what it says and type: inv build"
             raise UserError(
@@ -175,6 +187,30 @@ class Compose:
                 by = f"by the container {holder[0]}" if holder else "by another program"
                 todo = "Set AIRFLOW_PORT in .env to a free port, or stop the other."
                 raise UserError("AIRFLOW_PORT", f"port {port} of 127.0.0.1 is taken {by}.", todo) from None
+
+
+def mounted(settings: Settings) -> str:
+    """Changes when a secret file or a mounted folder is replaced by another of the same name.
+
+    Containers hold on to what they were started with and must then be made anew. Made of the
+    entries' identity (device, inode; for files also the time), not of their content.
+    """
+    folders = [settings.workflow_dev_dir / settings.dags_dir, settings.arch_root, settings.logs_dir,
+               settings.app_log_dir, settings.work_data_dir, settings.archive0_dir, settings.archive1_dir,
+               settings.archive2_dir, settings.archive3_dir, *(host for host, _ in settings.extra_mounts)]  # fmt: skip
+    parts = []
+    for entry in [*secrets.files_of(settings), *folders]:
+        with contextlib.suppress(OSError):
+            found = entry.stat()
+            parts.append((entry.name, found.st_dev, found.st_ino, 0 if entry in folders else found.st_mtime_ns))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def build_overlay(manifest: Manifest) -> dict[str, Any]:
+    """What a build adds to compose.yaml: labels, and the times that files and image get instead of the clock's."""
+    labels = {name: value.replace("$", "$$") for name, value in manifest.labels().items()}
+    args = {"SOURCE_DATE_EPOCH": str(manifest.epoch), "LAYER_EPOCH": str(manifest.layer_epoch)}
+    return {"services": {"init": {"build": {"labels": labels, "args": args}}}}
 
 
 def _state(container: dict[str, Any]) -> ServiceState:

@@ -8,15 +8,16 @@ import stat
 from pathlib import Path
 
 import pytest
-from conftest import git, snapshot
+from conftest import git
 
 from airflow_docker import bundle, files, images
 from airflow_docker.errors import UserError
 from airflow_docker.images import BaseImage
 from airflow_docker.settings import PROJECT
 
-BASE = BaseImage("base:1", "sha256:1", "amd64", "2.11.2", "3.11", {"apache-airflow": "2.11.2"})
-COPY = "scripts/syncAnywhere/deployment/copyLinksToBin"
+BASE = BaseImage(
+    "base:1", "sha256:1", "amd64", "2.11.2", "3.11", {"apache-airflow": "2.11.2"}, {}, "2026-01-02T03:04:05.5Z"
+)
 
 
 @pytest.fixture
@@ -26,76 +27,8 @@ def ops(tmp_path):
     return tmp_path / "ops"
 
 
-@pytest.fixture
-def collect(make_settings, tmp_path, ops):
-    """Fill bin/ from ``ops`` and give its folder."""
-
-    def run():
-        settings = make_settings("AO_DEV_DIR=ops\nBUILD_DIR=build\n")
-        files.claim(settings.build_dir, "BUILD_DIR")
-        bundle.collect_scripts(settings, settings.build_dir)
-        return settings.build_dir / "bin"
-
-    return run
-
-
 def names(folder):
     return sorted(os.listdir(folder))
-
-
-def test_links_become_real_files_with_plain_modes(collect, ops):
-    (ops / "scripts/syncAnywhere/syncOneWork.sh").chmod(0o700)
-    made = collect()
-    assert names(made) == ["sync-requirements.txt", "syncOneWork.sh", "workManifest.py"]
-    for name, mode in [("syncOneWork.sh", 0o755), ("sync-requirements.txt", 0o644)]:
-        assert not (made / name).is_symlink() and stat.S_IMODE((made / name).stat().st_mode) == mode
-    assert (made / "syncOneWork.sh").read_bytes() == (ops / "scripts/syncAnywhere/syncOneWork.sh").read_bytes()
-
-
-def test_the_other_place_of_the_script(collect, ops):
-    (ops / "scripts/deployments").mkdir()
-    script = (ops / COPY).read_text().replace('"$(dirname "$0")/.."', '"$(dirname "$0")/../syncAnywhere"')
-    (ops / COPY).unlink()
-    (ops / "scripts/deployments/copyLinksToBin").write_text(script)
-    (ops / "scripts/deployments/copyLinksToBin").chmod(0o755)
-    assert "syncOneWork.sh" in names(collect())
-
-
-def test_without_the_script_the_executables_are_taken_and_it_is_said(collect, ops, capsys):
-    (ops / COPY).unlink()
-    assert names(collect()) == ["syncOneWork.sh", "workManifest.py"]
-    assert "archive-ops has no scripts/syncAnywhere/deployment/copyLinksToBin" in capsys.readouterr().err
-
-
-def test_an_archive_ops_without_scripts_gives_an_empty_bin_and_says_so(collect, ops, capsys):
-    shutil.rmtree(ops / "scripts")
-    assert names(collect()) == []
-    assert "took the 0 executable files" in capsys.readouterr().err
-
-
-def test_what_archive_ops_dropped_is_gone(collect, ops):
-    collect()
-    script = (ops / COPY).read_text().replace(" workManifest.py;", ";")
-    (ops / COPY).write_text(script)
-    assert "workManifest.py" not in names(collect())
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        ("exit 3", "copyLinksToBin: ended with exit code 3"),
-        ('ln -s /no/where "$target/x.sh"; exit 0', "bin/x.sh: is a link to a file that does not exist"),
-        ('ln -s /etc/passwd "$target/x.sh"; exit 0', "bin/x.sh: is a link out of archive-ops, to /etc/passwd"),
-    ],
-)
-def test_a_script_that_fails_leaves_the_old_bin(collect, ops, line, said):
-    before = snapshot(collect().parent)
-    script = (ops / COPY).read_text().replace('cd "$(dirname', line + '\ncd "$(dirname')
-    (ops / COPY).write_text(script)
-    with pytest.raises(UserError) as caught:
-        collect()
-    assert said in caught.value.text
-    assert snapshot(ops.parent / "build") == before
 
 
 @pytest.fixture
@@ -117,14 +50,12 @@ def project(make_settings, tmp_path, ops, monkeypatch):
 
 def test_assemble_writes_what_it_says(project, tmp_path, ops):
     made = bundle.assemble(project())
-    assert names(tmp_path / "build") == sorted(
-        [".dockerignore", files.MARKER, "Dockerfile", "airflow.in", "bin", "manifest.json", "requirements.key",
-         "requirements.lock", "runtime"]
-    )  # fmt: skip
+    ours = {files.MARKER, *bundle.OURS} - {"base-image.json", "compose.build.yaml", "ca-bundle.pem"}
+    assert set(names(tmp_path / "build")) == ours
     manifest = json.loads((tmp_path / "build" / "manifest.json").read_text())
     assert manifest["image"] == made.manifest.image == f"bdrc-airflow:{manifest['fingerprint'][:12]}"
     head = git(ops, "rev-parse", "HEAD")
-    assert manifest["repositories"]["archive-ops"]["commit"] == head
+    assert manifest["repositories"]["archive-ops"]["revision"] == head
     assert manifest["repositories"]["archive-ops"]["dirty"] is False
     lock = (tmp_path / "build" / "requirements.lock").read_text()
     for pin in ("apache-airflow==2.11.2", "humanize==", "xxhash=="):
@@ -153,9 +84,13 @@ def test_a_touched_file_or_an_edited_dag_changes_nothing(project, tmp_path, ops)
 def test_refresh_purges_what_was_built_and_only_that(project, tmp_path):
     bundle.assemble(project())
     (tmp_path / "build" / "bin" / "stale.sh").write_text("")
-    (tmp_path / "build" / "stale").write_text("")
+    (tmp_path / "build" / "runtime" / "stale").write_text("")
+    (tmp_path / "build" / "state").mkdir()
+    (tmp_path / "build" / "state" / "thesis.txt").write_text("mine")
     bundle.assemble(project(), refresh=True)
-    assert not (tmp_path / "build" / "stale").exists() and "stale.sh" not in names(tmp_path / "build" / "bin")
+    assert not (tmp_path / "build" / "runtime" / "stale").exists()
+    assert "stale.sh" not in names(tmp_path / "build" / "bin")
+    assert (tmp_path / "build" / "state" / "thesis.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("refresh", [False, True])
@@ -193,3 +128,71 @@ def test_a_conflict_is_told_and_the_old_lock_kept(project, tmp_path):
         bundle.assemble(project())
     assert "apache-airflow==2.11.2" in caught.value.text and "sqlalchemy>=2" in caught.value.text
     assert (tmp_path / "build" / "requirements.lock").read_bytes() == before
+
+
+def test_only_the_named_configuration_is_taken(project, tmp_path):
+    config = tmp_path / "workflows" / "conf"
+    config.mkdir(mode=0o700)
+    (config / "site.yml").write_text("a: 1\n")
+    (config / "secret.ini").write_text("hunter2")
+    made = bundle.assemble(project("SITE_CONFIG=conf/site.yml:.config/bdrc/site.yml\n")).manifest
+    home = tmp_path / "build" / "home"
+    assert [str(f.relative_to(home)) for f in home.rglob("*") if f.is_file()] == [".config/bdrc/site.yml"]
+    assert stat.S_IMODE((home / ".config").stat().st_mode) == 0o755
+    (config / "site.yml").write_text("a: 2\n")
+    changed = bundle.assemble(project("SITE_CONFIG=conf/site.yml:.config/bdrc/site.yml\n")).manifest
+    assert changed.fingerprint != made.fingerprint
+    with pytest.raises(UserError, match="SITE_CONFIG: there is no file .*/workflows/none"):
+        bundle.assemble(project("SITE_CONFIG=none:x\n"))
+
+
+def test_what_matters_changes_the_fingerprint_and_what_does_not_does_not(project, tmp_path, monkeypatch):
+    first = bundle.assemble(project()).manifest.fingerprint
+    assert bundle.assemble(project("# a comment\nAIRFLOW_PORT=1234\n")).manifest.fingerprint == first
+    found = {"first": first}
+    found["system packages"] = bundle.assemble(project("SYSTEM_PACKAGES=git\n")).manifest.fingerprint
+    found["build packages"] = bundle.assemble(project("BUILD_PACKAGES=gcc\n")).manifest.fingerprint
+    file = tmp_path / "workflows/airflow-docker/StagingGlacierProcess-requirements.txt"
+    file.write_text(file.read_text() + "# a comment\n")
+    assert bundle.assemble(project()).manifest.fingerprint == first
+    file.write_text(file.read_text() + "pyfiglet\n")
+    found["requirement"] = bundle.assemble(project()).manifest.fingerprint
+    other = dataclasses.replace(BASE, id="sha256:2")
+    monkeypatch.setattr(images, "base", lambda name, version, cache: other)
+    found["base image"] = bundle.assemble(project()).manifest.fingerprint
+    assert len(set(found.values())) == len(found)
+
+
+def test_times_in_the_context_come_from_the_newest_commit(project, tmp_path, ops):
+    made = bundle.assemble(project()).manifest
+    newest = max(int(git(folder, "log", "-1", "--format=%ct")) for folder in (ops, tmp_path / "workflows"))
+    assert made.epoch == newest
+    assert {(tmp_path / "build" / "bin" / name).stat().st_mtime for name in names(tmp_path / "build" / "bin")} == {
+        newest
+    }
+    assert made.layer_epoch == 1767323045  # of the base image
+
+
+def test_labels_follow_the_oci_keys(project, ops, tmp_path):
+    manifest = bundle.assemble(project("AO_WORKFLOWS_URL=https://me:hunter2@h/x.git\n")).manifest
+    labels = manifest.labels()
+    assert labels["org.opencontainers.image.revision"] == git(tmp_path / "workflows", "rev-parse", "HEAD")
+    assert labels["org.opencontainers.image.source"] == "https://h/x.git"
+    assert labels["airflow-docker.archive-ops.revision"] == git(ops, "rev-parse", "HEAD")
+    assert labels["airflow-docker.lock"] == f"sha256:{manifest.lock_sha256}"
+    assert labels["org.opencontainers.image.created"].endswith("Z")
+    assert "hunter2" not in str(labels)
+
+
+def test_a_checkout_that_git_cannot_read(project, tmp_path):
+    shutil.rmtree(tmp_path / "ops" / ".git")
+    with pytest.raises(UserError, match="AO_DEV_DIR: .* is not a git repository"):
+        bundle.assemble(project())
+
+
+def test_two_at_once_into_one_build_dir(project, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(3) as pool:
+        made = list(pool.map(lambda _: bundle.assemble(project()).manifest.fingerprint, range(3)))
+    assert len(set(made)) == 1

@@ -21,8 +21,8 @@ def engine(make_settings, text="", image="bdrc-airflow:abc"):
 
 def test_commands(make_settings):
     made = engine(make_settings)
-    assert made.build_command() == [*COMPOSE, "build", "init"]
-    assert made.build_command(no_cache=True) == [*COMPOSE, "build", "--no-cache", "init"]
+    assert made.build_command(Path("x")) == [*COMPOSE, "--file", "x", "build", "init"]
+    assert made.build_command(Path("x"), no_cache=True) == [*COMPOSE, "--file", "x", "build", "--no-cache", "init"]
     assert made.up_command() == [*COMPOSE, "up", "--detach", "--no-build", "--remove-orphans"]
     assert made.down_command() == [*COMPOSE, "down", "--remove-orphans"]
     assert made.down_command(volumes=True) == [*COMPOSE, "down", "--remove-orphans", "--volumes"]

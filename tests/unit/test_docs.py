@@ -26,9 +26,7 @@ def test_every_verb_and_flag_has_help_and_stands_in_the_readme(verb):
     text = inv("--help", verb)
     assert max(map(len, text.splitlines())) <= 80
     assert "none" not in text.partition("Docstring:")[2].partition("Options:")[0]
-    options = dict(
-        re.findall(r"^  (?:-\w(?: \w+)?, )?--([a-z-]+)\S*[ ]*(\S.*)?$", text.partition("Options:")[2], re.M)
-    )
+    options = dict(re.findall(r"^  (?:-\w(?: \w+)?, )?--([a-z-]+)\S*[ ]*(\S.*)?$", text.partition("Options:")[2], re.M))
     assert all(options.values()), f"{verb}: a flag without help in {options}"
     row = re.search(rf"^\| `{verb}`.*$", (PROJECT / "README.md").read_text(), re.M)
     assert row, f"{verb} is not in the table of verbs"

@@ -50,7 +50,7 @@ def mine(tmp_path):
 
 def not_ours(folder, reason):
     before = snapshot(folder) if folder not in (Path("/"), Path.home(), Path("/etc")) else None
-    for act in (files.claim, files.purge, files.empty):
+    for act in (files.claim, files.purge, lambda folder, where: files.empty(folder, where, ["thesis.txt"])):
         with pytest.raises(UserError) as caught:
             act(folder, "BUILD_DIR")
         assert caught.value.text.startswith(f"BUILD_DIR: {folder} {reason}")
@@ -93,15 +93,15 @@ def test_never_a_file(tmp_path):
     not_ours(tmp_path / "x", "is not a folder")
 
 
-def test_ours_is_emptied_but_for_marker_and_lock(tmp_path):
+def test_ours_is_emptied_of_what_we_named_and_of_nothing_else(tmp_path):
     ours = tmp_path / "new" / "ours"
     files.claim(ours, "BUILD_DIR")
     (ours / "bin").mkdir()
     (ours / "bin" / "x").write_text("")
-    (ours / files.LOCK).write_text("")
+    (ours / "thesis.txt").write_text("mine")
     (ours / "link").symlink_to("/etc")
-    files.empty(ours, "BUILD_DIR")
-    assert sorted(os.listdir(ours)) == [files.LOCK, files.MARKER]
+    files.empty(ours, "BUILD_DIR", ["bin", "link", "none"])
+    assert sorted(os.listdir(ours)) == [files.MARKER, "thesis.txt"]
     assert files.purge(ours, "BUILD_DIR")
     assert not ours.exists() and not files.purge(ours, "BUILD_DIR")
 

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_docker import remotes
 
-GIT_SAID = RuntimeError("fatal: it did not work for https://me:token@host/")
+GIT_SAID = remotes.last_line(RuntimeError("fatal: it did not work for https://me:token@host/"))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_host_does_not_answer():
 
 def test_credentials_are_split_off():
     assert remotes.split_credentials("https://me:a%3Ab@h:1/x") == ("https://h:1/x", "me:a:b")
-    assert remotes.split_credentials("https://me@h/x") == ("https://me@h/x", "")
+    assert remotes.split_credentials("https://me@h/x") == ("https://h/x", "me:")
     assert remotes.split_credentials("git@h:x") == ("git@h:x", "")
 
 

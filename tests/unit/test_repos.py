@@ -167,6 +167,67 @@ def test_a_branch_where_a_tag_is_wanted(remote, checkout):
     assert f"git -C {checkout} switch --detach v1" in refused(remote, checkout, "v1")
 
 
+def test_back_to_an_earlier_tag_is_for_the_user_to_do(remote, tmp_path):
+    git(remote.tree, "push", "--quiet", "origin", "HEAD:refs/tags/v1")
+    remote.commit("second")
+    git(remote.tree, "push", "--quiet", "origin", "HEAD:refs/tags/v2")
+    sync(remote, tmp_path / "x", "v2")
+    said = refused(remote, tmp_path / "x", "v1")
+    assert "which is later than v1. Type: git -C" in said
+
+
+def test_a_branch_that_is_gone_from_the_remote(remote, checkout, tmp_path):
+    git(remote.tree, "push", "--quiet", "origin", "HEAD:dev")
+    sync(remote, tmp_path / "dev", "dev")
+    git(remote.tree, "push", "--quiet", "origin", "--delete", "dev")
+    assert "'dev' is no branch, tag or commit" in refused(remote, tmp_path / "dev", "dev")
+    git(remote.bare, "branch", "--move", "main", "trunk")
+    assert "the checkout is on branch main, not on branch trunk." in refused(remote, checkout)
+
+
+def test_a_checkout_that_knows_little_of_its_remote(remote, tmp_path):
+    git(remote.tree, "push", "--quiet", "origin", "HEAD:dev")
+    git(tmp_path, "clone", "--quiet", "--single-branch", "--branch=dev", str(remote.bare), "single")
+    new = remote.commit("second", branch="dev")
+    assert sync(remote, tmp_path / "single", "dev").new == new
+    git(tmp_path, "init", "--quiet", "--initial-branch=main", "bare")
+    git(tmp_path / "bare", "remote", "add", "origin", str(remote.bare))
+    git(tmp_path / "bare", "pull", "--quiet", "origin", "main")
+    assert sync(remote, tmp_path / "bare").branch == "main"
+
+
+def test_a_moved_tag_of_no_concern(remote, checkout):
+    git(remote.tree, "push", "--quiet", "origin", "HEAD:refs/tags/nightly")
+    sync(remote, checkout, "main")
+    remote.commit("second")
+    git(remote.tree, "push", "--quiet", "--force", "origin", "HEAD:refs/tags/nightly")
+    assert sync(remote, checkout, "main").old
+
+
+def test_links_in_the_place_of_the_checkout(remote, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    sync(remote, tmp_path / "link")
+    assert (tmp_path / "empty" / "file.txt").exists() and (tmp_path / "link").is_symlink()
+    (tmp_path / "dangling").symlink_to(tmp_path / "none")
+    with pytest.raises(UserError, match="is not a folder"):
+        sync(remote, tmp_path / "dangling")
+
+
+def test_two_first_pulls_at_once(remote, tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: sync(remote, tmp_path / "x").old is None, range(2)))
+    assert sorted(done) == [False, True]
+
+
+def test_git_is_missing(remote, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="git: the program is not installed"):
+        sync(remote, tmp_path / "x")
+
+
 def test_no_such_ref(remote, checkout, tmp_path):
     assert "AO_WORKFLOWS_REF: 'nope' is no branch, tag or commit of" in refused(remote, checkout, "nope")
     with pytest.raises(UserError, match="'nope' is no branch, tag or commit"):
@@ -250,5 +311,7 @@ def test_credentials_in_a_url_travel_in_the_environment(make_settings):
     made = repos.sources(make_settings("AO_WORKFLOWS_URL=https://me:t%40ken@example.org/x.git\n"))[0]
     assert made.url == "https://example.org/x.git"
     assert "ken" not in repr(made)
+    token_only = repos.sources(make_settings("AO_WORKFLOWS_URL=https://ghp_t@example.org/x.git\n"))[0]
+    assert (token_only.url, token_only.credentials.reveal()) == ("https://example.org/x.git", "ghp_t:")
     assert made.environment["GIT_CONFIG_KEY_0"] == "http.https://example.org/.extraHeader"
     assert made.environment["GIT_CONFIG_VALUE_0"] == "Authorization: Basic bWU6dEBrZW4="

@@ -2,30 +2,35 @@
 
 from pathlib import Path
 
+import pytest
+
 from airflow_docker import indexes, requirements
+from airflow_docker.errors import UserError
 from airflow_docker.images import BaseImage
 
-BASE = BaseImage("base:1", "sha256:1", "arm64", "2.11.2", "3.12", {})
+TARGET = requirements.Target("2.11.2", "3.12", "aarch64-manylinux_2_28")
 
 
 def test_the_resolution_is_for_the_image_not_for_the_host():
-    made = requirements.compile_command([Path("a b.txt")], Path("root.in"), Path("out"), BASE, upgrade=True)
+    made = requirements.compile_command(TARGET, Path("a b"), ["c", "https://h/c.txt"], Path("out"))
     assert made == [
         "uv", "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate",
         "--no-emit-index-url", "--no-emit-find-links", "--python-version", "3.12",
-        "--python-platform", "aarch64-manylinux_2_28", "--output-file", "out", "--upgrade", "root.in", "a b.txt",
+        "--python-platform", "aarch64-manylinux_2_28", "--constraints=c", "--constraints=https://h/c.txt",
+        "--output-file", "out", "a b",
     ]  # fmt: skip
+    assert TARGET.root == "apache-airflow==2.11.2"
+
+
+def test_an_architecture_without_a_platform():
+    odd = BaseImage("base:1", "sha256:1", "riscv64", "2.11.2", "3.12", {}, {}, "2026-01-01T00:00:00Z")
+    with pytest.raises(UserError, match="base:1: is made for riscv64. Name one for amd64 or arm64"):
+        requirements.target_of(odd)
 
 
 def test_pins_are_read_from_a_lock():
-    text = "a==1.0 \\\n    --hash=sha256:0\nb[x]==2 ; python_version > '3'\n# c==3\n"
+    text = "a==1.0 \\\n    --hash=sha256:0\nb==2 ; python_version > '3'\n# c==3\nd @ https://h/d.whl\n"
     assert requirements.pins(text) == {"a": "1.0", "b": "2"}
-
-
-def test_changes_are_what_the_image_has_otherwise():
-    installed = {"Boto3": "1.35", "zope.interface": "5", "other": "1"}
-    locked = {"boto3": "1.21", "zope-interface": "5", "new": "1"}
-    assert requirements.changes(installed, locked) == {"boto3": ("1.35", "1.21")}
 
 
 def test_pip_configuration_is_translated_and_local_indexes_left_out():

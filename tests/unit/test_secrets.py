@@ -161,10 +161,24 @@ def test_notes(make_settings):
     assert "mySqlCnfPath is missing; set SECRET_DB_APPS__mysql__mySqlCnfPath=/run/secrets/drs_cnf" in text
 
 
-def test_the_stamp_follows_the_files_not_their_content(make_settings):
-    settings = make_settings("SECRET_AWS__default__key=v\n")
+def test_a_section_named_default_is_like_any_other(make_settings, tmp_path):
+    (tmp_path / "creds").write_text("[DEFAULT]\npassword = leak\n[prod]\na = 1\n")
+    settings = make_settings("SECRET_AWS_FILE=creds\nSECRET_AWS_SECTIONS=prod\nSECRET_DB_APPS__DEFAULT__k=v\n")
     secrets.write(settings)
-    stamp = secrets.stamp(settings)
-    assert secrets.stamp(settings) == stamp
-    secrets.write(make_settings("SECRET_AWS__default__key=w\n"))
-    assert secrets.stamp(settings) != stamp
+    assert content(settings, "aws-credentials") == "[prod]\na = 1\n\n"
+    assert content(settings, "db_apps.config") == "[DEFAULT]\nk = v\n\n"
+
+
+def test_odd_things_in_the_place_of_ours(make_settings, tmp_path):
+    settings = make_settings()
+    (tmp_path / ".secrets").symlink_to(tmp_path / "none")
+    with pytest.raises(UserError, match="SECRETS_DIR: .* is not a folder"):
+        secrets.write(settings)
+    (tmp_path / ".secrets").unlink()
+    secrets.write(settings)
+    (tmp_path / ".secrets" / "fernet_key").unlink()
+    (tmp_path / ".secrets" / "fernet_key").write_bytes(b"\xff")
+    with pytest.raises(UserError, match="fernet_key: is not text"):
+        secrets.write(settings)
+    with pytest.raises(UserError, match="SECRET_AWS_FILE: '~nobody-here/x' names a home directory that is not known"):
+        secrets.write(make_settings("SECRET_AWS_FILE=~nobody-here/x\n"))

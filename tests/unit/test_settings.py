@@ -69,7 +69,7 @@ def test_byte_order_mark_crlf_export_and_comments_are_read(tmp_path):
         ("AIRFLOW_PORT=http\n", "AIRFLOW_PORT: 'http' is not a whole number from 1 to 65535 (from .env)."),
         ("AIRFLOW_PORT=70000\n", "AIRFLOW_PORT: '70000' is not"),
         ("AIRFLOW_UID=0\n", "AIRFLOW_UID: '0' is not a whole number from 1"),
-        ("AIRFLOW_VERSION=latest\n", "AIRFLOW_VERSION: 'latest' is not a version like 2.11.2"),
+        ("AIRFLOW_VERSION=latest\n", "AIRFLOW_VERSION: 'latest' is not an Airflow 2 from 2.7 on, like 2.11.2"),
         ("AIRFLOW_IMAGE=a:b\n", "AIRFLOW_IMAGE: 'a:b' is not an image name without a tag"),
         ("AIRFLOW_BASE_IMAGE='A b'\n", "AIRFLOW_BASE_IMAGE: 'A b' is not an image name"),
         ("COMPOSE_PROJECT_NAME=Up\n", "COMPOSE_PROJECT_NAME: 'Up' is not lower-case"),
@@ -77,6 +77,16 @@ def test_byte_order_mark_crlf_export_and_comments_are_read(tmp_path):
         ("DAGS_DIR=a/../../b\n", "DAGS_DIR: 'a/../../b' must be"),
         ("EXTRA_MOUNTS=/a\n", "EXTRA_MOUNTS: '/a' is not of the form HOST_FOLDER:/container/folder"),
         ("EXTRA_CA_BUNDLE=none.pem\n", "EXTRA_CA_BUNDLE: there is no file"),
+        ("BUILD_DIR=~nobody-here/x\n", "BUILD_DIR: '~nobody-here/x' names a home directory that is not known"),
+        ("AO_WORKFLOWS_URL=https://[bad/x\n", "AO_WORKFLOWS_URL: 'https://[bad/x' is not a URL"),
+        ("AO_WORKFLOWS_URL=https://h:abc/x\n", "AO_WORKFLOWS_URL: 'https://h:abc/x' is not a URL"),
+        ("SYSTEM_PACKAGES=git;rm\n", "SYSTEM_PACKAGES: 'git;rm' is not the name of a Debian package"),
+        ("SITE_CONFIG=a\n", "SITE_CONFIG: 'a' is not of the form FILE:path"),
+        ("SITE_CONFIG=a:/etc/x\n", "SITE_CONFIG: '/etc/x' must be a path inside"),
+        ("AUDIT_TOOL_SHA256=abc\n", "AUDIT_TOOL_SHA256: 'abc' is not 64 hexadecimal digits"),
+        ("AIRFLOW_VERSION=3.0.2\n", "AIRFLOW_VERSION: '3.0.2' is not an Airflow 2"),
+        ("STATE_DIR\n", ".env line 1: this is not of the form NAME=value."),
+        ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS=x\n", "this option holds a secret"),
         ("PYDEV_DEBUG=maybe\n", "PYDEV_DEBUG: 'maybe' is not YES or NO"),
         ("AIRFLOW_PROT=1\n", ".env: AIRFLOW_PROT: there is no such setting. Did you mean AIRFLOW_PORT?"),
         ("WORKFLOW_DEVDIR=x\n", "Did you mean WORKFLOW_DEV_DIR?"),
@@ -107,6 +117,21 @@ def test_files_that_cannot_be_read(tmp_path):
         load(tmp_path / ".env", {})
     with pytest.raises(UserError, match="ENV_FILE: there is no file"):
         load(None, {"ENV_FILE": str(tmp_path / "none")})
+
+
+def test_one_file_is_one_installation_however_it_is_named(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a" / ".env").write_text("")
+    monkeypatch.chdir(tmp_path / "b")
+    named = [
+        load(None, {"ENV_FILE": name}).compose_project_name for name in ("../a/.env", str(tmp_path / "a" / ".env"))
+    ]
+    assert named[0] == named[1]
+
+
+def test_certificates_that_are_gone_stop_nothing(tmp_path):
+    assert load_text(tmp_path, "", {"SSL_CERT_FILE": "/gone/ca.pem"}).extra_ca_bundle is None
 
 
 def test_airflow_options_come_from_the_file_and_may_be_changed_by_the_environment(tmp_path):
@@ -169,19 +194,21 @@ def test_the_example_lists_every_setting_once_with_its_default(tmp_path):
 def test_the_example_is_a_valid_env_file_with_every_example_switched_on(tmp_path):
     text = (PROJECT / ".env.example").read_text()
     examples = re.findall(r"^# Example: (.+)$", text, re.M)
-    bundle = tmp_path / "company.pem"
-    bundle.write_text("x")
-    lines = [f"EXTRA_CA_BUNDLE={bundle}" if e.startswith("EXTRA_CA") else e for e in examples]
+    here = tmp_path / "here"
+    here.write_text("x")
+    lines = [re.sub(r"^(EXTRA_CA_BUNDLE|AUDIT_TOOL_DEB)=.*", rf"\1={here}", example) for example in examples]
     assert load_text(tmp_path, "\n".join(lines)).airflow_options == {"AIRFLOW__CORE__PARALLELISM": "8"}
 
 
 def test_compose_uses_only_settings_and_every_runtime_setting_is_used():
     used = set(re.findall(r"\$\{([A-Z0-9_]+)", (PROJECT / "compose.yaml").read_text())) - {"NAME"}
-    computed = {"SECRETS_STAMP"}
+    computed = {"MOUNTED", "HEALTH_PATH"}
     assert used - set(names()) == computed
     elsewhere = {
         "AO_WORKFLOWS_URL", "AO_WORKFLOWS_REF", "ARCHIVE_OPS_URL", "ARCHIVE_OPS_REF", "AO_DEV_DIR",
         "DAG_REQUIREMENTS", "AIRFLOW_VERSION", "STATE_DIR", "COMPOSE_PROJECT_NAME", "EXTRA_MOUNTS",
+        "AIRFLOW_CONSTRAINTS",
+        "SYSTEM_PACKAGES", "BUILD_PACKAGES", "AUDIT_TOOL_URL", "AUDIT_TOOL_SHA256", "AUDIT_TOOL_DEB", "SITE_CONFIG",
     }  # fmt: skip
     assert set(names()) - used == elsewhere
 

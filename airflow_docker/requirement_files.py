@@ -1,0 +1,131 @@
+"""Requirements files as people write them: read with their includes, each requirement with its file and line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_docker.errors import UserError, raise_all
+
+_OPTION = re.compile(r"(--?[A-Za-z][A-Za-z-]*)(?:[ =]\s*|(?<=-[rcefi]))(.*)")
+_HASH = re.compile(r"\s--hash[= ]([a-z0-9]+:[0-9a-f]+)")
+_URL = re.compile(r"(?:[\w.-]+(?:\[[^\]]*\])?\s*@\s*)?([a-z][a-z0-9+.-]*)://", re.I)
+_INCLUDES = {"-r": False, "--requirement": False, "-c": True, "--constraint": True}
+_INDEX = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index", "--trusted-host")
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One requirement: ``text`` without hashes, ``name`` in its normal form (empty for a bare URL), and its place."""
+
+    text: str
+    name: str
+    file: Path
+    line: int
+    constraint: bool = False
+    hashes: tuple[str, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """The place as errors name it."""
+        return f"{self.file} line {self.line}"
+
+
+def normal(name: str) -> str:
+    """A project name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def read(files: list[Path]) -> list[Requirement]:
+    """All requirements of ``files`` and of what they include, in order. Raises UserError for every bad line at once.
+
+    Takes UTF-8 with or without a byte-order mark, any line ends, comments, backslash
+    continuations, ``-r`` and ``-c`` relative to the including file, and hashes.
+    """
+    errors: list[UserError] = []
+    found = [r for file in files for r in _read(file, False, (), errors)]
+    raise_all(errors)
+    return found
+
+
+def _read(file: Path, constraint: bool, within: tuple[Path, ...], errors: list[UserError]) -> Iterator[Requirement]:
+    for number, text in _logical_lines(file, errors):
+        where = f"{file} line {number}"
+        option = _OPTION.fullmatch(text)
+        if option and option[1] in _INCLUDES:
+            included = file.parent / option[2].strip()
+            if included in (*within, file):
+                errors.append(UserError(where, f"{included.name} includes itself.", "Remove one of the includes."))
+            elif not included.is_file():
+                errors.append(UserError(where, f"there is no file {included}.", "Paths are relative to this file."))
+            else:
+                yield from _read(included, constraint or _INCLUDES[option[1]], (*within, file), errors)
+        elif text.startswith("-"):
+            errors.append(_refused_option(where, option[1] if option else text))
+        else:
+            try:
+                yield _requirement(text, file, number, constraint)
+            except UserError as error:
+                errors.append(error)
+
+
+def _logical_lines(file: Path, errors: list[UserError]) -> Iterator[tuple[int, str]]:
+    """Each line that says something, continuations joined, comments off, with the number of its first line."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        errors.append(UserError(str(file), "the file is not UTF-8 text.", "Save it as UTF-8."))
+        return
+    except OSError as problem:
+        errors.append(UserError(str(file), f"cannot be read ({problem.strerror}).", "Make it readable for you."))
+        return
+    whole, first = "", 0
+    for number, line in enumerate(lines, 1):
+        first = first if whole else number
+        bare = re.sub(r"(^|\s)#.*$", "", line).rstrip()
+        if bare.endswith("\\"):
+            whole += bare[:-1] + " "
+            continue
+        whole = (whole + bare).strip()
+        if whole:
+            yield first, whole
+        whole = ""
+    if whole.strip():
+        yield first, whole.strip()
+
+
+def _refused_option(where: str, option: str) -> UserError:
+    if option in ("-e", "--editable"):
+        what, todo = (
+            "an editable install points to a folder that the image does not have.",
+            "Name a release, or git+https.",
+        )
+    elif option in _INDEX:
+        what, todo = f"{option} is not taken from requirements.", "Package indexes come from pip's configuration."
+    else:
+        what, todo = f"{option} is not an option that is understood here.", "Take it out; -r, -c and --hash are."
+    return UserError(where, what, todo)
+
+
+def _requirement(text: str, file: Path, line: int, constraint: bool) -> Requirement:
+    from packaging.requirements import InvalidRequirement
+    from packaging.requirements import Requirement as Parsed
+
+    where = f"{file} line {line}"
+    hashes = tuple(_HASH.findall(text))
+    bare = _HASH.sub("", text).strip()
+    url = _URL.match(bare)
+    if bare.startswith((".", "/", "~")) or (url and url[1].lower() == "file"):
+        raise UserError(
+            where, f"'{bare}' is a path on this host, which the image does not have.", "Name a release or URL."
+        )
+    if url and "@" not in bare[: url.start(1)]:
+        return Requirement(bare, "", file, line, constraint, hashes)
+    try:
+        name = normal(Parsed(bare).name)
+    except InvalidRequirement as problem:
+        reason = str(problem).splitlines()[0].rstrip(".")
+        raise UserError(where, f"'{bare}' is not a requirement ({reason}).", "Correct the line.") from None
+    return Requirement(bare, name, file, line, constraint, hashes)

@@ -1,0 +1,81 @@
+"""The sync scripts of archive-ops, gathered as real files with plain modes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from airflow_docker import console, shell
+from airflow_docker.errors import UserError
+
+COPY_SCRIPTS = ("scripts/syncAnywhere/deployment/copyLinksToBin", "scripts/deployments/copyLinksToBin")
+"""Where archive-ops keeps the script that fills a folder with the sync scripts."""
+SCRIPTS = "scripts/syncAnywhere"
+_COPY_SECONDS = 300.0
+
+
+def collect(archive_ops: Path, target: Path) -> None:
+    """Make ``target`` hold the sync scripts and nothing else; what archive-ops dropped is gone.
+
+    Raises UserError, with the old ``target`` unharmed, if the scripts cannot be had.
+    """
+    temporary = target.parent / ".scripts"
+    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
+    collected, clean, replaced = temporary / "collected", temporary / "clean", temporary / "replaced"
+    collected.mkdir(parents=True)
+    try:
+        script = next((f for name in COPY_SCRIPTS if (f := archive_ops / name).is_file()), None)
+        if script:
+            _run(script, collected)
+        else:
+            _copy_without_script(archive_ops / SCRIPTS, collected)
+        _copy_real(collected, clean, (collected.resolve(), archive_ops.resolve()))
+        if target.exists():
+            target.rename(replaced)
+        clean.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _run(script: Path, target: Path) -> None:
+    """Run copyLinksToBin, which reads a line and changes directory, so that its target must be absolute."""
+    result = shell.capture([str(script), str(target.resolve())], cwd=script.parent, stdin="\n", timeout=_COPY_SECONDS)
+    if result.returncode:
+        said = (result.stderr.strip() or result.stdout.strip() or "it said nothing").splitlines()[-1]
+        todo = "Run it by hand and mend it."
+        raise UserError(str(script), f"ended with exit code {result.returncode} ({said}).", todo)
+
+
+def _copy_without_script(scripts: Path, target: Path) -> None:
+    entries = sorted(scripts.iterdir()) if scripts.is_dir() else []
+    found = [file for file in entries if file.is_file() and file.stat().st_mode & 0o100]
+    for file in found:
+        shutil.copy2(file, target)
+    looked = " or ".join(COPY_SCRIPTS)
+    console.warn(f"archive-ops has no {looked}; took the {len(found)} executable files of {SCRIPTS} instead.")
+
+
+def _copy_real(source: Path, target: Path, allowed: tuple[Path, Path], within: tuple[Path, ...] = ()) -> None:
+    """Copy a tree with links resolved and modes reduced to executable or not; no link leads out of ``allowed``."""
+    target.mkdir()
+    target.chmod(0o755)  # whatever the umask is: the containers' user must get in
+    for entry in sorted(source.iterdir()):
+        real = _resolved(entry, allowed, (*within, source.resolve()))
+        if real.is_dir():
+            _copy_real(real, target / entry.name, allowed, (*within, source.resolve()))
+        else:
+            shutil.copyfile(real, target / entry.name)
+            (target / entry.name).chmod(0o755 if real.stat().st_mode & 0o100 else 0o644)
+
+
+def _resolved(entry: Path, allowed: tuple[Path, Path], within: tuple[Path, ...]) -> Path:
+    where = f"bin/{entry.name}"
+    try:
+        real = entry.resolve(strict=True)
+    except (OSError, RuntimeError):  # nothing there, or links in a circle
+        raise UserError(where, "is a link to a file that does not exist.", "Mend it in archive-ops.") from None
+    if not any(real.is_relative_to(folder) for folder in allowed):
+        raise UserError(where, f"is a link out of archive-ops, to {real}.", "Put the file itself there.")
+    if real in within:
+        raise UserError(where, f"is a link to a folder that it stands in, {real}.", "Take it out of archive-ops.")
+    return real

@@ -1,0 +1,86 @@
+"""The command line as a user meets it: sentences and exit codes, no traceback."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from airflow_docker.settings import PROJECT
+
+
+@pytest.fixture
+def inv(tmp_path):
+    """Run a verb with a .env of its own; exit code and all that was said."""
+
+    def run(*args, env="", **environ):
+        (tmp_path / ".env").write_text(env)
+        command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), *args]
+        whole = os.environ | {"ENV_FILE": str(tmp_path / ".env")} | environ
+        result = subprocess.run(
+            command, env=whole, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=tmp_path
+        )
+        said = result.stdout + result.stderr
+        assert "Traceback" not in said, said
+        return result.returncode, said
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("args", "env", "code", "said"),
+    [
+        (["config"], "AIRFLOW_PORT=x\n", 2, "AIRFLOW_PORT: 'x' is not"),
+        (["up", "--timeout", "soon"], "", 2, "--timeout: 'soon' is not a whole number of seconds."),
+        (["build", "--build-dir", "~nobody-here/x"], "", 2, "--build-dir: '~nobody-here/x' names a home directory"),
+        (["pull", "--only", "x"], "", 2, "--only: there is no repository 'x'"),
+        (["build"], "WORKFLOW_DEV_DIR=none\n", 1, "WORKFLOW_DEV_DIR: there is no checkout at"),
+        (["secrets", "--check"], "", 1, "not all secrets are in order. Type: inv secrets"),
+        (["--dry", "pull"], "", 2, "--dry: no verb has a dry run."),
+        (["secrets"], "SECRETS_DIR=/proc/x/y\n", 1, "SECRETS_DIR: /proc/x cannot be made"),
+        (["nonsense"], "", 1, "No idea what 'nonsense' is!"),
+    ],
+)
+def test_each_mistake_is_one_sentence(inv, args, env, code, said):
+    found, text = inv(*args, env=env)
+    assert (found, said in text) == (code, True), text
+
+
+def test_config_masks_secrets_and_tells_sources(inv):
+    env = "SECRET_AWS__default__key=hunter2\nAO_WORKFLOWS_URL=https://me:hunter2@h/x.git\nAIRFLOW__A__B=1\n"
+    code, text = inv("config", env=env, TZ="UTC", AIRFLOW__A__B="2")
+    assert code == 0 and "hunter2" not in text
+    rows = [line.split() for line in text.splitlines()]
+    for row in (["TZ", "UTC", "environment"], ["AIRFLOW_PORT", "8089", "default"], ["AIRFLOW__A__B", "2", "environment"],
+                ["AO_WORKFLOWS_URL", "https://***@h/x.git", ".env"]):  # fmt: skip
+        assert row in rows
+    import json
+
+    code, text = inv("config", "--json", env=env)
+    assert json.loads(text)["SECRET_AWS__default__key"]["value"] == "***"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_what_the_system_refuses_is_a_sentence(inv, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o700)
+    tmp_path.chmod(0o777)
+    for parent in (tmp_path, *tmp_path.parents):
+        if not parent.stat().st_mode & 0o001 and str(parent).startswith("/tmp"):
+            parent.chmod(0o711)
+    code = (
+        "import os, sys, invoke; os.setgid(1000); os.setuid(1000);"
+        "sys.argv = ['inv', '--search-root', sys.argv[1], *sys.argv[2:]]; invoke.program.run()"
+    )
+    (tmp_path / ".env").write_text(f"SECRETS_DIR={tmp_path}/closed/s\n")
+    command = [sys.executable, "-c", code.replace("invoke.program", "__import__('invoke.main').main.program")]
+    environ = os.environ | {"ENV_FILE": str(tmp_path / ".env"), "HOME": "/tmp"}
+    if subprocess.run(["setpriv", "--reuid=1000", "--clear-groups", "test", "-x", sys.executable]).returncode:
+        pytest.skip("another user cannot run this Python")
+    result = subprocess.run([*command, str(PROJECT), "secrets"], env=environ, capture_output=True, text=True)
+    assert result.returncode == 1 and "permission denied" in result.stderr.lower(), result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_several_verbs_in_a_row_and_from_another_folder(inv):
+    code, text = inv("config", "secrets", env="")
+    assert code == 0 and "wrote db_apps.config" in text
