@@ -133,6 +133,14 @@ def test(c: Context, only: str = "", k: str = "") -> None:
     development.test(only, k)
 
 
+@verb(help={"only": "measure what has this word in its name", "json": "as JSON"})
+def bench(c: Context, only: str = "", json: bool = False) -> None:
+    """Measure ratios against doing it by hand and the old way."""
+    from airflow_docker import development
+
+    development.bench(only, json)
+
+
 @verb()
 def lint(c: Context) -> None:
     """Check style and types."""
@@ -141,4 +149,4 @@ def lint(c: Context) -> None:
     development.lint()
 
 
-namespace = Collection(pull, secrets, build, image, up, down, config, demo, test, lint)
+namespace = Collection(pull, secrets, build, image, up, down, config, demo, test, bench, lint)

@@ -45,3 +45,10 @@ def _install_tools() -> None:
         if result.returncode:
             raise UserError("requirements-dev.txt", f"cannot be installed.\n{result.stderr.strip()}\n", "Try again.")
     files.write(stamp, TOOLS.read_bytes())
+
+
+def bench(only: str, as_json: bool) -> None:
+    """Run the benchmark."""
+    _install_tools()
+    chosen = [*(["--json"] if as_json else []), *(["--only", only] if only else [])]
+    _run([sys.executable, "benchmarks/bench.py", *chosen])

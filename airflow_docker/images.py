@@ -18,6 +18,7 @@ _INVENTORY = (
 )
 
 
+_ASK_SECONDS = 15.0
 LABELS = ("airflow-docker.", "org.opencontainers.image.", "org.apache.airflow.")
 """What the labels that say something about an image of ours begin with."""
 
@@ -62,10 +63,18 @@ def inspect(name: str) -> dict[str, Any] | None:
     return found
 
 
+def require_engine() -> None:
+    """Raise UserError unless a Docker engine answers."""
+    if shell.capture(["docker", "version", "--format", "{{.Server.Version}}"], timeout=_ASK_SECONDS).returncode:
+        todo = "Start Docker Desktop, or on Linux: sudo systemctl start docker"
+        raise UserError("docker", "no Docker engine answers.", todo)
+
+
 def require(name: str, where: str) -> dict[str, Any]:
     """The image, pulled if it is not here. Raises UserError naming the setting ``where``."""
     found = inspect(name)
     if found is None:
+        require_engine()
         console.say(f"· {name} is not on this machine, pulling it …")
         if shell.stream(pull_command(name)):
             what = f"{name} is not on this machine and could not be pulled (the reason stands above)."

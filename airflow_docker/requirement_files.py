@@ -9,7 +9,7 @@ from pathlib import Path
 
 from airflow_docker.errors import UserError, raise_all
 
-_OPTION = re.compile(r"(--?[A-Za-z][A-Za-z-]*)(?:[ =]\s*|(?<=-[rcefi]))(.*)")
+_OPTION = re.compile(r"(--\w[\w-]*)(?:[ =]\s*(.*))?|(-\w)[ =]?\s*(.*)")
 _HASH = re.compile(r"\s--hash[= ]([a-z0-9]+:[0-9a-f]+)")
 _URL = re.compile(r"(?:[\w.-]+(?:\[[^\]]*\])?\s*@\s*)?([a-z][a-z0-9+.-]*)://", re.I)
 _INCLUDES = {"-r": False, "--requirement": False, "-c": True, "--constraint": True}
@@ -53,17 +53,18 @@ def read(files: list[Path]) -> list[Requirement]:
 def _read(file: Path, constraint: bool, within: tuple[Path, ...], errors: list[UserError]) -> Iterator[Requirement]:
     for number, text in _logical_lines(file, errors):
         where = f"{file} line {number}"
-        option = _OPTION.fullmatch(text)
-        if option and option[1] in _INCLUDES:
-            included = file.parent / option[2].strip()
+        match = _OPTION.fullmatch(text)
+        option, value = (match[1] or match[3], (match[2] or match[4] or "").strip("\"' ")) if match else ("", "")
+        if option in _INCLUDES:
+            included = file.parent / value
             if included in (*within, file):
                 errors.append(UserError(where, f"{included.name} includes itself.", "Remove one of the includes."))
             elif not included.is_file():
                 errors.append(UserError(where, f"there is no file {included}.", "Paths are relative to this file."))
             else:
-                yield from _read(included, constraint or _INCLUDES[option[1]], (*within, file), errors)
+                yield from _read(included, constraint or _INCLUDES[option], (*within, file), errors)
         elif text.startswith("-"):
-            errors.append(_refused_option(where, option[1] if option else text))
+            errors.append(_refused_option(where, option or text))
         else:
             try:
                 yield _requirement(text, file, number, constraint)
@@ -117,7 +118,7 @@ def _requirement(text: str, file: Path, line: int, constraint: bool) -> Requirem
     hashes = tuple(_HASH.findall(text))
     bare = _HASH.sub("", text).strip()
     url = _URL.match(bare)
-    if bare.startswith((".", "/", "~")) or (url and url[1].lower() == "file"):
+    if bare.startswith((".", "/", "~")) or (url and url[1].lower() in ("file", "git+file")):
         raise UserError(
             where, f"'{bare}' is a path on this host, which the image does not have.", "Name a release or URL."
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_docker import files, indexes, secrets, shell
+from airflow_docker import files, images, indexes, secrets, shell
 from airflow_docker.bundle import Bundle, Manifest
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
@@ -98,11 +98,7 @@ class Compose:
 
     def require(self) -> None:
         """Raise UserError unless a Docker engine with compose v2 answers."""
-        engine = shell.capture(["docker", "version", "--format", "{{.Server.Version}}"], timeout=_ASK_SECONDS)
-        if engine.returncode:
-            raise UserError(
-                "docker", "no Docker engine answers.", "Start Docker Desktop, or on Linux: sudo systemctl start docker"
-            )
+        images.require_engine()
         if shell.capture(["docker", "compose", "version"], timeout=_ASK_SECONDS).returncode:
             raise UserError(
                 "docker compose",

@@ -1,0 +1,268 @@
+"""What this costs against doing it by hand or the old way: python benchmarks/bench.py [--json] [--only WORD]
+
+Needs a Docker engine. The base images are taken from AIRFLOW_BASE_IMAGE and POSTGRES_IMAGE.
+Each line is a ratio of medians taken in turn in one run; absolute times are this machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests"), str(HERE)]
+
+from conftest import git  # noqa: E402
+from container.conftest import Project, docker  # noqa: E402
+from measure import Result, compare  # noqa: E402
+
+from airflow_docker import console  # noqa: E402
+from airflow_docker.engines.compose import Compose  # noqa: E402
+from airflow_docker.settings import PROJECT  # noqa: E402
+
+# The requirements of buda-base/ao-workflows, a set that moves boto3 in the base image.
+REAL = "bdrc-bag==0.0.8a\nboto3~=1.21.21\nbdrc-volume-manifest-builder>=1.2.6\nbdrc-util>=1.0.11\nbotocore~=1.24.21\npyyaml\n"
+REQUIREMENTS = "airflow-docker/StagingGlacierProcess-requirements.txt"
+LATENCY = 0.3  # seconds
+
+
+def quietly(*args: str, env: dict[str, str] | None = None, fails: bool = False, cwd: Path | None = None) -> None:
+    """Run to the end without a word; a failure that is not expected ends the benchmark."""
+    result = subprocess.run(args, env=env, cwd=cwd, capture_output=True, text=True, check=False)
+    if bool(result.returncode) != fails:
+        sys.exit(f"{args}: exit code {result.returncode}\n{result.stdout}{result.stderr}")
+
+
+class Bench:
+    """A project with the real requirements, an empty tasks.py, and the old way's build folder."""
+
+    def __init__(self, folder: Path, runs: int) -> None:
+        self.folder, self.runs = folder, runs
+        images = {name: os.environ[name] for name in ("AIRFLOW_BASE_IMAGE", "POSTGRES_IMAGE") if name in os.environ}
+        self.project = Project(folder / "project", images, AIRFLOW_IMAGE="airflow-docker-bench/ours")
+        (self.project.folder / "remotes/ao-workflows" / REQUIREMENTS).write_text(REAL)
+        git(self.project.folder / "remotes/ao-workflows", "commit", "--quiet", "--all", "--message", "real")
+        (folder / "empty").mkdir()
+        (folder / "empty" / "tasks.py").write_text("from invoke import task\n\n\n@task\ndef x(c):\n    pass\n")
+        self.number = 0
+
+    # --- the parts ---
+
+    def inv(self, *args: str, fails: bool = False) -> None:
+        command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), *args]
+        quietly(*command, env=self.project.environ, fails=fails)
+
+    def start(self) -> None:
+        """What Invoke itself costs."""
+        quietly(
+            sys.executable,
+            "-m",
+            "invoke",
+            "--search-root",
+            str(self.folder / "empty"),
+            "--list",
+            cwd=self.folder / "empty",
+        )
+
+    def engine(self) -> Compose:
+        settings = self.project.settings
+        return Compose(settings, json.loads((settings.state_dir / "image").read_text())["image"])
+
+    def compose(self, *args: str) -> None:
+        quietly(*self.engine().command(*args), env=self.project.environ | self.engine().environment())
+
+    def cached_build(self) -> None:
+        overlay = self.project.settings.build_dir / "compose.build.yaml"
+        env = self.project.environ | self.engine().environment() | {"AIRFLOW_DOCKER_PACKAGE_INDEX": ""}
+        quietly(*self.engine().build_command(overlay), env=env)
+
+    def old_way(self, version: str = "2.11.2", fails: bool = False) -> None:
+        """The plain Dockerfile over the same scripts and requirements."""
+        context, settings = self.folder / "old", self.project.settings
+        shutil.rmtree(context, ignore_errors=True)
+        shutil.copytree(settings.build_dir / "bin", context / "bin")
+        shutil.copy(HERE / "old_way" / "Dockerfile", context)
+        sync = (settings.build_dir / "bin" / "sync-requirements.txt").read_text()
+        (context / "requirements.txt").write_text((settings.workflow_dev_dir / REQUIREMENTS).read_text() + sync)
+        quietly(
+            "docker", "build", "--no-cache", "--tag", "airflow-docker-bench/old",
+            "--build-arg", f"AIRFLOW_BASE_IMAGE={settings.airflow_base_image}", "--build-arg", f"AIRFLOW_VERSION={version}",
+            "--secret", f"id=ca,src={settings.extra_ca_bundle or '/dev/null'}", str(context), fails=fails,
+        )  # fmt: skip
+
+    def edit(self, file: Path, line: str) -> None:
+        """Add a line that was never there before."""
+        self.number += 1
+        with file.open("a") as target:
+            target.write(line.format(self.number) + "\n")
+
+    # --- the comparisons ---
+
+    def listing(self) -> Result:
+        def ours() -> None:
+            quietly(sys.executable, "-m", "invoke", "--search-root", str(PROJECT), "--list")
+
+        return compare("inv --list", "an empty tasks.py", ours, [self.start], 1.15, self.runs * 4)
+
+    def no_op_build(self) -> Result:
+        return compare("build, nothing new", "start + cached compose build", lambda: self.inv("build"),
+                       [self.start, self.cached_build], 1.0, self.runs * 3)  # fmt: skip
+
+    def script(self) -> Result:
+        file = self.project.settings.ao_dev_dir / "scripts/syncAnywhere/syncOneWork.sh"
+        return compare("build, one script changed", "the old way", lambda: self.inv("build"), [self.old_way], 1 / 20,
+                       self.runs, before_ours=lambda: self.edit(file, "# {}"))  # fmt: skip
+
+    def requirement(self) -> Result:
+        file = self.project.settings.workflow_dev_dir / REQUIREMENTS
+        packages = iter(
+            ["pyfiglet", "xmltodict==0.13.0", "inflection", "pycowsay", "roman", "num2words", "ftfy", "emoji"]
+        )
+        add = lambda: self.edit(file, next(packages))  # noqa: E731
+        result = compare("build, one requirement added", "the old way", lambda: self.inv("build"), [self.old_way], 1 / 5,
+                         self.runs, before_ours=add)  # fmt: skip
+        file.write_text(REAL)
+        return result
+
+    def size(self) -> Result:
+        """Bytes of our layers against the files that they had to add."""
+        self.inv("build")
+        name, base = self.engine().image, self.project.settings.airflow_base_image
+        sizes = [int(docker("image", "inspect", "--format", "{{.Size}}", image)) for image in (name, base)]
+        listed = [set(docker("run", "--rm", "--network=none", "--user=0:0", "--entrypoint=bash", image, "-c",
+                             "find / -xdev -type f -printf '%s %i %p\\n' | sed 's/ [0-9]* / /'").splitlines())
+                  for image in (name, base)]  # fmt: skip
+        added = sum(int(line.split()[0]) for line in listed[0] - listed[1] if " /home/airflow/" in line)
+        return Result(
+            "bytes added to the image", "wheels and scripts, unpacked", sizes[0] - sizes[1], added, 1.10, 1, "B"
+        )
+
+    def conflict(self) -> Result:
+        file = self.project.settings.workflow_dev_dir / REQUIREMENTS
+        file.write_text(REAL + "sqlalchemy>=2\n")
+        result = compare("conflict explained", "the failing build", lambda: self.inv("build", fails=True),
+                         [lambda: self.old_way(fails=True)], 0.25, self.runs)  # fmt: skip
+        file.write_text(REAL)
+        return result
+
+    def pull(self) -> Result:
+        with git_server(self.project.folder / "remotes") as address:
+            settings = {"AO_WORKFLOWS_URL": f"{address}/ao-workflows/.git", "ARCHIVE_OPS_URL": f"{address}/archive-ops/.git",
+                        "WORKFLOW_DEV_DIR": "slow/ao-workflows", "AO_DEV_DIR": "slow/archive-ops"}  # fmt: skip
+            before = dict(self.project.values)
+            self.project.set(**settings)
+            self.inv("pull")
+            fetches = [lambda name=name: quietly("git", "-C", str(self.project.folder / "slow" / name), "fetch", "--quiet")
+                       for name in ("ao-workflows", "archive-ops")]  # fmt: skip
+            result = compare("pull, nothing new, 300 ms away", "start + the slower git fetch", lambda: self.inv("pull"),
+                             [self.start, *fetches], 1.2, self.runs * 2,
+                             combine=lambda parts: parts[0] + max(parts[1:]))  # fmt: skip
+            self.project.values = before
+            self.project.set()
+            return result
+
+    def cold_up(self) -> Result:
+        down = lambda: self.inv("down", "--volumes", "--yes")  # noqa: E731
+        self.inv("up")
+        return compare("up, cold", "docker compose up --wait", lambda: self.inv("up"),
+                       [lambda: self.compose("up", "--detach", "--no-build", "--wait", "webserver", "scheduler", "triggerer")],
+                       1.10, self.runs, before_ours=down, before_theirs=down)  # fmt: skip
+
+    def warm_up(self) -> Result:
+        self.inv("up")
+        return compare("up, all is up", "start + docker compose ps", lambda: self.inv("up"),
+                       [self.start, lambda: self.compose("ps")], 2.0, self.runs * 3)  # fmt: skip
+
+
+@contextmanager
+def git_server(folder: Path) -> Iterator[str]:
+    """Repositories over HTTP on loopback, each request answered after LATENCY."""
+    backend = subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            time.sleep(LATENCY)
+            path, _, query = self.path.partition("?")
+            length = self.headers.get("Content-Length", "0")
+            environ = {**os.environ, "GIT_PROJECT_ROOT": str(folder), "GIT_HTTP_EXPORT_ALL": "1", "PATH_INFO": path,
+                       "QUERY_STRING": query, "REQUEST_METHOD": self.command, "CONTENT_LENGTH": length,
+                       "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+                       "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+                       "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", "")}  # fmt: skip
+            body = self.rfile.read(int(length))
+            output = subprocess.run(
+                [f"{backend}/git-http-backend"], env=environ, input=body, capture_output=True
+            ).stdout
+            head, _, content = output.partition(b"\r\n\r\n")
+            self.send_response(200)
+            for line in head.decode().splitlines():
+                self.send_header(*line.split(": ", 1))
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = answer
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def main() -> int:
+    """Measure all, or what --only names; print a table or JSON. Exit code 1 if a limit is not reached."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="airflow-docker-bench-") as folder:
+        bench = Bench(Path(folder), options.runs)
+        try:
+            bench.inv("pull", "secrets", "build")
+            sides: list[Callable[[], Result]] = [
+                bench.listing, bench.no_op_build, bench.script, bench.requirement, bench.size, bench.conflict,
+                bench.pull, bench.cold_up, bench.warm_up,
+            ]  # fmt: skip
+            results = []
+            for side in [s for s in sides if options.only in s.__name__]:
+                console.say(f"· measuring {side.__name__} …")
+                results.append(side())
+        finally:
+            bench.project.remove()
+            subprocess.run(["docker", "image", "rm", "airflow-docker-bench/old"], capture_output=True, check=False)
+    show(results, options.json)
+    return 0 if all(result.reached for result in results) else 1
+
+
+def show(results: list[Result], as_json: bool) -> None:
+    """The table, or JSON, on standard output."""
+    if as_json:
+        console.out(json.dumps([{**vars(r), "ratio": r.ratio, "reached": r.reached} for r in results], indent=1))
+        return
+    amount = lambda r, value: f"{value:.2f} s" if r.unit == "s" else f"{value / 1e6:.2f} MB"  # noqa: E731
+    console.table(
+        ["what", "against", "ours", "theirs", "ratio", "at most", "runs", ""],
+        [[r.name, r.against, amount(r, r.ours), amount(r, r.theirs), f"{r.ratio:.3f}", f"{r.limit:.3g}", str(r.runs),
+          "reached" if r.reached else "NOT reached"] for r in results],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

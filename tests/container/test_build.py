@@ -1,0 +1,201 @@
+"""Images as they come out: layers, labels, reproducibility, and builds that are killed."""
+
+import hashlib
+import http.server
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from airflow_docker.settings import PROJECT
+from container.conftest import Project, docker, run
+
+
+@pytest.fixture(scope="module")
+def built(images, tmp_path_factory):
+    """A project whose image has been built once."""
+    project = Project(tmp_path_factory.mktemp("built"), images, AIRFLOW_IMAGE="airflow-docker-test/built")
+    try:
+        project.inv("pull", "build")
+        yield project
+    finally:
+        project.remove()
+
+
+def image(project):
+    """The name of the image built last."""
+    return re.search(r"^image +(\S+)", project.inv("image"), re.M)[1]
+
+
+def layers(name):
+    return docker("image", "inspect", "--format", "{{range .RootFS.Layers}}{{.}} {{end}}", name).split()
+
+
+def inside(name, command):
+    """Output of a shell command in a fresh container of an image."""
+    return docker("run", "--rm", "--network=none", "--user=0:0", "--entrypoint=bash", name, "-c", command)
+
+
+def test_nothing_new_is_not_built_and_the_image_says_what_is_in_it(built):
+    assert "is up to date: nothing to build" in built.inv("build")
+    said = built.inv("image")
+    for name in ("ao-workflows", "archive-ops"):
+        commit = run("git", "-C", str(built.folder / "sources" / name), "rev-parse", "HEAD").stdout.strip()
+        assert re.search(rf"airflow-docker\.{name}\.revision +{commit}", said)
+    lock = hashlib.sha256((built.settings.build_dir / "requirements.lock").read_bytes()).hexdigest()
+    assert f"sha256:{lock}" in said
+    assert built.inv("image", "--name", image(built)) == said
+    assert "was not built by airflow-docker" in built.inv("image", "--name", built.settings.postgres_image, code=1)
+    assert "there is no such image" in built.inv("image", "--name", "no/such:image", code=1)
+
+
+def tree(name):
+    """Every file of an image with type, mode, owner, time and content."""
+    entries = r"find / -xdev \( -path /proc -o -path /sys -o -path /dev \) -prune -o -printf '%p|%y|%m|%U:%G|%T@|%l\n'"
+    contents = "find / -xdev -type f -print0 | sort -z | xargs -0 sha256sum"
+    # What the engine itself puts into a container, not into an image.
+    engines = re.compile(r"/(etc/(hosts|hostname|resolv.conf)|\.dockerenv|tmp|root|run)?(\||$)|^/etc\|")
+    listed = inside(name, f"{entries}; {contents}").splitlines()
+    return {line for line in listed if not engines.search(line.split("  ")[-1])}
+
+
+def test_built_twice_from_the_same_commits_the_images_are_the_same(built):
+    first = image(built)
+    before = tree(first)
+    docker("tag", first, "airflow-docker-test/built:kept")
+    said = built.inv("build", "--build-dir", str(built.folder / "other"), "--no-cache")
+    assert image(built) == first and "Building" in said
+    assert docker("image", "inspect", "--format", "{{.Id}}", first) != ""
+    assert tree(first) ^ before == set()
+    assert (built.folder / "other" / "requirements.lock").read_bytes() == (
+        built.settings.build_dir / "requirements.lock"
+    ).read_bytes()
+
+
+def test_a_changed_script_makes_one_small_layer(built):
+    first = image(built)
+    script = built.folder / "sources/archive-ops/scripts/syncAnywhere/syncOneWork.sh"
+    text = script.read_text()
+    script.write_text(text + "# one line more\n")
+    try:
+        assert "archive-ops" in built.inv("build") and image(built) != first
+        assert layers(image(built))[:-1] == layers(first)[:-1]
+        size = docker("history", "--human=false", "--format", "{{.Size}}", image(built)).split()[0]
+        assert int(size) < 10_000
+    finally:
+        script.write_text(text)
+    built.inv("build")
+    assert image(built) == first
+
+
+def test_up_says_that_the_image_is_older_than_the_sources(stack):
+    script = stack.folder / "sources/archive-ops/scripts/syncAnywhere/syncOneWork.sh"
+    text = script.read_text()
+    script.write_text(text + "# one line more\n")
+    try:
+        said = stack.inv("up")
+    finally:
+        script.write_text(text)
+    assert "the image is older than archive-ops: scripts/syncAnywhere/syncOneWork.sh changed since" in said
+    assert "the image is older" not in stack.inv("up")
+
+
+@pytest.fixture
+def served_deb(tmp_path):
+    """A small Debian package with a dependency, served over loopback: its URL and checksum."""
+    if shutil.which("dpkg-deb") is None:
+        pytest.skip("dpkg-deb, which makes the test's package, is not on this machine")
+    package = tmp_path / "package"
+    (package / "DEBIAN").mkdir(parents=True)
+    (package / "DEBIAN" / "control").write_text(
+        "Package: audit-test\nVersion: 1\nArchitecture: all\nMaintainer: x <x@localhost>\nDepends: tree\n"
+        "Description: a stand-in for the audit tool\n"
+    )
+    launcher = package / "opt/audit-tool/v1/bin/audit-tool"
+    launcher.parent.mkdir(parents=True)
+    launcher.write_text("#!/bin/sh\necho audit-tool at work; tree --version\n")
+    launcher.chmod(0o755)
+    (tmp_path / "www").mkdir()
+    deb = tmp_path / "www" / "audit-test.deb"
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "--build", str(package), str(deb)], check=True, capture_output=True
+    )
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(tmp_path / "www"))
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/audit-test.deb", hashlib.sha256(deb.read_bytes()).hexdigest()
+        server.shutdown()
+
+
+def test_packages_audit_tool_compiled_requirements_and_configuration(project, served_deb, tmp_path, monkeypatch):
+    url, sha256 = served_deb
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    project.set(
+        AUDIT_TOOL_URL=url,
+        AUDIT_TOOL_SHA256=sha256,
+        SYSTEM_PACKAGES="file",
+        BUILD_PACKAGES="build-essential pkg-config default-libmysqlclient-dev python3-dev",
+        SITE_CONFIG="site.yml:.config/bdrc/site-sync.yml",
+    )
+    project.inv("pull")
+    workflows = project.folder / "sources/ao-workflows"
+    (workflows / "site.yml").write_text("a: 1\n")
+    (workflows / "airflow-docker/StagingGlacierProcess-requirements.txt").write_text("humanize\nmysqlclient==2.2.4\n")
+    said = project.inv("build")
+    assert re.search(r"mysqlclient +\S+ +2\.2\.4", said)
+    name = image(project)
+    assert "audit-tool at work" in inside(name, "audit-tool")
+    assert "ASCII" in inside(name, "file --brief /etc/os-release")
+    assert inside(name, "python -c 'import MySQLdb; print(MySQLdb.version_info[:3])'") == "(2, 2, 4)"
+    assert inside(name, "command -v gcc cc make || echo none") == "none"
+    assert inside(name, "cat /home/airflow/.config/bdrc/site-sync.yml") == "a: 1"
+    left = inside(name, "ls -A /tmp /var/lib/apt/lists /wheels /run/secrets 2>/dev/null | grep -v -e : -e '^$' || true")
+    assert left == ""
+    newer = inside(name, "find /home /opt /usr /etc/alternatives -xdev -newermt '-1 hour' ! -type d | head")
+    assert newer == ""  # no time of the clock
+    assert "nothing to build" in project.inv("build")
+    other = project.inv("build", "--strict", code=1)
+    assert "--strict: the install would change mysqlclient" in other
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.8, 1.5, 3.0, 5.0])
+def test_a_killed_build_leaves_what_the_next_one_builds_from(project, seconds):
+    project.inv("pull")
+    command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), "build", "--no-cache"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, env=project.environ, start_new_session=True, **quiet)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    project.inv("build")
+    assert inside(image(project), "ls /home/airflow/bin").split() == [
+        "sync-requirements.txt", "syncOneWork.sh", "workManifest.py",
+    ]  # fmt: skip
+    left = {
+        entry.name
+        for entry in project.settings.build_dir.iterdir()
+        if entry.name.startswith((".scripts", ".resolving"))
+    }
+    assert left == set()
+
+
+def test_two_builds_at_once_wait_for_each_other(project):
+    project.inv("pull")
+    command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), "build"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    running = [subprocess.Popen(command, env=project.environ, **pipes) for _ in range(2)]
+    said = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], said
+    assert "waiting for process" in "".join(said)
