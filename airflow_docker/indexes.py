@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
+import configparser
+import os
 import shlex
-import shutil
 import ssl
 import sys
 from pathlib import Path
 
-from airflow_docker import files, shell
+from airflow_docker import files
 from airflow_docker.settings import Settings
 
 # Option of pip -> variables of pip and uv that mean the same.
@@ -23,23 +23,39 @@ _SAME = {
 
 def variables() -> dict[str, str]:
     """Variables for pip and uv. Indexes on this machine's own disk are left out: a build cannot see them."""
-    for python in (sys.executable, "python3"):  # an environment may have been made without pip
-        if shutil.which(python):
-            result = shell.capture([python, "-m", "pip", "config", "list"])
-            if result.returncode == 0:
-                return _variables(result.stdout)
-    return {}
-
-
-def _variables(pip_config_list: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in pip_config_list.splitlines():  # later lines override earlier ones, as in pip
-        name, _, quoted = line.partition("=")
-        option = name.rpartition(".")[2]
-        if option in _SAME:
-            values = [v for v in str(ast.literal_eval(quoted)).split() if option == "trusted-host" or "http" in v[:4]]
-            found |= dict.fromkeys(_SAME[option], " ".join(values)) if values else {}
+    for option, names in _SAME.items():
+        given = os.environ.get("PIP_" + option.upper().replace("-", "_")) or _configured(option)
+        values = [v for v in given.split() if option == "trusted-host" or v.startswith(("http://", "https://"))]
+        if values:
+            found |= dict.fromkeys(names, " ".join(values))
     return found
+
+
+def _configured(option: str) -> str:
+    """What pip's configuration files say of an option; later files override earlier ones, as in pip."""
+    value = ""
+    for file in _configuration_files():
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read_string(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, configparser.Error):
+            continue  # pip itself will complain
+        for section in ("global", "install"):
+            value = parser.get(section, option, fallback=value)
+    return value
+
+
+def _configuration_files() -> list[Path]:
+    """Where pip looks: system, user, environment, and the one that PIP_CONFIG_FILE names."""
+    if os.environ.get("PIP_CONFIG_FILE") == os.devnull:
+        return []
+    home = Path.home()
+    user = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip" / "pip.conf"
+    mac = [Path("/Library/Application Support/pip/pip.conf"), home / "Library/Application Support/pip/pip.conf"]
+    files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), mac[0], home / ".pip" / "pip.conf", user, mac[1]]
+    files.append(Path(sys.prefix, "pip.conf"))
+    return [*files, *(Path(name) for name in [os.environ.get("PIP_CONFIG_FILE")] if name)]
 
 
 def for_uv(settings: Settings, bundle: Path) -> dict[str, str]:

@@ -187,6 +187,7 @@ def config_files(value: str, base: Base) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+airflow_version_from_2_7 = matching(r"(2\.([7-9]|\d\d)|3\.\d+)\.\d+", "a version from 2.7.0 on, like 2.11.2")
 image_name = matching(r"[a-z0-9][a-z0-9._/:@-]*", "an image name (lower case, no blanks)")
 bare_image_name = matching(
     r"[a-z0-9][a-z0-9._-]*(:\d+(?=/))?(/[a-z0-9._-]+)*",
@@ -213,7 +214,9 @@ class Settings:
     dag_requirements: str = setting("airflow-docker/StagingGlacierProcess-requirements.txt")
 
     build_dir: Path = setting("~/tmp/compose-build", path)
-    airflow_version: str = setting("2.11.2", matching(r"2\.([7-9]|\d\d)\.\d+", "an Airflow 2 from 2.7 on, like 2.11.2"))
+    airflow_version: str = setting(
+        "2.11.2", matching(r"(2\.([7-9]|\d\d)|3\.\d+)\.\d+", "a version from 2.7.0 on, like 2.11.2")
+    )
     airflow_base_image: str = setting("apache/airflow:{AIRFLOW_VERSION}-python3.11", image_name)
     airflow_image: str = setting("bdrc-airflow", bare_image_name)
     postgres_image: str = setting("postgres:16", image_name)

@@ -47,7 +47,6 @@ def build(
     if no_cache or images.inspect(manifest.image) is None:
         impact.report(assembled.changes, strict)
         engine = Compose(settings, manifest.image)
-        engine.require()
         with files.locked(assembled.directory / files.LOCK, f"BUILD_DIR {assembled.directory}"):
             for name, found in manifest.repositories.items():
                 console.say(f"· {name} {str(found['revision'])[:10]}{', with local changes' if found['dirty'] else ''}")
@@ -93,6 +92,7 @@ def _tell_news(settings: Settings, image: str) -> None:
 
 def up(settings: Settings, *, timeout: float, no_build: bool = False, open_page: bool = False) -> None:
     """Do whatever is missing, start the stack, wait until it is healthy, and say where it is."""
+    Compose(settings).require_fit()
     missing = [source for source in repos.sources(settings) if repos.is_missing(source)]
     if missing:
         repos.pull(missing)

@@ -106,6 +106,12 @@ class Compose:
                 "Install docker-compose-plugin, or docker-compose of version 2 and docker-buildx.",
             )
 
+    def require_fit(self) -> None:
+        """Raise UserError if compose.yaml has not the services of this Airflow."""
+        if not self.settings.airflow_version.startswith("2."):
+            what = f"the services of compose.yaml are those of Airflow 2, not of {self.settings.airflow_version}."
+            raise UserError("AIRFLOW_VERSION", what, "Set a 2.x version; an image of 3.x can be built, not run.")
+
     def write_overlay(self) -> None:
         """Write the generated overlay, if there is anything in it."""
         if self.overlay:
@@ -124,6 +130,7 @@ class Compose:
         env = self.environment() | {"AIRFLOW_DOCKER_PACKAGE_INDEX": indexes.as_script()}
         code = shell.stream(self.build_command(overlay, no_cache), env=env)
         if code:
+            self.require()  # the plugin may be what is missing
             todo = "Mend what it says and type: inv build"
             raise UserError(
                 "inv build", f"the image build ended with exit code {code}; its last lines stand above.", todo

@@ -33,18 +33,37 @@ def test_pins_are_read_from_a_lock():
     assert requirements.pins(text) == {"a": "1.0", "b": "2"}
 
 
-def test_pip_configuration_is_translated_and_local_indexes_left_out():
-    listed = (
-        "global.index-url='https://one.invalid/simple'\n"
-        "user.extra-index-url='file:///opt/x https://two.invalid/simple\\nhttps://three.invalid/simple'\n"
-        "global.timeout='60'\n"
-        ":env:.index-url='https://four.invalid/simple'\n"
+@pytest.fixture
+def pip_conf(tmp_path, monkeypatch):
+    """No configuration of pip but what is written here."""
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(
+        indexes, "_configuration_files", lambda: [tmp_path / "one", tmp_path / "two", tmp_path / "none"]
     )
-    two = "https://two.invalid/simple https://three.invalid/simple"
-    assert indexes._variables(listed) == {
-        "PIP_INDEX_URL": "https://four.invalid/simple",
-        "UV_DEFAULT_INDEX": "https://four.invalid/simple",
-        "PIP_EXTRA_INDEX_URL": two,
-        "UV_INDEX": two,
+    return tmp_path
+
+
+def test_pip_configuration_is_translated_and_local_indexes_left_out(pip_conf, monkeypatch):
+    (pip_conf / "one").write_text("[global]\nindex-url = https://one.invalid/simple\ntimeout = 60\n")
+    (pip_conf / "two").write_text(
+        "[install]\nindex-url = https://two.invalid/%7Esimple\n"
+        "extra-index-url =\n    file:///opt/x\n    https://three.invalid/simple\n    https://four.invalid/simple\n"
+    )
+    extra = "https://three.invalid/simple https://four.invalid/simple"
+    expected = {
+        "PIP_INDEX_URL": "https://two.invalid/%7Esimple",
+        "UV_DEFAULT_INDEX": "https://two.invalid/%7Esimple",
+        "PIP_EXTRA_INDEX_URL": extra,
+        "UV_INDEX": extra,
     }
-    assert indexes._variables("global.extra-index-url='file:///opt/x'\n") == {}
+    assert indexes.variables() == expected
+    monkeypatch.setenv("PIP_INDEX_URL", "https://five.invalid/simple")
+    assert indexes.variables()["UV_DEFAULT_INDEX"] == "https://five.invalid/simple"
+    assert "export UV_DEFAULT_INDEX=https://five.invalid/simple\n" in indexes.as_script()
+
+
+def test_without_any_configuration(pip_conf):
+    assert indexes.variables() == {}
+    (pip_conf / "one").write_text("[global]\nextra-index-url = file:///opt/x\n")
+    assert indexes.variables() == {}
