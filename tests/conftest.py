@@ -25,7 +25,8 @@ def git(folder, *args):
     """Run git as somebody, without the user's own configuration."""
     environ = os.environ | {
         "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@localhost",
-        "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@localhost",
+        "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@localhost", "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z",
+        "GIT_AUTHOR_DATE": "2026-01-02T03:04:05Z",
     }  # fmt: skip
     result = subprocess.run(["git", "-C", str(folder), *args], env=environ, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
