@@ -128,6 +128,8 @@ def served_deb(tmp_path):
     launcher.chmod(0o755)
     (tmp_path / "www").mkdir()
     deb = tmp_path / "www" / "audit-test.deb"
+    for entry in package.rglob("*"):
+        os.utime(entry, (1_700_000_000, 1_700_000_000))
     subprocess.run(
         ["dpkg-deb", "--root-owner-group", "--build", str(package), str(deb)], check=True, capture_output=True
     )
