@@ -76,6 +76,19 @@ def test_a_changed_script_makes_one_small_layer(built):
     assert image(built) == first
 
 
+def test_a_change_that_keeps_the_size_of_a_file_gets_in(built):
+    script = built.folder / "sources/archive-ops/scripts/syncAnywhere/syncOneWork.sh"
+    text = script.read_text()
+    script.write_text(text.replace("Copies one work", "COPIES ONE WORK"))
+    try:
+        built.inv("build")
+        assert "COPIES ONE WORK" in inside(image(built), "cat /home/airflow/bin/syncOneWork.sh")
+    finally:
+        script.write_text(text)
+        built.inv("build")
+    assert "Copies one work" in inside(image(built), "cat /home/airflow/bin/syncOneWork.sh")
+
+
 def tree(name):
     """Every file of an image with type, mode, owner and content."""
     entries = r"find / -xdev \( -path /proc -o -path /sys -o -path /dev \) -prune -o -printf '%p|%y|%m|%U:%G|%l\n'"
@@ -119,7 +132,7 @@ def served_deb(tmp_path):
     package = tmp_path / "package"
     (package / "DEBIAN").mkdir(parents=True)
     (package / "DEBIAN" / "control").write_text(
-        "Package: audit-test\nVersion: 1\nArchitecture: all\nMaintainer: x <x@localhost>\nDepends: tree\n"
+        "Package: audit-test\nVersion: 1.2\nArchitecture: all\nMaintainer: x <x@localhost>\nDepends: tree\n"
         "Description: a stand-in for the audit tool\n"
     )
     launcher = package / "opt/audit-tool/v1/bin/audit-tool"

@@ -167,9 +167,14 @@ def test_times_in_the_context_come_from_the_newest_commit(project, tmp_path, ops
     made = bundle.assemble(project()).manifest
     newest = max(int(git(folder, "log", "-1", "--format=%ct")) for folder in (ops, tmp_path / "workflows"))
     assert made.epoch == newest
-    assert {(tmp_path / "build" / "bin" / name).stat().st_mtime for name in names(tmp_path / "build" / "bin")} == {
-        newest
-    }
+    script = tmp_path / "build" / "bin" / "syncOneWork.sh"
+    assert {int((script.parent / name).stat().st_mtime) for name in names(script.parent)} == {newest}
+    before = script.stat()
+    edited = ops / "scripts/syncAnywhere/syncOneWork.sh"
+    edited.write_text(edited.read_text().replace("archive", "ARCHIVE"))
+    bundle.assemble(project())
+    # The builder would take the same size and time for the same file.
+    assert script.stat().st_size == before.st_size and script.stat().st_mtime_ns != before.st_mtime_ns
     assert made.layer_epoch == 1767323045  # of the base image
 
 
