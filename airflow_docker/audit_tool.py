@@ -7,6 +7,7 @@ from pathlib import Path
 
 from airflow_docker import console
 from airflow_docker.errors import USAGE, UserError
+from airflow_docker.setting_types import redact
 from airflow_docker.settings import Settings
 
 
@@ -33,21 +34,22 @@ def package(settings: Settings) -> Path | None:
 def _download(url: str, sha256: str) -> Path:
     import pooch
 
+    shown = redact(url).partition("?")[0]
     name = f"{sha256[:12]}-{url.rpartition('/')[2].partition('?')[0] or 'audit-tool.deb'}"
     if not (cache_folder() / name).exists():
-        console.say(f"· Downloading {url} …")
+        console.say(f"· Downloading {shown} …")
     pooch.get_logger().setLevel("ERROR")
     downloader = pooch.HTTPDownloader(progressbar=_Progress() if console.is_terminal() else False, timeout=30)
     try:
         found = pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache_folder(), downloader=downloader)
-    except ValueError:
-        what = f"what {url} gave does not have this checksum; it is not used."
-        raise UserError("AUDIT_TOOL_SHA256", what, "Correct the one that is wrong.") from None
-    except OSError as problem:  # requests' errors are OSErrors
-        reason = str(problem).splitlines()[0][:200]
+    except OSError as problem:  # requests' errors are OSErrors, and some of them ValueErrors too
+        reason = str(problem).replace(url, shown).splitlines()[0][:200]
         raise UserError(
             "AUDIT_TOOL_URL", f"cannot be downloaded ({reason}).", "Check it, or set AUDIT_TOOL_DEB."
         ) from None
+    except ValueError:
+        what = f"what {shown} gave does not have this checksum; it is not used."
+        raise UserError("AUDIT_TOOL_SHA256", what, "Correct the one that is wrong.") from None
     return Path(found)
 
 

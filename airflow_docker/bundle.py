@@ -7,18 +7,26 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from airflow_docker import audit_tool, files, images, impact, repos, requirements, sync_scripts
+from airflow_docker import audit_tool, checkouts, files, images, impact, repos, requirements, resolver, sync_scripts
 from airflow_docker.errors import UserError
-from airflow_docker.settings import PROJECT, Base, Settings, path
+from airflow_docker.setting_types import Base, path
+from airflow_docker.settings import PROJECT, Settings
 
 BIN, HOME, SYSTEM, AUDIT, RUNTIME, MANIFEST = "bin", "home", "system", "audit", "runtime", "manifest.json"
 CONTEXT = ("Dockerfile", SYSTEM, AUDIT, requirements.LOCK, HOME, RUNTIME, BIN)
 """What of BUILD_DIR the image is made from."""
 OURS = (*CONTEXT, ".dockerignore", MANIFEST, "base-image.json", "compose.build.yaml", *requirements.NOTES)
+SETTINGS = (
+    "AO_DEV_DIR", "WORKFLOW_DEV_DIR", "DAG_REQUIREMENTS", "AIRFLOW_VERSION", "AIRFLOW_BASE_IMAGE",
+    "AIRFLOW_IMAGE", "AIRFLOW_CONSTRAINTS", "SYSTEM_PACKAGES", "BUILD_PACKAGES", "AUDIT_TOOL_URL",
+    "AUDIT_TOOL_SHA256", "AUDIT_TOOL_DEB", "SITE_CONFIG",
+)  # fmt: skip
+"""What decides the content of the image; after a change of one it is to be built anew."""
 SYNC_REQUIREMENTS = ("bin/sync-requirements.txt", "scripts/syncAnywhere/requirements.txt")
 
 
@@ -69,38 +77,45 @@ class Bundle:
     changes: list[impact.Change]
 
 
+@contextmanager
+def held(settings: Settings) -> Iterator[None]:
+    """BUILD_DIR, made ours and kept from other runs. Raises UserError if it may not be ours."""
+    files.claim(settings.build_dir, "BUILD_DIR")
+    with files.locked(settings.build_dir / files.LOCK, f"BUILD_DIR {settings.build_dir}"):
+        yield
+
+
 def assemble(settings: Settings, *, refresh: bool = False, upgrade: bool = False, chosen: Path | None = None) -> Bundle:
     """Fill BUILD_DIR from both checkouts; ``chosen`` replaces DAG_REQUIREMENTS, ``refresh`` starts from nothing.
 
-    Raises UserError if a checkout, a file or a solution is missing; the next run starts from whatever is there.
+    To be called, like the build that follows, while BUILD_DIR is :func:`held`. Raises UserError if a
+    checkout, a file or a solution is missing; the next run starts from whatever is there.
     """
     directory = settings.build_dir
     sources = repos.sources(settings)
-    heads = [repos.head(source) for source in sources]
+    heads = [checkouts.head(source) for source in sources]
     dag_file = dag_requirements(settings, chosen)
-    files.claim(directory, "BUILD_DIR")
-    with files.locked(directory / files.LOCK, f"BUILD_DIR {directory}"):
-        if refresh:
-            files.empty(directory, "BUILD_DIR", OURS)
-        base = images.base(settings.airflow_base_image, settings.airflow_version, directory / "base-image.json")
-        _copy_own(settings, directory)
-        sync_scripts.collect(settings.ao_dev_dir, directory / BIN)
-        lock = requirements.lock(settings, base, [dag_file, *sync_requirements(settings)], directory, upgrade)
-        epoch = max(head.time for head in heads)
-        _set_times(directory, epoch)
-        fingerprint = fingerprint_of(directory, base.id)
-        manifest = Manifest(
-            image=f"{settings.airflow_image}:{fingerprint[:12]}", fingerprint=fingerprint, base_image=base.name,
-            base_image_id=base.id, airflow_version=base.airflow_version, python=base.python,
-            lock_sha256=hashlib.sha256(lock.read_bytes()).hexdigest(), epoch=epoch,
-            layer_epoch=int(datetime.fromisoformat(base.created[:19] + "+00:00").timestamp()),
-            repositories={
-                source.name: {"url": source.url, "revision": head.commit, "dirty": head.dirty}
-                for source, head in zip(sources, heads, strict=True)
-            },
-        )  # fmt: skip
-        files.write(directory / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode())
-    return Bundle(directory, manifest, impact.changes(base, requirements.pins(lock.read_text())))
+    if refresh:
+        files.empty(directory, "BUILD_DIR", OURS)
+    base = images.base(settings.airflow_base_image, settings.airflow_version, directory / "base-image.json")
+    _copy_own(settings, directory)
+    sync_scripts.collect(settings.ao_dev_dir, directory / BIN)
+    lock = requirements.lock(settings, base, [dag_file, *sync_requirements(settings)], directory, upgrade)
+    epoch = max(head.time for head in heads)
+    _set_times(directory, epoch)
+    fingerprint = fingerprint_of(directory, base.id)
+    manifest = Manifest(
+        image=f"{settings.airflow_image}:{fingerprint[:12]}", fingerprint=fingerprint, base_image=base.name,
+        base_image_id=base.id, airflow_version=base.airflow_version, python=base.python,
+        lock_sha256=hashlib.sha256(lock.read_bytes()).hexdigest(), epoch=epoch,
+        layer_epoch=int(datetime.fromisoformat(base.created[:19] + "+00:00").timestamp()),
+        repositories={
+            source.name: {"url": source.url, "revision": head.commit, "dirty": head.dirty}
+            for source, head in zip(sources, heads, strict=True)
+        },
+    )  # fmt: skip
+    files.write(directory / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode())
+    return Bundle(directory, manifest, impact.changes(base, resolver.locked(lock.read_text())))
 
 
 def fingerprint_of(directory: Path, base_image_id: str) -> str:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from airflow_docker.errors import UserError
 from airflow_docker.requirement_files import Requirement
+from airflow_docker.resolver import Resolver
 from airflow_docker.shell import TimedOut
-
-if TYPE_CHECKING:
-    from airflow_docker.requirements import Resolver
 
 _LOOK_SECONDS, _TRY_SECONDS = 1.0, 6.0
 """A smaller set without a solution shows itself in about the time the whole took, and at least the first of

@@ -12,7 +12,8 @@ from pathlib import Path
 from airflow_docker import console, dotenv_file, files, health, shell, stack
 from airflow_docker.engines.compose import Compose
 from airflow_docker.errors import UserError
-from airflow_docker.settings import PROJECT, Base, Settings, default_project_name, load
+from airflow_docker.setting_types import Base
+from airflow_docker.settings import PROJECT, Settings, default_project_name, load
 
 PLACE = PROJECT / ".demo"
 INHERITED = (

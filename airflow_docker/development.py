@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from airflow_docker import console, files, indexes, requirements, shell
+from airflow_docker import console, files, indexes, resolver, shell
 from airflow_docker.errors import UserError
 from airflow_docker.settings import PROJECT
 
@@ -40,7 +40,7 @@ def _install_tools() -> None:
     if stamp.is_file() and stamp.read_bytes() == TOOLS.read_bytes():
         return
     with console.step("Installing the test tools"):
-        command = [requirements.uv(), "pip", "install", "--quiet", "--require-hashes", "--python", sys.executable]
+        command = [resolver.uv(), "pip", "install", "--quiet", "--require-hashes", "--python", sys.executable]
         result = shell.capture([*command, "--requirement", str(TOOLS)], env=indexes.variables())
         if result.returncode:
             raise UserError("requirements-dev.txt", f"cannot be installed.\n{result.stderr.strip()}\n", "Try again.")

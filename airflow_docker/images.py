@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,10 @@ def inventory_command(name: str) -> list[str]:
 
 
 def inspect(name: str) -> dict[str, Any] | None:
-    """What ``docker image inspect`` says, or None if the image is not on this machine."""
+    """What ``docker image inspect`` says, or None if the image is not here. Raises UserError without an engine."""
     result = shell.capture(inspect_command(name))
     if result.returncode:
+        require_engine()  # which would not say that there is no image
         return None
     found: dict[str, Any] = json.loads(result.stdout)[0]
     return found
@@ -74,7 +75,6 @@ def require(name: str, where: str) -> dict[str, Any]:
     """The image, pulled if it is not here. Raises UserError naming the setting ``where``."""
     found = inspect(name)
     if found is None:
-        require_engine()
         console.say(f"· {name} is not on this machine, pulling it …")
         if shell.stream(pull_command(name)):
             what = f"{name} is not on this machine and could not be pulled (the reason stands above)."
@@ -110,7 +110,7 @@ def base(name: str, version: str, cache: Path) -> BaseImage:
     if kept.airflow_version != version:
         what = f"{name} holds Airflow {kept.airflow_version}, but AIRFLOW_VERSION is {version}."
         raise UserError("AIRFLOW_BASE_IMAGE", what, "Make the two agree.")
-    return kept
+    return replace(kept, name=name)  # one image may have several names
 
 
 def _kept(cache: Path) -> BaseImage | None:

@@ -56,6 +56,8 @@ def _needs(base: BaseImage, resolved: set[str]) -> dict[str, list[tuple[str, str
 def _broken(needs: list[tuple[str, str]], version: str) -> tuple[str, ...]:
     from packaging.specifiers import SpecifierSet
 
+    if "://" in version:
+        return ()  # which version that is, is known only when it is there
     return tuple(f"{who} needs {spec}" for who, spec in sorted(needs)
                  if not SpecifierSet(spec).contains(version, prereleases=True))  # fmt: skip
 

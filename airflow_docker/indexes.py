@@ -37,6 +37,7 @@ def _configured(option: str) -> str:
     value = ""
     for file in _configuration_files():
         parser = configparser.RawConfigParser()
+        parser.optionxform = lambda option: option.lower().replace("_", "-")  # type: ignore[assignment,method-assign]
         try:
             parser.read_string(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, configparser.Error):
@@ -50,17 +51,17 @@ def _configuration_files() -> list[Path]:
     """Where pip looks: system, user, environment, and the one that PIP_CONFIG_FILE names."""
     if os.environ.get("PIP_CONFIG_FILE") == os.devnull:
         return []
-    home = Path.home()
+    named, home = os.environ.get("PIP_CONFIG_FILE", ""), Path.home()
     user = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip" / "pip.conf"
     mac = [Path("/Library/Application Support/pip/pip.conf"), home / "Library/Application Support/pip/pip.conf"]
-    files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), mac[0], home / ".pip" / "pip.conf", user, mac[1]]
-    files.append(Path(sys.prefix, "pip.conf"))
-    return [*files, *(Path(name) for name in [os.environ.get("PIP_CONFIG_FILE")] if name)]
+    system = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), mac[0]]
+    own = [] if Path(named).is_file() else [home / ".pip" / "pip.conf", user, mac[1]]
+    return [*system, *own, Path(sys.prefix, "pip.conf"), *([Path(named)] if named else [])]
 
 
 def for_uv(settings: Settings, bundle: Path) -> dict[str, str]:
     """The environment of a uv that runs here; the system's and EXTRA_CA_BUNDLE's certificates go into ``bundle``."""
-    if settings.extra_ca_bundle is None or settings.sources["EXTRA_CA_BUNDLE"] == "default":
+    if settings.extra_ca_bundle is None or str(settings.extra_ca_bundle) == os.environ.get("SSL_CERT_FILE"):
         return variables()
     usual = ssl.get_default_verify_paths().cafile
     own = Path(usual).read_bytes() if usual else b""

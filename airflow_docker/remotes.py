@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from airflow_docker import shell
 from airflow_docker.errors import UserError
-from airflow_docker.settings import SCP_FORM, redact
+from airflow_docker.setting_types import SCP_FORM, redact
 
 PROBE_SECONDS = 5.0
 

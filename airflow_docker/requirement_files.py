@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ def _read(file: Path, constraint: bool, within: tuple[Path, ...], errors: list[U
         match = _OPTION.fullmatch(text)
         option, value = (match[1] or match[3], (match[2] or match[4] or "").strip("\"' ")) if match else ("", "")
         if option in _INCLUDES:
-            included = file.parent / value
+            included = Path(os.path.normpath(file.parent / value))
             if included in (*within, file):
                 errors.append(UserError(where, f"{included.name} includes itself.", "Remove one of the includes."))
             elif not included.is_file():
@@ -123,6 +124,8 @@ def _requirement(text: str, file: Path, line: int, constraint: bool) -> Requirem
             where, f"'{bare}' is a path on this host, which the image does not have.", "Name a release or URL."
         )
     if url and "@" not in bare[: url.start(1)]:
+        if hashes:
+            raise UserError(where, f"'{bare}' has hashes but no name.", "Write: name @ URL --hash=…")
         return Requirement(bare, "", file, line, constraint, hashes)
     try:
         name = normal(Parsed(bare).name)

@@ -17,10 +17,31 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow_docker import dotenv_file
 from airflow_docker.errors import USAGE, UserError, raise_all
+from airflow_docker.setting_types import (
+    Base,
+    Parser,
+    Secret,
+    bare_image_name,
+    config_files,
+    debian_packages,
+    existing_file,
+    expanded,
+    file_or_url,
+    git_url,
+    image_name,
+    inner_path,
+    matching,
+    mounts,
+    number,
+    path,
+    redact,
+    text,
+    time_zone,
+    url_problem,
+)
 
 PROJECT = Path(__file__).resolve().parent.parent
 """The folder of tasks.py, compose.yaml and docker/."""
@@ -34,38 +55,11 @@ _SENSITIVE_OPTION = re.compile(
     r"(SQL_ALCHEMY_CONN|FERNET_KEY|SECRET_KEY|BROKER_URL|RESULT_BACKEND|PASSWORD|JWT_SECRET|SENTRY_DSN|"
     r"FLOWER_BASIC_AUTH|BACKEND_KWARGS|CONNECT_ARGS|ELASTICSEARCH__HOST|OPENSEARCH__HOST)(_CMD|_SECRET)?$"
 )
-SCP_FORM = re.compile(r"(?:[^@/:]+@)?(\[[^\]]+\]|[^/:]{2,}):(?!//).*")
-"""git's short form of an ssh URL, user@host:path; group 1 is the host."""
 AIRFLOW_IMAGE_UID = 50000
 """The uid of the user ``airflow`` in the official image."""
 
 
-class Secret(str):
-    """A string that prints as ``***``; the value is reached by ``reveal()`` alone."""
-
-    def __repr__(self) -> str:
-        return "***"
-
-    __str__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return "***"
-
-    def reveal(self) -> str:
-        """The value itself."""
-        return str.__str__(self)
-
-
-@dataclass(frozen=True)
-class Base:
-    """What defaults may depend on besides other settings."""
-
-    env_file: Path
-    environ: Mapping[str, str]
-
-
 Default = str | Callable[[Base], str]
-Parser = Callable[[str, Base], Any]
 
 
 def default_uid(_: Base) -> str:
@@ -83,116 +77,6 @@ def default_ca_bundle(base: Base) -> str:
     """The certificates this machine's own tools were told to trust, if they are there."""
     named = (base.environ.get("SSL_CERT_FILE"), base.environ.get("PIP_CERT"))
     return next((file for file in named if file and Path(file).is_file()), "")
-
-
-def text(value: str, _: Base) -> str:
-    return value
-
-
-def expanded(value: str) -> Path:
-    """A path with a leading ``~`` replaced. Raises ValueError if that user is not known."""
-    try:
-        return Path(value).expanduser()
-    except RuntimeError:
-        raise ValueError(f"'{value}' names a home directory that is not known") from None
-
-
-def flag_path(flag: str, value: str) -> Path | None:
-    """The path that a flag names, relative to the current folder; None if it is not given. Raises UserError."""
-    try:
-        return Path.cwd() / expanded(value) if value else None
-    except ValueError as problem:
-        raise UserError(flag, f"{problem}.", "Correct the path.", USAGE) from None
-
-
-def path(value: str, base: Base) -> Path:
-    return Path(os.path.normpath(base.env_file.parent / expanded(value)))
-
-
-def git_url(value: str, base: Base) -> str:
-    """A URL or user@host:path as it is; a plain path made absolute."""
-    if "://" in value:
-        try:
-            _ = urlsplit(value).port
-        except ValueError as problem:
-            raise ValueError(f"'{redact(value)}' is not a URL ({problem})") from None
-        return value
-    return value if SCP_FORM.fullmatch(value) else str(path(value, base))
-
-
-def existing_file(value: str, base: Base) -> Path | None:
-    if not value:
-        return None
-    found = path(value, base)
-    if not found.is_file():
-        raise ValueError(f"there is no file {found}")
-    return found
-
-
-def inner_path(value: str, _: Base) -> str:
-    if Path(value).is_absolute() or ".." in Path(value).parts:
-        raise ValueError(f"'{value}' must be a path inside the repository, without '..'")
-    return value
-
-
-def number(low: int, high: int) -> Parser:
-    def parse(value: str, _: Base) -> int:
-        if not re.fullmatch(r"\d{1,10}", value) or not low <= int(value) <= high:
-            raise ValueError(f"'{value}' is not a whole number from {low} to {high}")
-        return int(value)
-
-    return parse
-
-
-def matching(pattern: str, meaning: str) -> Parser:
-    def parse(value: str, _: Base) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"'{value}' is not {meaning}")
-        return value
-
-    return parse
-
-
-def mounts(value: str, base: Base) -> tuple[tuple[Path, str], ...]:
-    found = []
-    for item in filter(None, (part.strip() for part in value.split(","))):
-        host, _, container = item.rpartition(":")
-        if not host or not container.startswith("/"):
-            raise ValueError(f"'{item}' is not of the form HOST_FOLDER:/container/folder")
-        found.append((path(host, base), container))
-    return tuple(found)
-
-
-def file_or_url(value: str, base: Base) -> str:
-    """A URL as it is; the path of a file made absolute."""
-    return value if "://" in value else str(existing_file(value, base) or "")
-
-
-def debian_packages(value: str, _: Base) -> tuple[str, ...]:
-    """Names separated by blanks or commas, sorted."""
-    found = sorted(set(value.replace(",", " ").split()))
-    for name in found:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?", name):
-            raise ValueError(f"'{name}' is not the name of a Debian package")
-    return tuple(found)
-
-
-def config_files(value: str, base: Base) -> tuple[tuple[str, str], ...]:
-    found = []
-    for item in filter(None, (part.strip() for part in value.split(","))):
-        source, colon, target = item.rpartition(":")
-        if not colon or not source or not target:
-            raise ValueError(f"'{item}' is not of the form FILE:path/in/the/home/folder")
-        found.append((source, inner_path(target, base)))
-    return tuple(found)
-
-
-airflow_version_from_2_7 = matching(r"(2\.([7-9]|\d\d)|3\.\d+)\.\d+", "a version from 2.7.0 on, like 2.11.2")
-image_name = matching(r"[a-z0-9][a-z0-9._/:@-]*", "an image name (lower case, no blanks)")
-bare_image_name = matching(
-    r"[a-z0-9][a-z0-9._-]*(:\d+(?=/))?(/[a-z0-9._-]+)*",
-    "an image name without a tag (the tag is the fingerprint of the build)",
-)
 
 
 def setting(default: Default, parse: Parser = text) -> Any:
@@ -232,7 +116,7 @@ class Settings:
     airflow_port: int = setting("8089", number(1, 65535))
     airflow_uid: int = setting(default_uid, number(1, 2**31 - 1))
     airflow_admin_user: str = setting("admin", matching(r"[A-Za-z0-9._@-]+", "a user name without blanks"))
-    tz: str = setting("America/New_York", matching(r"[A-Za-z0-9_+/-]+", "a time zone like America/New_York"))
+    tz: str = setting("America/New_York", time_zone)
     pydev_debug: str = setting("NO", matching(r"YES|NO", "YES or NO"))
     compose_project_name: str = setting(
         default_project_name, matching(r"[a-z0-9][a-z0-9_-]*", "lower-case letters, digits, - and _")
@@ -268,9 +152,12 @@ def names() -> list[str]:
     return [f.name.upper() for f in fields(Settings) if "internal" not in f.metadata]
 
 
-def redact(text_with_url: str) -> str:
-    """Hide the user and password of a URL."""
-    return re.sub(r"^(https?://)[^/]*@", r"\1***@", text_with_url)
+def flag_path(flag: str, value: str) -> Path | None:
+    """The path that a flag names, relative to the current folder; None if it is not given. Raises UserError."""
+    try:
+        return Path.cwd() / expanded(value) if value else None
+    except ValueError as problem:
+        raise UserError(flag, f"{problem}.", "Correct the path.", USAGE) from None
 
 
 def load(
@@ -306,6 +193,8 @@ def load(
                 errors.append(UserError(name, f"{problem} (from {origin[name]}).", todo, USAGE))
     # Options are chosen in .env; the shell may change one, but what else it holds is for other Airflows.
     options = {k: environ.get(k) or v for k, v in _matching(_AIRFLOW_OPTION, in_file).items()}
+    if (page := options.get("AIRFLOW__WEBSERVER__BASE_URL")) and (problem_of_page := url_problem(page)):
+        errors.append(UserError("AIRFLOW__WEBSERVER__BASE_URL", f"{problem_of_page}.", "Correct it.", USAGE))
     errors += [_sensitive(name) for name in sorted(options) if _SENSITIVE_OPTION.search(name)]
     raise_all(errors)
     origin |= {name: "environment" if environ.get(name) else base.env_file.name for name in options}

@@ -7,11 +7,12 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from airflow_docker import bundle, console, files, folders, health, images, impact, repos, secrets
+from airflow_docker import bundle, checkouts, console, files, folders, health, images, impact, repos, secrets
 from airflow_docker.engines.compose import COMPOSE_FILE, ONE_SHOT, Compose
 from airflow_docker.errors import USAGE, UserError
-from airflow_docker.settings import Settings
+from airflow_docker.settings import Settings, names
 
 
 def pull(settings: Settings, only: str | None = None) -> None:
@@ -41,23 +42,26 @@ def build(
     strict: bool = False, requirements: Path | None = None,
 ) -> None:  # fmt: skip
     """Assemble BUILD_DIR and build the image, unless one of that fingerprint is here."""
-    assembled = bundle.assemble(settings, refresh=refresh, upgrade=upgrade, chosen=requirements)
-    manifest = assembled.manifest
-    files.make_directory(settings.state_dir, "STATE_DIR")
-    if no_cache or images.inspect(manifest.image) is None:
-        impact.report(assembled.changes, strict)
-        engine = Compose(settings, manifest.image)
-        with files.locked(assembled.directory / files.LOCK, f"BUILD_DIR {assembled.directory}"):
-            for name, found in manifest.repositories.items():
-                console.say(f"· {name} {str(found['revision'])[:10]}{', with local changes' if found['dirty'] else ''}")
-            with console.step(f"Building {manifest.image}"):
-                engine.build(assembled, no_cache)
-    else:
-        if strict:
+    with bundle.held(settings):
+        assembled = bundle.assemble(settings, refresh=refresh, upgrade=upgrade, chosen=requirements)
+        is_here = images.inspect(assembled.manifest.image) is not None
+        if strict or no_cache or not is_here:
             impact.report(assembled.changes, strict)
-        console.done(f"{manifest.image} is up to date: nothing to build")
-    record = {"image": manifest.image, "airflow_version": manifest.airflow_version, "base_image": manifest.base_image}
+        if is_here and not no_cache:
+            console.done(f"{assembled.manifest.image} is up to date: nothing to build")
+        else:
+            _build_image(settings, assembled, no_cache)
+    files.make_directory(settings.state_dir, "STATE_DIR")
+    revisions = {name: found["revision"] for name, found in assembled.manifest.repositories.items()}
+    record = {"image": assembled.manifest.image, "settings": _image_settings(settings), "revisions": revisions}
     files.write(_record(settings), json.dumps(record).encode())
+
+
+def _build_image(settings: Settings, assembled: bundle.Bundle, no_cache: bool) -> None:
+    for name, found in assembled.manifest.repositories.items():
+        console.say(f"· {name} {str(found['revision'])[:10]}{', with local changes' if found['dirty'] else ''}")
+    with console.step(f"Building {assembled.manifest.image}"):
+        Compose(settings, assembled.manifest.image).build(assembled, no_cache)
 
 
 def show_image(settings: Settings, name: str = "") -> None:
@@ -74,26 +78,26 @@ def show_image(settings: Settings, name: str = "") -> None:
     console.table(["label", "value"], [["image", shown], ["id", found["Id"]], *map(list, sorted(labels.items()))])
 
 
-def _tell_news(settings: Settings, image: str) -> None:
-    """Say what in the checkouts the image does not have yet."""
-    labels = (images.inspect(image) or {"Config": {}})["Config"].get("Labels") or {}
+def _tell_news(settings: Settings) -> None:
+    """Say what in the checkouts has come since the last build, of what goes into the image."""
     matters = {
         "ao-workflows": [settings.dag_requirements, *(name for name, _ in settings.site_config)],
         "archive-ops": ["scripts"],
     }
+    revisions = _last_build(settings).get("revisions", {})
     for source in repos.sources(settings):
-        revision = labels.get(f"airflow-docker.{source.name}.revision", "")
-        changed = repos.changed_since(source, revision, matters[source.name]) if revision else []
-        if changed and labels.get(f"airflow-docker.{source.name}.dirty") != "true":
+        revision = revisions.get(source.name, "")
+        changed = checkouts.changed_since(source, revision, matters[source.name]) if revision else []
+        if changed:
             more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-            console.warn(f"the image is older than {source.name}: {', '.join(changed[:3])}{more} changed since "
-                         f"{revision[:10]}. Type: inv build up")  # fmt: skip
+            what = f"{', '.join(changed[:3])}{more} changed since {revision[:10]}"
+            console.warn(f"the image is older than {source.name}: {what}. Type: inv build up")
 
 
 def up(settings: Settings, *, timeout: float, no_build: bool = False, open_page: bool = False) -> None:
     """Do whatever is missing, start the stack, wait until it is healthy, and say where it is."""
     Compose(settings).require_fit()
-    missing = [source for source in repos.sources(settings) if repos.is_missing(source)]
+    missing = [source for source in repos.sources(settings) if checkouts.is_missing(source)]
     if missing:
         repos.pull(missing)
     write_secrets(settings)
@@ -102,8 +106,10 @@ def up(settings: Settings, *, timeout: float, no_build: bool = False, open_page:
             raise UserError("--no-build", "there is no image of this project yet.", "Type: inv build", USAGE)
         build(settings)
     folders.prepare(settings)
-    image = _built_image(settings) or ""
-    _tell_news(settings, image)
+    image = _built_image(settings)
+    if image is None:
+        raise UserError("inv up", "the image that was just built is gone.", "Type it again.")
+    _tell_news(settings)
     engine = Compose(settings, image)
     if _is_up(engine):
         console.done("Already up and healthy")
@@ -209,12 +215,21 @@ def _digest_file(settings: Settings) -> Path:
     return settings.state_dir / "up"
 
 
-def _built_image(settings: Settings) -> str | None:
-    """The image that was built last for this project, if it is still there and of the Airflow that is set."""
+def _last_build(settings: Settings) -> dict[str, Any]:
     try:
-        record = json.loads(_record(settings).read_text())
+        record: dict[str, Any] = json.loads(_record(settings).read_text())
     except (FileNotFoundError, ValueError):
-        return None
-    wanted = {"airflow_version": settings.airflow_version, "base_image": settings.airflow_base_image}
-    fits = record.items() >= wanted.items() and record["image"].rpartition(":")[0] == settings.airflow_image
-    return str(record["image"]) if fits and images.inspect(record["image"]) else None
+        return {}
+    return record
+
+
+def _image_settings(settings: Settings) -> dict[str, str]:
+    """The settings that decide what is in the image."""
+    return {name: settings.shown(name) for name in names() if name in bundle.SETTINGS}
+
+
+def _built_image(settings: Settings) -> str | None:
+    """The image that was built last for this project, if it is still there and the settings are as they were."""
+    record = _last_build(settings)
+    image = str(record.get("image", ""))
+    return image if image and record.get("settings") == _image_settings(settings) and images.inspect(image) else None

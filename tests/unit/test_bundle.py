@@ -27,6 +27,11 @@ def ops(tmp_path):
     return tmp_path / "ops"
 
 
+def assemble(settings, **options):
+    with bundle.held(settings):
+        return bundle.assemble(settings, **options)
+
+
 def names(folder):
     return sorted(os.listdir(folder))
 
@@ -49,7 +54,7 @@ def project(make_settings, tmp_path, ops, monkeypatch):
 
 
 def test_assemble_writes_what_it_says(project, tmp_path, ops):
-    made = bundle.assemble(project())
+    made = assemble(project())
     ours = {files.MARKER, *bundle.OURS} - {"base-image.json", "compose.build.yaml", "ca-bundle.pem"}
     assert set(names(tmp_path / "build")) == ours
     manifest = json.loads((tmp_path / "build" / "manifest.json").read_text())
@@ -64,30 +69,30 @@ def test_assemble_writes_what_it_says(project, tmp_path, ops):
 
 
 def test_the_same_inputs_give_the_same_bytes_and_others_do_not(project, tmp_path, ops):
-    first = bundle.assemble(project()).manifest
+    first = assemble(project()).manifest
     lock = (tmp_path / "build" / "requirements.lock").read_bytes()
-    again = bundle.assemble(project(), refresh=True).manifest
+    again = assemble(project(), refresh=True).manifest
     assert (again, (tmp_path / "build" / "requirements.lock").read_bytes()) == (first, lock)
     (ops / "scripts/syncAnywhere/syncOneWork.sh").write_text("#!/bin/sh\n")
-    changed = bundle.assemble(project()).manifest
+    changed = assemble(project()).manifest
     assert changed.fingerprint != first.fingerprint
     assert changed.repositories["archive-ops"]["dirty"] is True
 
 
 def test_a_touched_file_or_an_edited_dag_changes_nothing(project, tmp_path, ops):
-    first = bundle.assemble(project()).manifest
+    first = assemble(project()).manifest
     os.utime(ops / "scripts/syncAnywhere/syncOneWork.sh", (1, 1))
     (tmp_path / "workflows/airflow-docker/dags/sample_sync.py").write_text("# other\n")
-    assert bundle.assemble(project()).manifest.fingerprint == first.fingerprint
+    assert assemble(project()).manifest.fingerprint == first.fingerprint
 
 
 def test_refresh_purges_what_was_built_and_only_that(project, tmp_path):
-    bundle.assemble(project())
+    assemble(project())
     (tmp_path / "build" / "bin" / "stale.sh").write_text("")
     (tmp_path / "build" / "runtime" / "stale").write_text("")
     (tmp_path / "build" / "state").mkdir()
     (tmp_path / "build" / "state" / "thesis.txt").write_text("mine")
-    bundle.assemble(project(), refresh=True)
+    assemble(project(), refresh=True)
     assert not (tmp_path / "build" / "runtime" / "stale").exists()
     assert "stale.sh" not in names(tmp_path / "build" / "bin")
     assert (tmp_path / "build" / "state" / "thesis.txt").read_text() == "mine"
@@ -98,34 +103,34 @@ def test_a_folder_of_the_users_is_neither_filled_nor_purged(project, tmp_path, r
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="BUILD_DIR: .* was not made by airflow-docker"):
-        bundle.assemble(project(), refresh=refresh)
+        assemble(project(), refresh=refresh)
     assert names(tmp_path / "build") == ["thesis.txt"]
 
 
 def test_other_requirements_by_flag_and_by_setting(project, tmp_path, monkeypatch):
     (tmp_path / "mine.txt").write_text("tabulate\n")
     monkeypatch.chdir(tmp_path)
-    bundle.assemble(project(), chosen=Path("mine.txt"))
+    assemble(project(), chosen=Path("mine.txt"))
     lock = (tmp_path / "build" / "requirements.lock").read_text()
     assert "\ntabulate==" in lock
     with pytest.raises(UserError, match="--requirements: there is no file .*/none.txt"):
-        bundle.assemble(project(), chosen=Path("none.txt"))
+        assemble(project(), chosen=Path("none.txt"))
     with pytest.raises(UserError, match="DAG_REQUIREMENTS: there is no file"):
-        bundle.assemble(project("DAG_REQUIREMENTS=none.txt\n"))
+        assemble(project("DAG_REQUIREMENTS=none.txt\n"))
 
 
 def test_a_missing_checkout_says_what_to_type(project):
     with pytest.raises(UserError, match="AO_DEV_DIR: there is no checkout at .* Type: inv pull"):
-        bundle.assemble(dataclasses.replace(project(), ao_dev_dir=Path("/no/where")))
+        assemble(dataclasses.replace(project(), ao_dev_dir=Path("/no/where")))
 
 
 def test_a_conflict_is_told_and_the_old_lock_kept(project, tmp_path):
-    bundle.assemble(project())
+    assemble(project())
     before = (tmp_path / "build" / "requirements.lock").read_bytes()
     file = tmp_path / "workflows/airflow-docker/StagingGlacierProcess-requirements.txt"
     file.write_text("sqlalchemy>=2\n")
     with pytest.raises(UserError) as caught:
-        bundle.assemble(project())
+        assemble(project())
     assert "apache-airflow==2.11.2" in caught.value.text and "sqlalchemy>=2" in caught.value.text
     assert (tmp_path / "build" / "requirements.lock").read_bytes() == before
 
@@ -135,36 +140,36 @@ def test_only_the_named_configuration_is_taken(project, tmp_path):
     config.mkdir(mode=0o700)
     (config / "site.yml").write_text("a: 1\n")
     (config / "secret.ini").write_text("hunter2")
-    made = bundle.assemble(project("SITE_CONFIG=conf/site.yml:.config/bdrc/site.yml\n")).manifest
+    made = assemble(project("SITE_CONFIG=conf/site.yml:.config/bdrc/site.yml\n")).manifest
     home = tmp_path / "build" / "home"
     assert [str(f.relative_to(home)) for f in home.rglob("*") if f.is_file()] == [".config/bdrc/site.yml"]
     assert stat.S_IMODE((home / ".config").stat().st_mode) == 0o755
     (config / "site.yml").write_text("a: 2\n")
-    changed = bundle.assemble(project("SITE_CONFIG=conf/site.yml:.config/bdrc/site.yml\n")).manifest
+    changed = assemble(project("SITE_CONFIG=conf/site.yml:.config/bdrc/site.yml\n")).manifest
     assert changed.fingerprint != made.fingerprint
     with pytest.raises(UserError, match="SITE_CONFIG: there is no file .*/workflows/none"):
-        bundle.assemble(project("SITE_CONFIG=none:x\n"))
+        assemble(project("SITE_CONFIG=none:x\n"))
 
 
 def test_what_matters_changes_the_fingerprint_and_what_does_not_does_not(project, tmp_path, monkeypatch):
-    first = bundle.assemble(project()).manifest.fingerprint
-    assert bundle.assemble(project("# a comment\nAIRFLOW_PORT=1234\n")).manifest.fingerprint == first
+    first = assemble(project()).manifest.fingerprint
+    assert assemble(project("# a comment\nAIRFLOW_PORT=1234\n")).manifest.fingerprint == first
     found = {"first": first}
-    found["system packages"] = bundle.assemble(project("SYSTEM_PACKAGES=git\n")).manifest.fingerprint
-    found["build packages"] = bundle.assemble(project("BUILD_PACKAGES=gcc\n")).manifest.fingerprint
+    found["system packages"] = assemble(project("SYSTEM_PACKAGES=git\n")).manifest.fingerprint
+    found["build packages"] = assemble(project("BUILD_PACKAGES=gcc\n")).manifest.fingerprint
     file = tmp_path / "workflows/airflow-docker/StagingGlacierProcess-requirements.txt"
     file.write_text(file.read_text() + "# a comment\n")
-    assert bundle.assemble(project()).manifest.fingerprint == first
+    assert assemble(project()).manifest.fingerprint == first
     file.write_text(file.read_text() + "pyfiglet\n")
-    found["requirement"] = bundle.assemble(project()).manifest.fingerprint
+    found["requirement"] = assemble(project()).manifest.fingerprint
     other = dataclasses.replace(BASE, id="sha256:2")
     monkeypatch.setattr(images, "base", lambda name, version, cache: other)
-    found["base image"] = bundle.assemble(project()).manifest.fingerprint
+    found["base image"] = assemble(project()).manifest.fingerprint
     assert len(set(found.values())) == len(found)
 
 
 def test_times_in_the_context_come_from_the_newest_commit(project, tmp_path, ops):
-    made = bundle.assemble(project()).manifest
+    made = assemble(project()).manifest
     newest = max(int(git(folder, "log", "-1", "--format=%ct")) for folder in (ops, tmp_path / "workflows"))
     assert made.epoch == newest
     script = tmp_path / "build" / "bin" / "syncOneWork.sh"
@@ -172,14 +177,14 @@ def test_times_in_the_context_come_from_the_newest_commit(project, tmp_path, ops
     before = script.stat()
     edited = ops / "scripts/syncAnywhere/syncOneWork.sh"
     edited.write_text(edited.read_text().replace("archive", "ARCHIVE"))
-    bundle.assemble(project())
+    assemble(project())
     # The builder would take the same size and time for the same file.
     assert script.stat().st_size == before.st_size and script.stat().st_mtime_ns != before.st_mtime_ns
     assert made.layer_epoch == 1767323045  # of the base image
 
 
 def test_labels_follow_the_oci_keys(project, ops, tmp_path):
-    manifest = bundle.assemble(project("AO_WORKFLOWS_URL=https://me:hunter2@h/x.git\n")).manifest
+    manifest = assemble(project("AO_WORKFLOWS_URL=https://me:hunter2@h/x.git\n")).manifest
     labels = manifest.labels()
     assert labels["org.opencontainers.image.revision"] == git(tmp_path / "workflows", "rev-parse", "HEAD")
     assert labels["org.opencontainers.image.source"] == "https://h/x.git"
@@ -192,12 +197,12 @@ def test_labels_follow_the_oci_keys(project, ops, tmp_path):
 def test_a_checkout_that_git_cannot_read(project, tmp_path):
     shutil.rmtree(tmp_path / "ops" / ".git")
     with pytest.raises(UserError, match="AO_DEV_DIR: .* is not a git repository"):
-        bundle.assemble(project())
+        assemble(project())
 
 
 def test_two_at_once_into_one_build_dir(project, tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda _: bundle.assemble(project()).manifest.fingerprint, range(3)))
+        made = list(pool.map(lambda _: assemble(project()).manifest.fingerprint, range(3)))
     assert len(set(made)) == 1

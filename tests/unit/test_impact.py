@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_docker import impact
+from airflow_docker import impact, resolver
 from airflow_docker.errors import UserError
 from airflow_docker.images import BaseImage
 
@@ -20,6 +20,9 @@ def test_changes_and_who_is_broken_by_them():
         impact.Change("boto3", "1.35.0", "1.21.46", ("provider_amazon needs >=1.33",))
     ]
     assert impact.changes(BASE, {"six": "1.16.0"}) == []
+    assert [c.new for c in impact.changes(BASE, resolver.locked("boto3 @ https://h/b.whl\nsix==1.16.0\n"))] == [
+        "https://h/b.whl"
+    ]
 
 
 def test_the_table_and_strict(capsys):

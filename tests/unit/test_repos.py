@@ -6,20 +6,20 @@ import shutil
 import pytest
 from conftest import git, snapshot
 
-from airflow_docker import repos
+from airflow_docker import checkouts, repos
 from airflow_docker.errors import UserError
 from airflow_docker.settings import Secret
 
 
 def source(remote, path, ref="", url=None):
     url = str(remote.bare) if url is None else url
-    return repos.Source(
+    return checkouts.Source(
         "ao-workflows", url, Secret(""), ref, path, "AO_WORKFLOWS_URL", "AO_WORKFLOWS_REF", "WORKFLOW_DEV_DIR"
     )
 
 
 def sync(*args, **kwargs):
-    return repos.sync(source(*args, **kwargs), lambda stage, part: None)
+    return checkouts.sync(source(*args, **kwargs), lambda stage, part: None)
 
 
 @pytest.fixture

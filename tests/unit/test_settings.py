@@ -85,6 +85,10 @@ def test_byte_order_mark_crlf_export_and_comments_are_read(tmp_path):
         ("SITE_CONFIG=a:/etc/x\n", "SITE_CONFIG: '/etc/x' must be a path inside"),
         ("AUDIT_TOOL_SHA256=abc\n", "AUDIT_TOOL_SHA256: 'abc' is not 64 hexadecimal digits"),
         ("AIRFLOW_VERSION=2.6.3\n", "AIRFLOW_VERSION: '2.6.3' is not a version from 2.7.0 on"),
+        (
+            "AIRFLOW__WEBSERVER__BASE_URL=http://[::1:80/x\n",
+            "AIRFLOW__WEBSERVER__BASE_URL: 'http://[::1:80/x' is not a URL",
+        ),
         ("STATE_DIR\n", ".env line 1: this is not of the form NAME=value."),
         ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS=x\n", "this option holds a secret"),
         ("PYDEV_DEBUG=maybe\n", "PYDEV_DEBUG: 'maybe' is not YES or NO"),
@@ -172,6 +176,7 @@ def test_a_secret_shows_itself_only_when_asked():
         ("https://me:token@example.org/x.git", "https://***@example.org/x.git"),
         ("https://example.org/x", "https://example.org/x"),
         ("ssh://git@example.org/x", "ssh://git@example.org/x"),
+        ("ssh://u:pw@example.org/x", "ssh://***@example.org/x"),
         ("git@example.org:x", "git@example.org:x"),
         ("/a/b", "/a/b"),
     ],

@@ -1,0 +1,166 @@
+"""How the text of a setting becomes a value: one function per type, which raises ValueError with a reason."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+SCP_FORM = re.compile(r"(?:[^@/:]+@)?(\[[^\]]+\]|[^/:]{2,}):(?!//).*")
+"""git's short form of an ssh URL, user@host:path; group 1 is the host."""
+
+
+class Secret(str):
+    """A string that prints as ``***``; the value is reached by ``reveal()`` alone."""
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "***"
+
+    def reveal(self) -> str:
+        """The value itself."""
+        return str.__str__(self)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What defaults may depend on besides other settings."""
+
+    env_file: Path
+    environ: Mapping[str, str]
+
+
+Parser = Callable[[str, Base], Any]
+
+
+def redact(text_with_url: str) -> str:
+    """Hide the user and password of a URL."""
+    return re.sub(
+        r"^(https?://[^/]*@|[a-z+]+://[^/@:]*:[^/]*@)", lambda m: f"{m[0].partition('://')[0]}://***@", text_with_url
+    )
+
+
+def text(value: str, _: Base) -> str:
+    return value
+
+
+def expanded(value: str) -> Path:
+    """A path with a leading ``~`` replaced. Raises ValueError if that user is not known."""
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"'{value}' names a home directory that is not known") from None
+
+
+def path(value: str, base: Base) -> Path:
+    return Path(os.path.normpath(base.env_file.parent / expanded(value)))
+
+
+def url_problem(value: str) -> str:
+    """Why ``value`` is not a URL, or nothing."""
+    try:
+        _ = urlsplit(value).port
+    except ValueError as problem:
+        return f"'{redact(value)}' is not a URL ({problem})"
+    return ""
+
+
+def git_url(value: str, base: Base) -> str:
+    """A URL or user@host:path as it is; a plain path made absolute."""
+    if "://" in value:
+        if reason := url_problem(value):
+            raise ValueError(reason)
+        return value
+    return value if SCP_FORM.fullmatch(value) else str(path(value, base))
+
+
+def existing_file(value: str, base: Base) -> Path | None:
+    if not value:
+        return None
+    found = path(value, base)
+    if not found.is_file():
+        raise ValueError(f"there is no file {found}")
+    return found
+
+
+def inner_path(value: str, _: Base) -> str:
+    if Path(value).is_absolute() or ".." in Path(value).parts:
+        raise ValueError(f"'{value}' must be a path inside the repository, without '..'")
+    return value
+
+
+def number(low: int, high: int) -> Parser:
+    def parse(value: str, _: Base) -> int:
+        if not re.fullmatch(r"\d{1,10}", value) or not low <= int(value) <= high:
+            raise ValueError(f"'{value}' is not a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def matching(pattern: str, meaning: str) -> Parser:
+    def parse(value: str, _: Base) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"'{value}' is not {meaning}")
+        return value
+
+    return parse
+
+
+def mounts(value: str, base: Base) -> tuple[tuple[Path, str], ...]:
+    found = []
+    for item in filter(None, (part.strip() for part in value.split(","))):
+        host, _, container = item.rpartition(":")
+        if not host or not container.startswith("/"):
+            raise ValueError(f"'{item}' is not of the form HOST_FOLDER:/container/folder")
+        found.append((path(host, base), container))
+    return tuple(found)
+
+
+def file_or_url(value: str, base: Base) -> str:
+    """A URL as it is; the path of a file made absolute."""
+    return value if "://" in value else str(existing_file(value, base) or "")
+
+
+def debian_packages(value: str, _: Base) -> tuple[str, ...]:
+    """Names separated by blanks or commas, sorted."""
+    found = sorted(set(value.replace(",", " ").split()))
+    for name in found:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?", name):
+            raise ValueError(f"'{name}' is not the name of a Debian package")
+    return tuple(found)
+
+
+def config_files(value: str, base: Base) -> tuple[tuple[str, str], ...]:
+    found = []
+    for item in filter(None, (part.strip() for part in value.split(","))):
+        source, colon, target = item.rpartition(":")
+        if not colon or not source or not target:
+            raise ValueError(f"'{item}' is not of the form FILE:path/in/the/home/folder")
+        found.append((source, inner_path(target, base)))
+    return tuple(found)
+
+
+airflow_version_from_2_7 = matching(r"(2\.([7-9]|\d\d)|3\.\d+)\.\d+", "a version from 2.7.0 on, like 2.11.2")
+
+
+def time_zone(value: str, base: Base) -> str:
+    """A name of the tz database; a file name, as some systems set it, is no name and counts for nothing."""
+    if value.startswith((":", "/")):
+        return "UTC"
+    return str(matching(r"[A-Za-z0-9_+/-]+", "a time zone like America/New_York")(value, base))
+
+
+image_name = matching(r"[a-z0-9][a-z0-9._/:@-]*", "an image name (lower case, no blanks)")
+bare_image_name = matching(
+    r"[a-z0-9][a-z0-9._-]*(:\d+(?=/))?(/[a-z0-9._-]+)*",
+    "an image name without a tag (the tag is the fingerprint of the build)",
+)
