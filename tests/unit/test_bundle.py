@@ -203,6 +203,7 @@ def test_a_checkout_that_git_cannot_read(project, tmp_path):
 def test_two_at_once_into_one_build_dir(project, tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
+    settings = project()
     with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda _: assemble(project()).manifest.fingerprint, range(3)))
+        made = list(pool.map(lambda _: assemble(settings).manifest.fingerprint, range(3)))
     assert len(set(made)) == 1
