@@ -64,11 +64,15 @@ def _is_unsolvable(resolver: Resolver, some: list[Requirement], seconds: float, 
 
 
 def _without_airflow(resolver: Resolver, guilty: list[Requirement]) -> str | None:
-    """None if Airflow has no part in it; else an Airflow that fits, empty if none was found in time."""
+    """None if Airflow has no part in it; else an Airflow of the next line that fits, empty if none was found.
+
+    The whole range would take long to search: every release of it has its own requirements.
+    """
     if _is_unsolvable(resolver, guilty, _LOOK_SECONDS, root=""):
         return None
+    line = ">=3" if resolver.target.airflow_version.startswith("2.") else "<3"
     try:
-        lock = resolver.solve(guilty, root="apache-airflow", seconds=_TRY_SECONDS)[0]
+        lock = resolver.solve(guilty, root=f"apache-airflow{line}", seconds=_TRY_SECONDS)[0]
     except TimedOut:
         return ""
     return _version("apache-airflow", lock)
