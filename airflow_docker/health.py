@@ -23,7 +23,6 @@ class ServiceState:
     health: str = ""
     exit_code: int = 0
     restarts: int = 0
-    image: str = ""
     started: str = ""
     probe: str = ""
 

@@ -226,7 +226,6 @@ def _state(container: dict[str, Any]) -> ServiceState:
         health=(state.get("Health") or {}).get("Status", ""),
         exit_code=state["ExitCode"],
         restarts=container["RestartCount"],
-        image=container["Config"]["Image"],
         started=state["StartedAt"],
         probe=probes[-1]["Output"].strip() if probes else "",
     )
