@@ -20,7 +20,7 @@ def explain(resolver: Resolver, wanted: list[Requirement], said: str, took: floa
     """The error for a set that uv could not solve in ``took`` seconds; ``said`` are its reasons for the whole."""
     guilty = _smallest(resolver, wanted, said, max(_LOOK_SECONDS, 1.5 * took))
     if guilty is None:
-        return UserError("requirements", f"cannot be resolved.\n{said}\n", "Mend what it says, and try again.")
+        return UserError("requirements", f"exclude each other.\n{said}\n", "Loosen one of those named.")
     with ThreadPoolExecutor(4) as pool:
         reasons = pool.submit(resolver.solve, guilty)
         airflow = pool.submit(_without_airflow, resolver, guilty)
@@ -40,15 +40,15 @@ def explain(resolver: Resolver, wanted: list[Requirement], said: str, took: floa
 
 
 def _smallest(resolver: Resolver, wanted: list[Requirement], said: str, seconds: float) -> list[Requirement] | None:
-    """A set that has no solution and shrinks no further; None if uv failed for another reason.
+    """A set that has no solution and shrinks no further; None if it shows none in the time that the whole took.
 
     What uv names in its reasons is only where to look first; what is guilty is found by asking.
     """
     words = set(re.findall(r"[a-z0-9][a-z0-9-]*", said.lower().replace("_", "-").replace(".", "-")))
     named = [r for r in wanted if r.name in words or not r.name]
     guilty = next((some for some in (named, wanted) if _is_unsolvable(resolver, some, seconds)), None)
-    if guilty is None or _is_unsolvable(resolver, [], seconds, root="pip"):
-        return None  # not even pip can be found: it is the index, not the requirements
+    if guilty is None:
+        return None
     for requirement in list(guilty):
         rest = [r for r in guilty if r is not requirement]
         if rest and _is_unsolvable(resolver, rest, seconds):

@@ -16,6 +16,8 @@ from airflow_docker.settings import Settings
 
 # Docker's architecture names -> uv's target platforms; the official image is Debian 12 with glibc 2.36.
 PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
+_NO_SOLUTION = 1
+"""uv's exit code for requirements that exclude each other; 2 is any other failure."""
 CA_BUNDLE = "ca-bundle.pem"
 """Certificates for uv, in the folder that the resolver works in."""
 
@@ -67,7 +69,7 @@ class Resolver:
     ) -> tuple[str | None, str]:  # fmt: skip
         """The lock's text (None without a solution) and what uv said. ``root`` replaces the fixed Airflow.
 
-        Raises TimedOut after ``seconds``.
+        Raises TimedOut after ``seconds``, UserError if uv could not do its work.
         """
         lines = [self.target.root if root is None else root, *(r.text for r in wanted if not r.constraint)]
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".resolving-") as folder:
@@ -77,7 +79,10 @@ class Resolver:
             output.write_text("".join(f"{name}=={version}\n" for name, version in sorted((preferred or {}).items())))
             command = compile_command(self.target, inputs, [str(constraints), *self.constraints], output)
             result = shell.capture([uv(), *command[1:]], env=self.env, timeout=seconds)
-            return (None if result.returncode else output.read_text()), result.stderr.strip()
+            said = result.stderr.strip()
+            if result.returncode not in (0, _NO_SOLUTION):  # no index, a URL that gives nothing, and the like
+                raise UserError("requirements", f"cannot be resolved.\n{said}\n", "Mend what it says, and try again.")
+            return (None if result.returncode else output.read_text()), said
 
 
 def uv() -> str:
