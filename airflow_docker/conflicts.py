@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from airflow_docker.errors import UserError
 from airflow_docker.requirement_files import Requirement
-from airflow_docker.resolver import Resolver
+from airflow_docker.resolver import Resolver, pins
 from airflow_docker.shell import TimedOut
 
 _LOOK_SECONDS, _TRY_SECONDS = 1.0, 6.0
@@ -75,7 +75,7 @@ def _without_airflow(resolver: Resolver, guilty: list[Requirement]) -> str | Non
         lock = resolver.solve(guilty, root=f"apache-airflow{line}", seconds=_TRY_SECONDS)[0]
     except TimedOut:
         return ""
-    return _version("apache-airflow", lock)
+    return pins(lock or "").get("apache-airflow", "")
 
 
 def _loosen(resolver: Resolver, guilty: list[Requirement], requirement: Requirement) -> str:
@@ -83,13 +83,9 @@ def _loosen(resolver: Resolver, guilty: list[Requirement], requirement: Requirem
     loose = replace(requirement, text=requirement.name or requirement.text, hashes=())
     try:
         others = [r for r in guilty if r is not requirement]
-        version = _version(requirement.name, resolver.solve([*others, loose], seconds=_TRY_SECONDS)[0])
+        lock = resolver.solve([*others, loose], seconds=_TRY_SECONDS)[0]
+        version = pins(lock or "").get(requirement.name, "")
     except TimedOut:
         version = ""
     would = f" (free, it would be {version})" if version else ""
     return f"Loosen '{requirement.text}' in {requirement.where}{would}."
-
-
-def _version(name: str, lock: str | None) -> str:
-    found = re.search(rf"^{re.escape(name)}==([^\s\\;]+)", lock or "", re.M)
-    return found[1] if found else ""
