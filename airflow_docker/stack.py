@@ -40,8 +40,8 @@ def check_secrets(settings: Settings) -> None:
 def build(
     settings: Settings, *, refresh: bool = False, no_cache: bool = False, upgrade: bool = False,
     strict: bool = False, requirements: Path | None = None,
-) -> None:  # fmt: skip
-    """Assemble BUILD_DIR and build the image, unless one of that fingerprint is here."""
+) -> str:  # fmt: skip
+    """Assemble BUILD_DIR and build the image, unless one of that fingerprint is here; the image's name."""
     with bundle.held(settings):
         assembled = bundle.assemble(settings, refresh=refresh, upgrade=upgrade, chosen=requirements)
         is_here = images.inspect(assembled.manifest.image) is not None
@@ -52,9 +52,12 @@ def build(
         else:
             _build_image(settings, assembled, no_cache)
     files.make_directory(settings.state_dir, "STATE_DIR")
-    revisions = {name: found["revision"] for name, found in assembled.manifest.repositories.items()}
+    # Of a checkout with local changes no commit says what the image has.
+    repositories = assembled.manifest.repositories.items()
+    revisions = {name: found["revision"] for name, found in repositories if not found["dirty"]}
     record = {"image": assembled.manifest.image, "settings": _image_settings(settings), "revisions": revisions}
     files.write(_record(settings), json.dumps(record).encode())
+    return assembled.manifest.image
 
 
 def _build_image(settings: Settings, assembled: bundle.Bundle, no_cache: bool) -> None:
@@ -101,14 +104,11 @@ def up(settings: Settings, *, timeout: float, no_build: bool = False, open_page:
     if missing:
         repos.pull(missing)
     write_secrets(settings)
-    if _built_image(settings) is None:
-        if no_build:
-            raise UserError("--no-build", "there is no image of this project yet.", "Type: inv build", USAGE)
-        build(settings)
-    folders.prepare(settings)
     image = _built_image(settings)
-    if image is None:
-        raise UserError("inv up", "the image that was just built is gone.", "Type it again.")
+    if image is None and no_build:
+        raise UserError("--no-build", "there is no image of this project yet.", "Type: inv build", USAGE)
+    image = image or build(settings)
+    folders.prepare(settings)
     _tell_news(settings)
     engine = Compose(settings, image)
     if _is_up(engine):

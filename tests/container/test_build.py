@@ -122,6 +122,13 @@ def test_up_says_that_the_image_is_older_than_the_sources(stack):
     finally:
         script.write_text(text)
     assert "the image is older than archive-ops: scripts/syncAnywhere/syncOneWork.sh changed since" in said
+    script.write_text(text + "# in the image already\n")
+    try:
+        stack.inv("build")
+        assert "the image is older" not in stack.inv("up")
+    finally:
+        script.write_text(text)
+        stack.inv("build")
     assert "the image is older" not in stack.inv("up")
 
 

@@ -1,6 +1,8 @@
 """Forms of requirements files, good and broken: the right lock, or a message with file and line."""
 
+import http.server
 import re
+import threading
 
 import pytest
 
@@ -202,6 +204,27 @@ def test_hashes_of_the_user_hold(lock):
 def test_constraints_by_setting(lock, tmp_path):
     (tmp_path / "constraints.txt").write_text("pyfiglet<1.0.3\n")
     assert resolver.pins(lock("pyfiglet\n", AIRFLOW_CONSTRAINTS="constraints.txt"))["pyfiglet"] == "1.0.2"
+
+
+def test_constraints_from_a_url_with_credentials_stay_out_of_the_argument_list(lock, tmp_path, monkeypatch):
+    seen = []
+    run = resolver.shell.capture
+    monkeypatch.setattr(resolver.shell, "capture", lambda args, **more: seen.append(args) or run(args, **more))
+    (tmp_path / "constraints.txt").write_text("pyfiglet<1.0.3\n")
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(tmp_path))
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://me:hunter2@127.0.0.1:{server.server_port}/constraints.txt"
+        assert resolver.pins(lock("pyfiglet\n", AIRFLOW_CONSTRAINTS=url))["pyfiglet"] == "1.0.2"
+        server.shutdown()
+    assert seen and "hunter2" not in str(seen)
 
 
 @pytest.mark.parametrize(
