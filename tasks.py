@@ -12,6 +12,7 @@ from invoke.tasks import Task, task
 from airflow_docker.errors import USAGE, UserError, guarded
 
 if TYPE_CHECKING:
+    from airflow_docker.engines import Engine
     from airflow_docker.settings import Settings
 
 HELP_TIMEOUT = "seconds to wait until all is healthy"
@@ -28,6 +29,13 @@ def seconds(text: str) -> float:
     if not text.isdecimal() or int(text) == 0:
         raise UserError("--timeout", f"'{text}' is not a whole number of seconds.", "Say for instance 600.", USAGE)
     return float(text)
+
+
+def engine_for(c: Context, **flags: str | None) -> Engine:
+    """The engine that the settings name."""
+    from airflow_docker.engines import choose
+
+    return choose(settings_for(c, **flags))
 
 
 def settings_for(c: Context, **flags: str | None) -> Settings:
@@ -52,7 +60,7 @@ def secrets(c: Context, check: bool = False) -> None:
     """Write the secret files from the environment and .env."""
     from airflow_docker import stack
 
-    (stack.check_secrets if check else stack.write_secrets)(settings_for(c))
+    (stack.check_secrets if check else stack.write_secrets)(engine_for(c))
 
 
 @verb(
@@ -70,20 +78,20 @@ def build(
     upgrade: bool = False, strict: bool = False,
 ) -> None:  # fmt: skip
     """Assemble the build folder, resolve the requirements, build the image."""
-    from airflow_docker import stack
+    from airflow_docker import builds
     from airflow_docker.settings import flag_path
 
-    settings = settings_for(c, BUILD_DIR=str(flag_path("--build-dir", build_dir) or ""))
+    engine = engine_for(c, BUILD_DIR=str(flag_path("--build-dir", build_dir) or ""))
     chosen = flag_path("--requirements", requirements)
-    stack.build(settings, refresh=refresh, no_cache=no_cache, upgrade=upgrade, strict=strict, requirements=chosen)
+    builds.build(engine, refresh=refresh, no_cache=no_cache, upgrade=upgrade, strict=strict, requirements=chosen)
 
 
 @verb(help={"name": "any image of ours (default: the one built last)"})
 def image(c: Context, name: str = "") -> None:
     """Show what an image is made of: commits, lock, base image."""
-    from airflow_docker import stack
+    from airflow_docker import builds
 
-    stack.show_image(settings_for(c), name)
+    builds.show(engine_for(c), name)
 
 
 @verb(
@@ -98,7 +106,7 @@ def up(c: Context, timeout: str = DEFAULT_TIMEOUT, open: bool = False, no_build:
     """Do whatever is missing, start, and wait until all is healthy."""
     from airflow_docker import stack
 
-    stack.up(settings_for(c), timeout=seconds(timeout), no_build=no_build, open_page=open)
+    stack.up(engine_for(c), timeout=seconds(timeout), no_build=no_build, open_page=open)
 
 
 @verb(help={"volumes": "destroy the database too", "yes": "do not ask"})
@@ -106,7 +114,15 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
     """Stop. The data stays unless told otherwise."""
     from airflow_docker import stack
 
-    stack.down(settings_for(c), volumes=volumes, yes=yes)
+    stack.down(engine_for(c), volumes=volumes, yes=yes)
+
+
+@verb(help={"json": "as JSON, on standard output"})
+def status(c: Context, json: bool = False) -> None:
+    """Say what runs and how it is (exit code 0: healthy, 3: not running, 1: not well)."""
+    from airflow_docker import status as look
+
+    look.report(engine_for(c), as_json=json)
 
 
 @verb(help={"json": "as JSON"})
@@ -149,4 +165,4 @@ def lint(c: Context) -> None:
     development.lint()
 
 
-namespace = Collection(pull, secrets, build, image, up, down, config, demo, test, bench, lint)
+namespace = Collection(pull, secrets, build, image, up, down, status, config, demo, test, bench, lint)

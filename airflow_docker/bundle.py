@@ -1,4 +1,4 @@
-"""BUILD_DIR: everything that goes into the image, assembled, fingerprinted and described."""
+"""BUILD_DIR: everything that an image or environment is made from, assembled, fingerprinted and described."""
 
 from __future__ import annotations
 
@@ -6,39 +6,42 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from airflow_docker import audit_tool, checkouts, files, images, impact, repos, requirements, resolver, sync_scripts
+from airflow_docker import checkouts, files, impact, repos, requirements, resolver, sync_scripts
 from airflow_docker.errors import UserError
 from airflow_docker.setting_types import Base, path
-from airflow_docker.settings import PROJECT, Settings
+from airflow_docker.settings import Settings
 
-BIN, HOME, SYSTEM, AUDIT, RUNTIME, MANIFEST = "bin", "home", "system", "audit", "runtime", "manifest.json"
-CONTEXT = ("Dockerfile", SYSTEM, AUDIT, requirements.LOCK, HOME, RUNTIME, BIN)
-"""What of BUILD_DIR the image is made from."""
-OURS = (*CONTEXT, ".dockerignore", MANIFEST, "base-image.json", "compose.build.yaml", *requirements.NOTES)
+if TYPE_CHECKING:
+    from airflow_docker.engines import Engine
+
+BIN, HOME, MANIFEST = "bin", "home", "manifest.json"
+NOTES = (MANIFEST, *requirements.NOTES)
+"""What stands beside the lock and goes into nothing."""
 SETTINGS = (
     "AO_DEV_DIR", "WORKFLOW_DEV_DIR", "DAG_REQUIREMENTS", "AIRFLOW_VERSION", "AIRFLOW_BASE_IMAGE",
     "AIRFLOW_IMAGE", "AIRFLOW_CONSTRAINTS", "SYSTEM_PACKAGES", "BUILD_PACKAGES", "AUDIT_TOOL_URL",
-    "AUDIT_TOOL_SHA256", "AUDIT_TOOL_DEB", "SITE_CONFIG",
+    "AUDIT_TOOL_SHA256", "AUDIT_TOOL_DEB", "SITE_CONFIG", "STANDALONE_SKIP",
 )  # fmt: skip
-"""What decides the content of the image; after a change of one it is to be built anew."""
+"""What decides the content of an image or environment; after a change of one it is to be built anew."""
 SYNC_REQUIREMENTS = ("bin/sync-requirements.txt", "scripts/syncAnywhere/requirements.txt")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an image is made of; ``image`` is its name with the fingerprint as the tag.
+    """What an artifact is made of: the name of an image, or the folder of an environment.
 
     ``epoch`` is the time of the newest commit, ``layer_epoch`` that of the base image, in
     seconds since 1970: file times in the image come from these, never from the clock.
     """
 
-    image: str
+    artifact: str
     fingerprint: str
     base_image: str
     base_image_id: str
@@ -70,9 +73,9 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An assembled BUILD_DIR, and what the install will change in the base image."""
+    """An assembled BUILD_DIR; ``place`` is where its lock is, ``changes`` what the install changes in the platform."""
 
-    directory: Path
+    place: Path
     manifest: Manifest
     changes: list[impact.Change]
 
@@ -85,43 +88,46 @@ def held(settings: Settings) -> Iterator[None]:
         yield
 
 
-def assemble(settings: Settings, *, refresh: bool = False, upgrade: bool = False, chosen: Path | None = None) -> Bundle:
+def assemble(engine: Engine, *, refresh: bool = False, upgrade: bool = False, chosen: Path | None = None) -> Bundle:
     """Fill BUILD_DIR from both checkouts; ``chosen`` replaces DAG_REQUIREMENTS, ``refresh`` starts from nothing.
 
     To be called, like the build that follows, while BUILD_DIR is :func:`held`. Raises UserError if a
     checkout, a file or a solution is missing; the next run starts from whatever is there.
     """
-    directory = settings.build_dir
+    settings = engine.settings
+    directory, place = settings.build_dir, engine.place
     sources = repos.sources(settings)
     heads = [checkouts.head(source) for source in sources]
     dag_file = dag_requirements(settings, chosen)
     if refresh:
-        files.empty(directory, "BUILD_DIR", OURS)
-    base = images.base(settings.airflow_base_image, settings.airflow_version, directory / "base-image.json")
-    _copy_own(settings, directory)
+        files.empty(directory, "BUILD_DIR", engine.purged)
+    place.mkdir(exist_ok=True)
+    platform = engine.platform()
+    _copy_site_config(settings, directory / HOME)
+    engine.fill()
     sync_scripts.collect(settings.ao_dev_dir, directory / BIN)
-    lock = requirements.lock(settings, base, [dag_file, *sync_requirements(settings)], directory, upgrade)
+    lock = requirements.lock(settings, platform, [dag_file, *sync_requirements(settings)], place, upgrade)
     epoch = max(head.time for head in heads)
-    _set_times(directory, epoch)
-    fingerprint = fingerprint_of(directory, base.id)
+    _set_times(directory, engine.context, epoch)
+    fingerprint = fingerprint_of(directory, engine.context, platform.id)
     manifest = Manifest(
-        image=f"{settings.airflow_image}:{fingerprint[:12]}", fingerprint=fingerprint, base_image=base.name,
-        base_image_id=base.id, airflow_version=base.airflow_version, python=base.python,
+        artifact=engine.artifact(fingerprint), fingerprint=fingerprint, base_image=platform.name,
+        base_image_id=platform.id, airflow_version=platform.airflow_version, python=platform.python,
         lock_sha256=hashlib.sha256(lock.read_bytes()).hexdigest(), epoch=epoch,
-        layer_epoch=int(datetime.fromisoformat(base.created[:19] + "+00:00").timestamp()),
+        layer_epoch=int(datetime.fromisoformat(platform.created[:19] + "+00:00").timestamp()),
         repositories={
             source.name: {"url": source.url, "revision": head.commit, "dirty": head.dirty}
             for source, head in zip(sources, heads, strict=True)
         },
     )  # fmt: skip
-    files.write(directory / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode())
-    return Bundle(directory, manifest, impact.changes(base, resolver.locked(lock.read_text())))
+    files.write(place / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode())
+    return Bundle(place, manifest, impact.changes(platform, resolver.locked(lock.read_text())))
 
 
-def fingerprint_of(directory: Path, base_image_id: str) -> str:
-    """SHA-256 over the sorted (path, executable or not, bytes) of what the image is made from, and its base image."""
-    digest = hashlib.sha256(base_image_id.encode())
-    for file in _context_files(directory):
+def fingerprint_of(directory: Path, context: Sequence[str], platform_id: str) -> str:
+    """SHA-256 over the sorted (path, executable or not, bytes) of ``context`` in ``directory``, and the platform."""
+    digest = hashlib.sha256(platform_id.encode())
+    for file in _context_files(directory, context):
         content = file.read_bytes()
         executable = bool(file.stat().st_mode & 0o100)
         name = os.fsencode(file.relative_to(directory))
@@ -129,19 +135,19 @@ def fingerprint_of(directory: Path, base_image_id: str) -> str:
     return digest.hexdigest()
 
 
-def _context_files(directory: Path) -> Iterator[Path]:
-    for name in sorted(CONTEXT):
+def _context_files(directory: Path, context: Sequence[str]) -> Iterator[Path]:
+    for name in sorted(context):
         entry = directory / name
         yield from sorted(f for f in entry.rglob("*") if f.is_file()) if entry.is_dir() else [entry]
 
 
-def _set_times(directory: Path, epoch: int) -> None:
-    """Give all that is copied into the image the time ``epoch``, with a fraction that its content makes.
+def _set_times(directory: Path, context: Sequence[str], epoch: int) -> None:
+    """Give all that is copied into an image the time ``epoch``, with a fraction that its content makes.
 
     The builder takes a file of the same size and time as one it has seen for the same file, so
     another content must have another time.
     """
-    for name in CONTEXT:
+    for name in context:
         for entry in (directory / name, *(directory / name).rglob("*")):
             content = entry.read_bytes() if entry.is_file() else b""
             fraction = int.from_bytes(hashlib.sha256(content).digest()[:8]) % 10**9
@@ -169,35 +175,6 @@ def sync_requirements(settings: Settings) -> list[Path]:
     """What the sync scripts' Python needs: the list copyLinksToBin left, or the one in the repository, or none."""
     found = [settings.build_dir / SYNC_REQUIREMENTS[0], settings.ao_dev_dir / SYNC_REQUIREMENTS[1]]
     return [file for file in found if file.is_file()][:1]
-
-
-def _copy_own(settings: Settings, directory: Path) -> None:
-    """The Dockerfile, what the containers run of ours, and what the settings name for the image."""
-    own = PROJECT / "docker"
-    for name in (SYSTEM, AUDIT, RUNTIME):
-        (directory / name).mkdir(exist_ok=True)
-        (directory / name).chmod(0o755)
-    files.write(directory / "Dockerfile", (own / "Dockerfile").read_bytes())
-    files.write(directory / ".dockerignore", ("*\n" + "".join(f"!{name}\n" for name in CONTEXT)).encode())
-    for file in sorted((own / "runtime").iterdir()):
-        if file.is_file():
-            files.write(directory / RUNTIME / file.name, file.read_bytes())
-    files.write(directory / SYSTEM / "packages", _lines(settings.system_packages))
-    files.write(directory / SYSTEM / "build-packages", _lines(settings.build_packages))
-    _copy_audit_tool(settings, directory / AUDIT)
-    _copy_site_config(settings, directory / HOME)
-
-
-def _lines(words: tuple[str, ...]) -> bytes:
-    return "".join(f"{word}\n" for word in words).encode()
-
-
-def _copy_audit_tool(settings: Settings, target: Path) -> None:
-    package = audit_tool.package(settings)
-    if package is None:
-        (target / "audit-tool.deb").unlink(missing_ok=True)
-    else:
-        files.write(target / "audit-tool.deb", package.read_bytes())
 
 
 def _copy_site_config(settings: Settings, target: Path) -> None:

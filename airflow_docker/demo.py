@@ -9,14 +9,18 @@ import time
 import zipfile
 from pathlib import Path
 
-from airflow_docker import console, dotenv_file, files, health, shell, stack
+from airflow_docker import builds, console, dotenv_file, files, health, shell, stack
+from airflow_docker.engines import Engine, choose
 from airflow_docker.engines.compose import Compose
+from airflow_docker.engines.standalone import Standalone
 from airflow_docker.errors import UserError
 from airflow_docker.setting_types import Base
 from airflow_docker.settings import PROJECT, Settings, default_project_name, load
 
 PLACE = PROJECT / ".demo"
 INHERITED = (
+    "ENGINE",
+    "STANDALONE_SKIP",
     "AIRFLOW_VERSION",
     "AIRFLOW_BASE_IMAGE",
     "POSTGRES_IMAGE",
@@ -44,29 +48,28 @@ def run(timeout: float) -> None:
     files.write(PLACE / ".env", _env_text().encode())
     settings = settings_of_demo()
     stack.pull(settings)
-    stack.build(settings)
-    stack.up(settings, timeout=timeout)
+    engine = choose(settings)
+    engine.require()
+    builds.build(engine)
+    stack.up(engine, timeout=timeout)
     console.say()
     work = _next_work(settings)
-    _show_path(settings, drop_work(settings, work), wait_for_arrival(settings, work))
+    _show_path(settings, drop_work(engine, work), wait_for_arrival(engine, work))
     console.say(f"  Look around at http://localhost:{settings.airflow_port}; to remove all of it: inv demo --down")
 
 
 def remove() -> None:
-    """Remove the demo: containers, network, volume, images and files."""
+    """Remove the demo: what runs, the database, what was built, and files."""
     if not PLACE.exists():
         console.done("There is no demo")
         return
     if (PLACE / ".env").exists():
         settings = settings_of_demo()
-        stack.down(settings, volumes=True, yes=True)
-        listed = shell.capture(
-            ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", settings.airflow_image]
-        )
-        for image in listed.stdout.split():
-            shell.capture(["docker", "image", "rm", image])
+        for engine in [e for e in (Compose(settings), Standalone(settings)) if builds.has_ever_built(e)]:
+            stack.down(engine, volumes=True, yes=True)
+            engine.remove_artifacts()
     files.purge(PLACE, "demo")
-    console.done("Removed the demo: containers, network, volume, image, files")
+    console.done("Removed the demo: what ran, its database, what was built, files")
 
 
 def _make_repository(sample: Path, target: Path) -> None:
@@ -135,27 +138,27 @@ def _next_work(settings: Settings) -> str:
     return f"W0DEMO{number:02}"
 
 
-def drop_work(settings: Settings, name: str) -> Path:
+def drop_work(engine: Engine, name: str) -> Path:
     """Zip a small work and move it, whole, into the incoming folder; the path of the zip."""
-    incoming = settings.arch_root / "sync-transfer"
-    files.make_directory(incoming, "ARCH_ROOT", settings.airflow_uid)
+    incoming = engine.settings.arch_root / "sync-transfer"
+    owner = engine.reader.owner
+    files.make_directory(incoming, "ARCH_ROOT", owner)
     zipped = incoming / f"{name}.zip"
     whole = zipped.with_suffix(".partial")
     with zipfile.ZipFile(whole, "w") as archive:
         archive.writestr(f"{name}/dips.txt", f"{name}\n")
         for page in range(1, 4):
             archive.writestr(f"{name}/images/{name}-I1/I1{page:04}.txt", f"page {page} of {name}\n")
-    if os.geteuid() == 0:
-        os.chown(whole, settings.airflow_uid, -1)
+    if owner is not None and os.geteuid() == 0:
+        os.chown(whole, owner, -1)
     whole.rename(zipped)
     return zipped
 
 
-def wait_for_arrival(settings: Settings, name: str) -> Path:
+def wait_for_arrival(engine: Engine, name: str) -> Path:
     """The work's folder in the archive, once the DAG has recorded it. Raises UserError if that does not happen."""
-    arrived = settings.arch_root / "Archive" / name / "manifest-xxh64.txt"
-    record = settings.app_log_dir / "synced.jsonl"
-    engine = Compose(settings)
+    arrived = engine.settings.arch_root / "Archive" / name / "manifest-xxh64.txt"
+    record = engine.settings.app_log_dir / "synced.jsonl"
     with console.step(f"Waiting until {name} has gone through the DAG and the script into the archive"):
         end = time.monotonic() + _ARRIVAL_SECONDS
         while not (arrived.is_file() and record.is_file() and name in record.read_text()):
@@ -172,7 +175,7 @@ def _show_path(settings: Settings, zipped: Path, archived: Path) -> None:
     shown = [
         f"host       {zipped}",
         "DAG        sample_sync: wait_for_zip → unpack → sync → record",
-        "script     syncOneWork.sh, from the archive-ops repository, in the image",
+        "script     syncOneWork.sh, from the archive-ops repository",
         f"archive    {archived}",
         *(f"           {file.relative_to(archived)}" for file in sorted(archived.rglob("*")) if file.is_file()),
         f"record     {(settings.app_log_dir / 'synced.jsonl').read_text().splitlines()[-1]}",

@@ -1,4 +1,4 @@
-"""The host folders that the containers see: ours are made with the right owner, all others are left alone."""
+"""The host folders that the services see: ours are made with the right owner, all others are left alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from airflow_docker import files
 from airflow_docker.errors import UserError, raise_all
-from airflow_docker.settings import Settings, is_macos
+from airflow_docker.settings import Settings
 
 WRITTEN = ("LOGS_DIR", "APP_LOG_DIR", "WORK_DATA_DIR")
 """Folders of the service's own: made when missing, wherever they are."""
@@ -15,9 +15,11 @@ ARCHIVES = ("ARCH_ROOT", "ARCHIVE0_DIR", "ARCHIVE1_DIR", "ARCHIVE2_DIR", "ARCHIV
 """Folders that may be network mounts: made only at their default place under STATE_DIR, never changed."""
 
 
-def prepare(settings: Settings) -> None:
-    """Make what is ours to make and check the rest. Raises UserError for all that is missing or not writable."""
-    owner = None if is_macos() else settings.airflow_uid
+def prepare(settings: Settings, owner: int | None) -> None:
+    """Make what is ours to make, for the uid ``owner``, and check the rest.
+
+    Raises UserError for all that is missing or not writable.
+    """
     files.make_directory(settings.state_dir, "STATE_DIR")
     ours = [*WRITTEN, *(name for name in ARCHIVES if settings.sources[name] == "default")]
     for name in ours:
@@ -36,7 +38,7 @@ def prepare(settings: Settings) -> None:
 def _unwritable(name: str, folder: Path, uid: int | None) -> UserError | None:
     if uid is None or _may(folder, uid, 0o3):
         return None
-    what = f"the containers, which run as uid {uid}, may not write {folder} (it belongs to uid {folder.stat().st_uid})."
+    what = f"the services, which run as uid {uid}, may not write {folder} (it belongs to uid {folder.stat().st_uid})."
     return UserError(name, what, f"Type: sudo chown {uid} {folder}")
 
 
@@ -45,7 +47,7 @@ def _dags(settings: Settings, uid: int | None) -> list[UserError]:
     if not folder.is_dir():
         return [UserError("DAGS_DIR", f"there is no folder {folder}.", "Name the DAG folder inside ao-workflows.")]
     if uid is not None and not _may(folder, uid, 0o5):
-        what = f"the containers, which run as uid {uid}, may not read {folder}."
+        what = f"the services, which run as uid {uid}, may not read {folder}."
         return [UserError("DAGS_DIR", what, f"Type: chmod -R go+rX {folder}")]
     return []
 

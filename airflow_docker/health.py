@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from airflow_docker import console
 from airflow_docker.errors import UserError
+
+if TYPE_CHECKING:
+    from airflow_docker.engines import Engine
 
 POLL_SECONDS = 0.5
 
@@ -45,14 +48,6 @@ class Verdict:
         return not self.waiting and self.failed is None
 
 
-class Engine(Protocol):
-    """What waiting needs of an engine."""
-
-    def states(self) -> list[ServiceState]: ...
-    def last_lines(self, container: str, lines: int = 20) -> str: ...
-    def logs_command(self, service: str) -> list[str]: ...
-
-
 def judge(
     states: Sequence[ServiceState], services: Sequence[str], one_shot: Sequence[str], before: dict[str, ServiceState]
 ) -> Verdict:
@@ -72,6 +67,11 @@ def judge(
     return Verdict(tuple(ready), tuple(waiting))
 
 
+def all_ready(engine: Engine) -> bool:
+    """True if all services are well at this moment."""
+    return judge(engine.states(), engine.services(), engine.one_shot, {}).all_ready
+
+
 def _is_ready(state: ServiceState, one_shot: bool) -> bool:
     if one_shot:
         return state.state == "exited" and state.exit_code == 0
@@ -82,24 +82,17 @@ def _failure(state: ServiceState, one_shot: bool, before: dict[str, ServiceState
     """Why this service cannot become ready, or nothing."""
     if state.state in ("exited", "dead") and (state.exit_code or not one_shot):
         return f"has ended with exit code {state.exit_code}"
-    earlier = before[state.container].restarts if state.container in before else 0
-    if state.state == "restarting" or state.restarts > earlier:
+    is_new = state.container not in before
+    earlier = 0 if is_new else before[state.container].restarts  # what has ended before may yet be healed
+    if state.restarts > earlier or (state.state == "restarting" and is_new):
         return f"crashes (exit code {state.exit_code}) and is started again and again"
     if state.health == "unhealthy":
         return f"is unhealthy ({state.probe or 'its check said nothing'})"
     return ""
 
 
-def wait(
-    engine: Engine,
-    services: Sequence[str],
-    one_shot: Sequence[str],
-    *,
-    timeout: float,
-    before: dict[str, ServiceState],
-    settled: Callable[[], bool],
-) -> None:
-    """Return when all ``services`` are ready; say so of each as it becomes ready.
+def wait(engine: Engine, *, timeout: float, before: dict[str, ServiceState], settled: Callable[[], bool]) -> None:
+    """Return when all services are ready; say so of each as it becomes ready.
 
     ``timeout`` is in seconds. ``settled`` tells whether the engine has done all it was told to
     do, and may raise; until then a container that was there ``before`` may yet be replaced and
@@ -107,14 +100,15 @@ def wait(
     as there is one, or when time is up.
     """
     began = time.monotonic()
+    services = engine.services()
     told: set[str] = set()
     while True:
         has_settled = settled()
         states = [s for s in engine.states() if has_settled or not s.has_not_started_since(before)]
-        verdict = judge(states, services, one_shot, before)
+        verdict = judge(states, services, engine.one_shot, before)
         for service in [s for s in verdict.ready if s not in told]:
             told.add(service)
-            word = "has done its work" if service in one_shot else "is healthy"
+            word = "has done its work" if service in engine.one_shot else "is healthy"
             console.done(f"{service} {word} ({time.monotonic() - began:.1f} s)")
         if verdict.failed:
             raise error(engine, verdict.failed, verdict.reason)

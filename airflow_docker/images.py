@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from airflow_docker import console, files, shell
 from airflow_docker.errors import UserError
+from airflow_docker.platforms import Platform
 
 _INVENTORY = (
     "import importlib.metadata as m, json, sys; "
@@ -18,27 +19,10 @@ _INVENTORY = (
 )
 
 
-_ASK_SECONDS = 15.0
+ASK_SECONDS = 10.0
+"""A daemon that hangs must not hang us."""
 LABELS = ("airflow-docker.", "org.opencontainers.image.", "org.apache.airflow.")
 """What the labels that say something about an image of ours begin with."""
-
-
-@dataclass(frozen=True)
-class BaseImage:
-    """An image to build upon.
-
-    ``packages`` maps installed distributions to their versions, ``requires`` to what they
-    declare to need (Requires-Dist); ``created`` is in RFC 3339.
-    """
-
-    name: str
-    id: str
-    architecture: str
-    airflow_version: str
-    python: str
-    packages: dict[str, str]
-    requires: dict[str, list[str]]
-    created: str
 
 
 def inspect_command(name: str) -> list[str]:
@@ -66,8 +50,14 @@ def inspect(name: str) -> dict[str, Any] | None:
 
 def require_engine() -> None:
     """Raise UserError unless a Docker engine answers."""
-    if shell.capture(["docker", "version", "--format", "{{.Server.Version}}"], timeout=_ASK_SECONDS).returncode:
-        todo = "Start Docker Desktop, or on Linux: sudo systemctl start docker"
+    todo = "Start Docker Desktop, or on Linux: sudo systemctl start docker. Without Docker: ENGINE=standalone"
+    try:
+        asked = shell.capture(["docker", "version", "--format", "{{.Server.Version}}"], timeout=ASK_SECONDS)
+    except shell.TimedOut:
+        raise UserError("docker", f"the Docker engine has not answered in {ASK_SECONDS:g} s.", todo) from None
+    except shell.NotFound:
+        raise UserError("docker", "there is no docker on PATH.", todo) from None
+    if asked.returncode:
         raise UserError("docker", "no Docker engine answers.", todo)
 
 
@@ -85,7 +75,7 @@ def require(name: str, where: str) -> dict[str, Any]:
     return found
 
 
-def base(name: str, version: str, cache: Path) -> BaseImage:
+def base(name: str, version: str, cache: Path) -> Platform:
     """The base image, checked against AIRFLOW_VERSION ``version``; what it holds is kept in the file ``cache``.
 
     Raises UserError if it cannot be had, holds no Airflow, or another one than ``version``.
@@ -102,7 +92,7 @@ def base(name: str, version: str, cache: Path) -> BaseImage:
             raise UserError("AIRFLOW_BASE_IMAGE", what, "Name an image built like apache/airflow.")
         holds = json.loads(result.stdout)
         has = labels.get("org.apache.airflow.version") or holds["packages"].get("apache-airflow", "none")
-        kept = BaseImage(
+        kept = Platform(
             name, found["Id"], found["Architecture"], has, holds["python"],
             holds["packages"], holds["requires"], found["Created"],
         )  # fmt: skip
@@ -113,8 +103,8 @@ def base(name: str, version: str, cache: Path) -> BaseImage:
     return replace(kept, name=name)  # one image may have several names
 
 
-def _kept(cache: Path) -> BaseImage | None:
+def _kept(cache: Path) -> Platform | None:
     try:
-        return BaseImage(**json.loads(cache.read_text()))
+        return Platform(**json.loads(cache.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from airflow_docker import console
 from airflow_docker.errors import UserError
-from airflow_docker.images import BaseImage
+from airflow_docker.platforms import Platform
 from airflow_docker.requirement_files import normal
 
 
@@ -20,7 +20,7 @@ class Change:
     broken: tuple[str, ...]
 
 
-def changes(base: BaseImage, locked: dict[str, str]) -> list[Change]:
+def changes(base: Platform, locked: dict[str, str]) -> list[Change]:
     """The changes that installing ``locked`` (name -> version) makes in ``base``."""
     has = {normal(name): version for name, version in base.packages.items()}
     after = {normal(name): version for name, version in locked.items()}
@@ -29,7 +29,7 @@ def changes(base: BaseImage, locked: dict[str, str]) -> list[Change]:
     return [Change(name, has[name], version, _broken(needs.get(name, []), version)) for name, version in new.items()]
 
 
-def _needs(base: BaseImage, resolved: set[str]) -> dict[str, list[tuple[str, str]]]:
+def _needs(base: Platform, resolved: set[str]) -> dict[str, list[tuple[str, str]]]:
     """Name -> (who, specifier) for each installed package that is not part of the lock, which is consistent."""
     from packaging.markers import default_environment
     from packaging.requirements import InvalidRequirement, Requirement

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airflow_docker import conflicts, files, requirement_files
 from airflow_docker.errors import UserError
-from airflow_docker.images import BaseImage
+from airflow_docker.platforms import Platform
 from airflow_docker.requirement_files import Requirement, normal
 from airflow_docker.resolver import CA_BUNDLE, Resolver, Target, pins, target_of
 from airflow_docker.settings import Settings
@@ -20,7 +20,7 @@ NOTES = (_KEY, CA_BUNDLE)
 """What stands beside the lock without being part of the image."""
 
 
-def lock(settings: Settings, base: BaseImage, inputs: list[Path], directory: Path, upgrade: bool = False) -> Path:
+def lock(settings: Settings, base: Platform, inputs: list[Path], directory: Path, upgrade: bool = False) -> Path:
     """Resolve ``inputs`` into the lock in ``directory``; unchanged inputs keep it, byte for byte.
 
     Raises UserError for a line that cannot be read, or, naming files and lines, if there is no solution.
@@ -33,8 +33,9 @@ def lock(settings: Settings, base: BaseImage, inputs: list[Path], directory: Pat
     key = _key(target, base, wanted, settings.airflow_constraints)
     if not upgrade and output.is_file() and _text(directory / _KEY) == key:
         return output
-    # What is locked, and else what the image has, is what the resolver should prefer: so the least changes.
-    preferred = {normal(n): v for n, v in base.packages.items()} | ({} if upgrade else pins(_text(output)))
+    # What is locked, and else what the platform has, is what the resolver should prefer: so the least changes.
+    known = {normal(n): v for n, v in (base.tested | base.packages).items()}
+    preferred = known | ({} if upgrade else pins(_text(output)))
     resolver = Resolver(settings, target, directory)
     began = time.monotonic()
     content, said = resolver.solve(wanted, preferred)
@@ -67,8 +68,8 @@ def _text(file: Path) -> str:
     return file.read_text() if file.is_file() else ""
 
 
-def _key(target: Target, base: BaseImage, wanted: list[Requirement], constraints: str) -> str:
+def _key(target: Target, base: Platform, wanted: list[Requirement], constraints: str) -> str:
     """Of all that decides a lock: what is asked for, and what is preferred; comments, places and order of files not."""
     asked = sorted((r.text, r.constraint, r.hashes) for r in wanted)
     given = Path(constraints).read_bytes() if constraints and "://" not in constraints else constraints
-    return hashlib.sha256(repr([target, base.packages, asked, given]).encode()).hexdigest()
+    return hashlib.sha256(repr([target, base.packages, base.tested, asked, given]).encode()).hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airflow_docker import indexes, shell
 from airflow_docker.errors import UserError
-from airflow_docker.images import BaseImage
+from airflow_docker.platforms import Platform
 from airflow_docker.requirement_files import Requirement
 from airflow_docker.settings import Settings
 
@@ -24,7 +24,7 @@ CA_BUNDLE = "ca-bundle.pem"
 
 @dataclass(frozen=True)
 class Target:
-    """What is resolved for: an Airflow that does not move, a Python ``3.11``, a platform of uv."""
+    """What is resolved for: an Airflow that does not move, a Python ``3.11``, a platform of uv (nothing: this one)."""
 
     airflow_version: str
     python: str
@@ -35,8 +35,10 @@ class Target:
         return f"apache-airflow=={self.airflow_version}"
 
 
-def target_of(base: BaseImage) -> Target:
-    """The target that an image is. Raises UserError for an architecture there is no platform for."""
+def target_of(base: Platform) -> Target:
+    """The target that a platform is. Raises UserError for an architecture that nothing is made for."""
+    if not base.architecture:
+        return Target(base.airflow_version, base.python, "")
     if base.architecture not in PLATFORMS:
         raise UserError(base.name, f"is made for {base.architecture}.", f"Name one for {' or '.join(PLATFORMS)}.")
     return Target(base.airflow_version, base.python, PLATFORMS[base.architecture])
@@ -47,7 +49,7 @@ def compile_command(target: Target, inputs: Path, constraints: list[str], output
     return [
         "uv", "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate",
         "--no-emit-index-url", "--no-emit-find-links",
-        "--python-version", target.python, "--python-platform", target.platform,
+        "--python-version", target.python, *(["--python-platform", target.platform] if target.platform else []),
         *(f"--constraints={constraint}" for constraint in constraints),
         "--output-file", str(output), str(inputs),
     ]  # fmt: skip

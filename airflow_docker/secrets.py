@@ -6,6 +6,7 @@ import base64
 import configparser
 import io
 import os
+import re
 import secrets as random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from pathlib import Path
 from airflow_docker import console, files
 from airflow_docker.errors import UserError, raise_all
 from airflow_docker.setting_types import Base, Secret, path
-from airflow_docker.settings import Settings, is_macos
+from airflow_docker.settings import Settings
 
 FILE_NAMES = {"DB_APPS": "db_apps.config", "DRS_CNF": "drs.config", "AWS": "aws-credentials"}
 """Application secret -> file in SECRETS_DIR. In the container: /run/secrets/db_apps, drs_cnf, aws."""
 
 DRS_CNF_IN_CONTAINER = "/run/secrets/drs_cnf"
+_CNF_LINE = re.compile(rf"^(\s*mySqlCnfPath\s*=\s*){re.escape(DRS_CNF_IN_CONTAINER)}\s*?$", re.M)
 MODE, DIRECTORY_MODE = 0o400, 0o700
 _LARGEST = 1 << 20  # bytes; an ini file of credentials has a few hundred
 
@@ -42,6 +44,14 @@ GENERATED: dict[str, Callable[[], str]] = {
 
 
 @dataclass(frozen=True)
+class Reader:
+    """Who reads the files: a uid (None: whoever starts it), and where the option file is for him."""
+
+    owner: int | None
+    drs_cnf: str
+
+
+@dataclass(frozen=True)
 class State:
     """One file of SECRETS_DIR: ``problem`` says what is wrong with it, ``note`` what the user should know."""
 
@@ -50,14 +60,14 @@ class State:
     note: str = ""
 
 
-def write(settings: Settings) -> list[Path]:
+def write(settings: Settings, reader: Reader) -> list[Path]:
     """Make SECRETS_DIR what the settings ask for; the files that changed.
 
-    Files belong to AIRFLOW_UID with mode 0400 in a directory of mode 0700. Raises UserError for
+    Files belong to the reader with mode 0400 in a directory of mode 0700. Raises UserError for
     everything that is missing or malformed, before anything is written.
     """
-    wanted = application(settings)
-    owner = _owner(settings)
+    wanted = application(settings, reader)
+    owner = _owner(reader)
     directory = _directory(settings)
     changed = []
     with files.locked(directory / files.LOCK, "SECRETS_DIR"):
@@ -69,14 +79,14 @@ def write(settings: Settings) -> list[Path]:
     return changed
 
 
-def check(settings: Settings) -> list[State]:
+def check(settings: Settings, reader: Reader) -> list[State]:
     """What :func:`write` would find: a State per file. Writes nothing; raises UserError for bad settings."""
     directory = settings.secrets_dir
-    wanted = application(settings)
-    states = [_state(directory / name, content, settings) for name, content in wanted.items()]
-    states += [_state(directory / name, None, settings) for name in GENERATED]
+    wanted = application(settings, reader)
+    states = [_state(directory / name, content, reader) for name, content in wanted.items()]
+    states += [_state(directory / name, None, reader) for name in GENERATED]
     password = _kept(directory / "postgres_password")
-    states.append(_state(directory / "sql_alchemy_conn", connection(password) if password else None, settings))
+    states.append(_state(directory / "sql_alchemy_conn", connection(password) if password else None, reader))
     if directory.is_dir() and directory.stat().st_mode & 0o077:
         states.insert(0, State(directory, f"others may enter it (mode {directory.stat().st_mode & 0o777:04o})"))
     return states
@@ -92,8 +102,11 @@ def connection(password: str) -> str:
     return f"postgresql+psycopg2://airflow:{password}@postgres:5432/airflow"
 
 
-def application(settings: Settings) -> dict[str, str]:
-    """File name -> content of the application secrets. Raises UserError naming each missing section or file."""
+def application(settings: Settings, reader: Reader) -> dict[str, str]:
+    """File name -> content of the application secrets, for this reader.
+
+    Raises UserError naming each missing section or file.
+    """
     contents, errors = {}, []
     for name, file_name in FILE_NAMES.items():
         try:
@@ -101,6 +114,9 @@ def application(settings: Settings) -> dict[str, str]:
         except UserError as error:
             errors.append(error)
     raise_all(errors)
+    # The option file is named by its place in the containers, wherever it is for the reader.
+    name = FILE_NAMES["DB_APPS"]
+    contents[name] = _CNF_LINE.sub(lambda found: found[1] + reader.drs_cnf, contents[name])
     return contents
 
 
@@ -195,15 +211,13 @@ def _directory(settings: Settings) -> Path:
     return directory
 
 
-def _owner(settings: Settings) -> int | None:
-    """Who must own the files so that the containers' user, and nobody else, reads them."""
-    if is_macos():
-        return None  # Docker Desktop shows the files to every container user as its own
-    if os.geteuid() not in (0, settings.airflow_uid):
-        what = f"the containers would run as uid {settings.airflow_uid}, and yours is {os.geteuid()}:"
+def _owner(reader: Reader) -> int | None:
+    """Who must own the files so that the reader, and nobody else, reads them."""
+    if reader.owner is not None and os.geteuid() not in (0, reader.owner):
+        what = f"the containers would run as uid {reader.owner}, and yours is {os.geteuid()}:"
         what += " only root can hand files to somebody else."
         raise UserError("AIRFLOW_UID", what, "Leave it unset, or run as that user or as root.")
-    return settings.airflow_uid
+    return reader.owner
 
 
 def _kept(file: Path) -> str:
@@ -217,14 +231,14 @@ def _kept(file: Path) -> str:
         raise UserError(str(file), "is not text, so it is not what was written.", "Move it away.") from None
 
 
-def _state(file: Path, wanted: str | None, settings: Settings) -> State:
+def _state(file: Path, wanted: str | None, reader: Reader) -> State:
     if not file.is_file():
         return State(file, "missing")
     found = file.stat()
     if found.st_mode & 0o077:
         return State(file, f"others may read it (mode {found.st_mode & 0o777:04o})")
-    if not is_macos() and found.st_uid != settings.airflow_uid:
-        return State(file, f"belongs to uid {found.st_uid}, but the containers run as {settings.airflow_uid}")
+    if reader.owner is not None and found.st_uid != reader.owner:
+        return State(file, f"belongs to uid {found.st_uid}, but its reader runs as {reader.owner}")
     if (content := _kept(file)) != wanted and (wanted is not None or not content):
         return State(file, "stale: the settings have changed" if content or wanted else "empty")
     return State(file, note="" if content else "not set")

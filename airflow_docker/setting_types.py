@@ -130,6 +130,11 @@ def file_or_url(value: str, base: Base) -> str:
     return value if "://" in value else str(existing_file(value, base) or "")
 
 
+def package_names(value: str, _: Base) -> tuple[str, ...]:
+    """Names of Python packages, separated by blanks or commas, in the form that locks have them."""
+    return tuple(re.sub(r"[-_.]+", "-", word).lower() for word in value.replace(",", " ").split())
+
+
 def debian_packages(value: str, _: Base) -> tuple[str, ...]:
     """Names separated by blanks or commas, sorted."""
     found = sorted(set(value.replace(",", " ").split()))

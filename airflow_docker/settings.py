@@ -36,6 +36,7 @@ from airflow_docker.setting_types import (
     matching,
     mounts,
     number,
+    package_names,
     path,
     redact,
     text,
@@ -113,6 +114,8 @@ class Settings:
     audit_tool_deb: Path | None = setting("", existing_file)
     site_config: tuple[tuple[str, str], ...] = setting("", config_files)
 
+    engine: str = setting("auto", matching(r"auto|compose|standalone", "auto, compose or standalone"))
+    standalone_skip: tuple[str, ...] = setting("", package_names)
     airflow_port: int = setting("8089", number(1, 65535))
     airflow_uid: int = setting(default_uid, number(1, 2**31 - 1))
     airflow_admin_user: str = setting("admin", matching(r"[A-Za-z0-9._@-]+", "a user name without blanks"))

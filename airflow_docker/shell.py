@@ -18,6 +18,10 @@ class TimedOut(UserError):
     """A program that did not end in its time and was ended."""
 
 
+class NotFound(UserError):
+    """A program that is not there."""
+
+
 def show(args: Sequence[str]) -> str:
     """The command as one could type it."""
     return shlex.join(args)
@@ -29,7 +33,7 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
 
 def _cannot_start(program: str, problem: OSError) -> UserError:
     if shutil.which(program) is None and not Path(program).exists():
-        return UserError(program, "the program is not installed or not on PATH.", f"Install {program} and try again.")
+        return NotFound(program, "the program is not installed or not on PATH.", f"Install {program} and try again.")
     what = f"cannot be started ({problem.strerror})."
     return UserError(program, what, "It must be executable, and its first line name an interpreter that exists.")
 
@@ -75,12 +79,20 @@ def stream(args: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Pa
         raise _cannot_start(args[0], problem) from None
 
 
-def start(args: Sequence[str], *, env: Mapping[str, str] | None = None, log: Path) -> Process[bytes]:
-    """Start in the background, both outputs into the file ``log``. Raises UserError if it cannot be started."""
+def start(
+    args: Sequence[str], *, env: Mapping[str, str], log: Path, daemon: bool = False, cwd: Path | None = None
+) -> Process[bytes]:
+    """Start in the background, both outputs into the file ``log``.
+
+    A ``daemon`` has a session of its own, which the terminal's end does not touch, and no
+    environment but ``env``. Raises UserError if it cannot be started.
+    """
+    chosen = dict(env) if daemon else _environment(env)
     with log.open("wb") as output:
         try:
             return subprocess.Popen(
-                list(args), env=_environment(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output
-            )
+                list(args), env=chosen, cwd=cwd, start_new_session=daemon,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )  # fmt: skip
         except OSError as problem:
             raise _cannot_start(args[0], problem) from None

@@ -1,1 +1,130 @@
 """What runs an Airflow. Each module answers the same verbs over the same build directory and secrets."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from airflow_docker import console
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_docker.bundle import Bundle
+    from airflow_docker.health import ServiceState
+    from airflow_docker.platforms import Platform
+    from airflow_docker.secrets import Reader
+    from airflow_docker.settings import Settings
+
+
+class Engine(Protocol):
+    """What the verbs need of an engine. An artifact is what it runs: an image, or an environment."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def reader(self) -> Reader:
+        """Who reads the secrets, and where."""
+
+    def require(self) -> None:
+        """Raise UserError unless it can run here."""
+
+    def require_fit(self) -> None:
+        """Raise UserError unless it can run this version of Airflow."""
+
+    # --- building ---
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """What of BUILD_DIR an artifact is made from."""
+
+    @property
+    def purged(self) -> tuple[str, ...]:
+        """What of BUILD_DIR goes when all is to be built anew."""
+
+    @property
+    def place(self) -> Path:
+        """The folder of the lock and the manifest, in BUILD_DIR."""
+
+    def platform(self) -> Platform:
+        """What requirements are resolved for."""
+
+    def fill(self) -> None:
+        """Put into BUILD_DIR what this engine alone needs there."""
+
+    def artifact(self, fingerprint: str) -> str:
+        """The name that an artifact of this fingerprint has."""
+
+    def has(self, artifact: str) -> bool:
+        """True if it is built."""
+
+    def build(self, bundle: Bundle, no_cache: bool) -> None:
+        """Build the artifact. Raises UserError if that fails."""
+
+    def claim(self, artifact: str) -> None:
+        """Note that this project uses it now, and let go of those it used before."""
+
+    def labels(self, artifact: str) -> dict[str, str] | None:
+        """What it is made of, by label; None if it is not there. Raises UserError if it is not ours."""
+
+    def remove_artifacts(self) -> None:
+        """Remove all that this project has built."""
+
+    # --- running ---
+
+    def using(self, artifact: str) -> Engine:
+        """The same engine, with the artifact that it runs."""
+
+    @property
+    def one_shot(self) -> tuple[str, ...]:
+        """Services that do their work and end."""
+
+    def services(self) -> list[str]:
+        """All services, in the order in which they start."""
+
+    def states(self) -> list[ServiceState]:
+        """Every service that there is now."""
+
+    def decides(self) -> str:
+        """All that decides how the services run, as text; it changes when they must be made anew."""
+
+    def starting(self, *, as_before: bool) -> AbstractContextManager[Callable[[], bool]]:
+        """Begin to bring everything up, ``as_before`` if nothing that decides has changed.
+
+        What is given tells whether all has been done that was to be done, and raises UserError
+        if it cannot be.
+        """
+
+    def stop(self, data: bool) -> None:
+        """End everything; with ``data`` the database goes too. Raises UserError if that fails."""
+
+    def data(self) -> list[str]:
+        """What ``stop(data=True)`` would destroy."""
+
+    def last_lines(self, container: str, lines: int = 20) -> str:
+        """The end of what a service said."""
+
+    def logs_command(self, service: str) -> list[str]:
+        """What to type to read on."""
+
+
+def choose(settings: Settings) -> Engine:
+    """The engine that ENGINE names, or the one that fits; one line says which and why."""
+    from airflow_docker.engines.compose import Compose
+    from airflow_docker.engines.standalone import Standalone
+
+    compose, standalone = Compose(settings), Standalone(settings)
+    engine: Engine
+    if settings.engine != "auto":
+        engine, why = (compose if settings.engine == "compose" else standalone), "as ENGINE says"
+    elif standalone.is_up():
+        engine, why = standalone, "it is up"
+    elif reason := compose.problem():
+        engine, why = standalone, reason.what.rstrip(".")
+    else:
+        engine, why = compose, "Docker answers"
+    console.say(f"· Engine: {engine.name} ({why})")
+    return engine

@@ -5,23 +5,34 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import socket
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_docker import files, images, indexes, secrets, shell
-from airflow_docker.bundle import Bundle, Manifest
+from airflow_docker import (
+    bundle,
+    console,
+    files,
+    health,
+    image_context,
+    images,
+    indexes,
+    ports,
+    requirements,
+    secrets,
+    shell,
+)
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
-from airflow_docker.settings import PROJECT, Settings, names
+from airflow_docker.platforms import Platform
+from airflow_docker.settings import PROJECT, Settings, is_macos, names
 
 COMPOSE_FILE = PROJECT / "compose.yaml"
 AIRFLOW_SERVICES = ("init", "webserver", "scheduler", "triggerer")
-ONE_SHOT = ("init",)
-_ASK_SECONDS = 15.0
 _LABEL = "com.docker.compose.project"
 
 
@@ -31,6 +42,22 @@ class Compose:
 
     settings: Settings
     image: str = ""
+    name = "compose"
+    one_shot = ("init",)
+    context = (*image_context.OURS, requirements.LOCK, bundle.HOME, bundle.BIN)
+    purged = (*context, ".dockerignore", "base-image.json", "compose.build.yaml", *bundle.NOTES)
+
+    def using(self, artifact: str) -> Compose:
+        return Compose(self.settings, artifact)
+
+    @property
+    def reader(self) -> secrets.Reader:
+        """The containers' user; Docker Desktop shows files to every container user as its own."""
+        return secrets.Reader(None if is_macos() else self.settings.airflow_uid, secrets.DRS_CNF_IN_CONTAINER)
+
+    @property
+    def place(self) -> Path:
+        return self.settings.build_dir
 
     # --- what is run: builders, which neither run nor read anything ---
 
@@ -96,10 +123,17 @@ class Compose:
 
     # --- what is done ---
 
+    def problem(self) -> UserError | None:
+        """Why this engine cannot run here, or None."""
+        try:
+            self.require()
+        except UserError as error:
+            return error
+        return None
+
     def require(self) -> None:
-        """Raise UserError unless a Docker engine with compose v2 answers."""
         images.require_engine()
-        if shell.capture(["docker", "compose", "version"], timeout=_ASK_SECONDS).returncode:
+        if shell.capture(["docker", "compose", "version"], timeout=images.ASK_SECONDS).returncode:
             raise UserError(
                 "docker compose",
                 "the compose plugin (version 2) is missing.",
@@ -107,7 +141,6 @@ class Compose:
             )
 
     def require_fit(self) -> None:
-        """Raise UserError if compose.yaml has not the services of this Airflow."""
         if not self.settings.airflow_version.startswith("2."):
             what = f"the services of compose.yaml are those of Airflow 2, not of {self.settings.airflow_version}."
             raise UserError("AIRFLOW_VERSION", what, "Set a 2.x version; an image of 3.x can be built, not run.")
@@ -120,13 +153,26 @@ class Compose:
             files.make_directory(self.settings.state_dir, "STATE_DIR")
             files.write(self.overlay_file, yaml.safe_dump(self.overlay, sort_keys=True).encode())
 
-    def build(self, bundle: Bundle, no_cache: bool = False) -> None:
-        """Build the image; its output is shown as it comes. Raises UserError if the build fails."""
+    def platform(self) -> Platform:
+        settings = self.settings
+        return images.base(settings.airflow_base_image, settings.airflow_version, self.place / "base-image.json")
+
+    def fill(self) -> None:
+        image_context.fill(self.settings, self.settings.build_dir, self.context)
+
+    def artifact(self, fingerprint: str) -> str:
+        return f"{self.settings.airflow_image}:{fingerprint[:12]}"
+
+    def has(self, artifact: str) -> bool:
+        return images.inspect(artifact) is not None
+
+    def build(self, made: bundle.Bundle, no_cache: bool) -> None:
+        """Build the image; its output is shown as it comes."""
         import yaml
 
         self.write_overlay()
-        overlay = bundle.directory / "compose.build.yaml"
-        files.write(overlay, yaml.safe_dump(build_overlay(bundle.manifest)).encode())
+        overlay = made.place / "compose.build.yaml"
+        files.write(overlay, yaml.safe_dump(build_overlay(made.manifest)).encode())
         env = self.environment() | {"AIRFLOW_DOCKER_PACKAGE_INDEX": indexes.as_script()}
         code = shell.stream(self.build_command(overlay, no_cache), env=env)
         if code:
@@ -136,60 +182,98 @@ class Compose:
                 "inv build", f"the image build ended with exit code {code}; its last lines stand above.", todo
             )
 
-    def start(self, log: Path) -> shell.Process[bytes]:
-        """Begin to bring the stack up, in the background; its words go to ``log``."""
-        self.write_overlay()
-        return shell.start(self.up_command(), env=self.environment(), log=log)
+    def claim(self, artifact: str) -> None:
+        """Images stay until they are cleaned away."""
 
-    def stop(self, volumes: bool = False) -> None:
-        """Remove containers and networks, and with ``volumes`` the data. Raises UserError if compose fails."""
+    def labels(self, artifact: str) -> dict[str, str] | None:
+        found = images.inspect(artifact)
+        if found is None:
+            return None
+        labels = {k: v for k, v in (found["Config"].get("Labels") or {}).items() if k.startswith(images.LABELS)}
+        if "airflow-docker.fingerprint" not in labels:
+            raise UserError(artifact, "this image was not built by airflow-docker.", "Name another, or none.")
+        return {"id": found["Id"]} | dict(sorted(labels.items()))
+
+    def remove_artifacts(self) -> None:
+        listed = shell.capture(
+            ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", self.settings.airflow_image]
+        )
+        for image in listed.stdout.split():
+            shell.capture(["docker", "image", "rm", image])
+
+    @contextlib.contextmanager
+    def starting(self, *, as_before: bool) -> Iterator[Callable[[], bool]]:
+        """Compose itself knows what is to be made anew; its words go to a file and are shown when it fails."""
+        before = {state.container: state for state in self.states()}
+        if not any(s.service == "webserver" and s.state in ("running", "restarting") for s in before.values()):
+            ports.require_free(self.settings.airflow_port, self._holder)
+        images.require(self.settings.postgres_image, "POSTGRES_IMAGE")
         self.write_overlay()
-        code = shell.stream(self.down_command(volumes), env=self.environment())
+        log = self.settings.state_dir / "up.log"
+        process = shell.start(self.up_command(), env=self.environment(), log=log)
+
+        def settled() -> bool:
+            code = process.poll()
+            if code:
+                self._blame(before)
+                console.say(log.read_text(errors="replace").rstrip())
+                what = f"ended with exit code {code} (see above)."
+                raise UserError("docker compose up", what, "Mend it and type: inv up")
+            return code == 0
+
+        try:
+            yield settled
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+
+    def _blame(self, before: dict[str, ServiceState]) -> None:
+        """If compose gave up because of a service, let that service speak, not compose."""
+        time.sleep(health.POLL_SECONDS)
+        verdict = health.judge(self.states(), self.services(), self.one_shot, before)
+        if verdict.failed:
+            raise health.error(self, verdict.failed, verdict.reason)
+
+    def stop(self, data: bool) -> None:
+        """Remove containers and networks, and with ``data`` the volumes."""
+        self.write_overlay()
+        code = shell.stream(self.down_command(data), env=self.environment())
         if code:
             raise UserError("inv down", f"docker compose ended with exit code {code} (see above).", "Try again.")
 
     def services(self) -> list[str]:
-        """All services of compose.yaml, in its order."""
         import yaml
 
         return list(yaml.safe_load(COMPOSE_FILE.read_text())["services"])
 
     def states(self) -> list[ServiceState]:
-        """Every container of the project as it is now."""
-        listed = shell.capture(self.containers_command(), timeout=_ASK_SECONDS)
+        listed = shell.capture(self.containers_command(), timeout=images.ASK_SECONDS)
         if listed.returncode:
             raise UserError("docker", f"the engine does not answer ({listed.stderr.strip()}).", "Is it running?")
         ids = listed.stdout.split()
         if not ids:
             return []
         # A container may be gone between the two questions; the rest is still printed.
-        found = json.loads(shell.capture(["docker", "inspect", *ids], timeout=_ASK_SECONDS).stdout or "[]")
+        found = json.loads(shell.capture(["docker", "inspect", *ids], timeout=images.ASK_SECONDS).stdout or "[]")
         return [_state(container) for container in found]
 
     def last_lines(self, container: str, lines: int = 20) -> str:
-        """The end of a container's log."""
-        result = shell.capture(["docker", "logs", "--tail", str(lines), container], timeout=_ASK_SECONDS)
+        result = shell.capture(["docker", "logs", "--tail", str(lines), container], timeout=images.ASK_SECONDS)
         return (result.stdout + result.stderr).rstrip()
 
-    def volumes(self) -> list[str]:
-        """The project's volumes."""
-        return shell.capture(self.volumes_command(), timeout=_ASK_SECONDS).stdout.split()
+    def data(self) -> list[str]:
+        return shell.capture(self.volumes_command(), timeout=images.ASK_SECONDS).stdout.split()
 
-    def check_port(self) -> None:
-        """Raise UserError, saying which setting to change, if something else listens on AIRFLOW_PORT."""
-        port = self.settings.airflow_port
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except PermissionError:
-                raise UserError("AIRFLOW_PORT", f"port {port} is reserved for root.", "Set one above 1023.") from None
-            except OSError:
-                shown = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
-                holder = shell.capture(shown, timeout=_ASK_SECONDS).stdout.split()
-                by = f"by the container {holder[0]}" if holder else "by another program"
-                todo = "Set AIRFLOW_PORT in .env to a free port, or stop the other."
-                raise UserError("AIRFLOW_PORT", f"port {port} of 127.0.0.1 is taken {by}.", todo) from None
+    def decides(self) -> str:
+        """compose.yaml, its variables and the overlay."""
+        return json.dumps([COMPOSE_FILE.read_text(), self.environment(), self.overlay], sort_keys=True)
+
+    def _holder(self, port: int) -> str:
+        """Which container has published a port, if one has."""
+        shown = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
+        names = shell.capture(shown, timeout=images.ASK_SECONDS).stdout.split()
+        return f"the container {names[0]}" if names else ""
 
 
 def mounted(settings: Settings) -> str:
@@ -209,7 +293,7 @@ def mounted(settings: Settings) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
-def build_overlay(manifest: Manifest) -> dict[str, Any]:
+def build_overlay(manifest: bundle.Manifest) -> dict[str, Any]:
     """What a build adds to compose.yaml: labels, and the times that files and image get instead of the clock's."""
     labels = {name: value.replace("$", "$$") for name, value in manifest.labels().items()}
     args = {"SOURCE_DATE_EPOCH": str(manifest.epoch), "LAYER_EPOCH": str(manifest.layer_epoch)}

@@ -19,14 +19,24 @@ def airflow(*command: str, password: str | None = None) -> None:
     args.func(args)
 
 
+def share_sqlite() -> None:
+    """Let processes read an SQLite database while one writes it. The mode stays with the file."""
+    from airflow.settings import engine
+
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+
+
 def main() -> None:
     """Wait for the database, migrate it, make the user if there is none of that name."""
     user = os.environ["AIRFLOW_ADMIN_USER"]
-    password = Path("/run/secrets/admin_password").read_text().strip()
+    password = Path(os.environ.get("AIRFLOW_KEYS", "/run/secrets"), "admin_password").read_text().strip()
     if not password:
         sys.exit("init: the file of the admin's password is empty. Type: inv secrets")
     airflow("db", "check", "--retry", "20", "--retry-delay", "1")
     airflow("db", "migrate")
+    share_sqlite()
     airflow(
         "users", "create", "--username", user, "--role", "Admin", "--firstname", "Airflow", "--lastname", "Admin",
         "--email", f"{user}@localhost", password=password,

@@ -11,11 +11,12 @@ import pytest
 from conftest import git
 
 from airflow_docker import bundle, files, images
+from airflow_docker.engines.compose import Compose
 from airflow_docker.errors import UserError
-from airflow_docker.images import BaseImage
+from airflow_docker.platforms import Platform
 from airflow_docker.settings import PROJECT
 
-BASE = BaseImage(
+BASE = Platform(
     "base:1", "sha256:1", "amd64", "2.11.2", "3.11", {"apache-airflow": "2.11.2"}, {}, "2026-01-02T03:04:05.5Z"
 )
 
@@ -29,7 +30,7 @@ def ops(tmp_path):
 
 def assemble(settings, **options):
     with bundle.held(settings):
-        return bundle.assemble(settings, **options)
+        return bundle.assemble(Compose(settings), **options)
 
 
 def names(folder):
@@ -55,10 +56,10 @@ def project(make_settings, tmp_path, ops, monkeypatch):
 
 def test_assemble_writes_what_it_says(project, tmp_path, ops):
     made = assemble(project())
-    ours = {files.MARKER, *bundle.OURS} - {"base-image.json", "compose.build.yaml", "ca-bundle.pem"}
+    ours = {files.MARKER, *Compose.purged} - {"base-image.json", "compose.build.yaml", "ca-bundle.pem"}
     assert set(names(tmp_path / "build")) == ours
     manifest = json.loads((tmp_path / "build" / "manifest.json").read_text())
-    assert manifest["image"] == made.manifest.image == f"bdrc-airflow:{manifest['fingerprint'][:12]}"
+    assert manifest["artifact"] == made.manifest.artifact == f"bdrc-airflow:{manifest['fingerprint'][:12]}"
     head = git(ops, "rev-parse", "HEAD")
     assert manifest["repositories"]["archive-ops"]["revision"] == head
     assert manifest["repositories"]["archive-ops"]["dirty"] is False

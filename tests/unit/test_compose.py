@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from airflow_docker import images
-from airflow_docker.engines.compose import AIRFLOW_SERVICES, ONE_SHOT, Compose
+from airflow_docker.engines.compose import AIRFLOW_SERVICES, Compose
 from airflow_docker.settings import PROJECT
 
 COMPOSE = [
@@ -74,8 +74,8 @@ def test_the_compose_file_keeps_its_promises():
     }
     for name, service in services.items():
         assert service["user"] == "${AIRFLOW_UID}:0", name
-        assert ("healthcheck" in service) == (name not in ONE_SHOT), name
-        assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped"), name
+        assert ("healthcheck" in service) == (name not in Compose.one_shot), name
+        assert service["restart"] == ("no" if name in Compose.one_shot else "unless-stopped"), name
         for mount in service.get("volumes", []):
             if isinstance(mount, dict):
                 assert mount["bind"] == {"create_host_path": False}, name

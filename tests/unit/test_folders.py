@@ -7,9 +7,14 @@ import pytest
 from conftest import snapshot
 
 from airflow_docker import folders
+from airflow_docker.engines.compose import Compose
 from airflow_docker.errors import UserError
 
 DAGS = "airflow-docker/dags"
+
+
+def prepare(settings):
+    folders.prepare(settings, Compose(settings).reader.owner)
 
 
 @pytest.fixture
@@ -20,23 +25,23 @@ def make(make_settings, tmp_path):
 
 def test_ours_are_made_for_the_containers_user_and_closed_to_others(make):
     settings = make()
-    folders.prepare(settings)
+    prepare(settings)
     for name in (*folders.WRITTEN, *folders.ARCHIVES):
         found = getattr(settings, name.lower()).stat()
         assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (settings.airflow_uid, 0o750), name
-    folders.prepare(settings)
+    prepare(settings)
 
 
 def test_a_named_archive_is_neither_made_nor_changed(make, tmp_path):
     with pytest.raises(UserError) as caught:
-        folders.prepare(make("ARCH_ROOT=none\nARCHIVE1_DIR=none1\nEXTRA_MOUNTS=none2:/x\n"))
+        prepare(make("ARCH_ROOT=none\nARCHIVE1_DIR=none1\nEXTRA_MOUNTS=none2:/x\n"))
     text = caught.value.text
     assert [line.split(":")[0] for line in text.splitlines()] == ["ARCH_ROOT", "ARCHIVE1_DIR", "EXTRA_MOUNTS (/x)"]
     assert not (tmp_path / "none").exists()
     (tmp_path / "archive" / "deep").mkdir(parents=True)
     (tmp_path / "archive").chmod(0o555)
     before = snapshot(tmp_path / "archive"), (tmp_path / "archive").stat()
-    folders.prepare(make("ARCH_ROOT=archive\n"))
+    prepare(make("ARCH_ROOT=archive\n"))
     assert (snapshot(tmp_path / "archive"), (tmp_path / "archive").stat()) == before
 
 
@@ -44,14 +49,14 @@ def test_a_named_archive_is_neither_made_nor_changed(make, tmp_path):
 def test_a_folder_the_containers_cannot_write_is_named_with_the_remedy(make, tmp_path):
     (tmp_path / "logs").mkdir(mode=0o755)
     with pytest.raises(UserError, match=f"LOGS_DIR: .* may not write .*sudo chown 50000 {tmp_path}/logs"):
-        folders.prepare(make("LOGS_DIR=logs\nAIRFLOW_UID=50000\n"))
+        prepare(make("LOGS_DIR=logs\nAIRFLOW_UID=50000\n"))
     assert (tmp_path / "logs").stat().st_uid == 0
     (tmp_path / "w" / DAGS).chmod(0o700)
     os.chown(tmp_path / "w" / DAGS, 0, 1)
     with pytest.raises(UserError, match="DAGS_DIR: .* may not read"):
-        folders.prepare(make("AIRFLOW_UID=50000\n"))
+        prepare(make("AIRFLOW_UID=50000\n"))
 
 
 def test_a_missing_dag_folder(make):
     with pytest.raises(UserError, match="DAGS_DIR: there is no folder .*/w/other"):
-        folders.prepare(make("DAGS_DIR=other\n"))
+        prepare(make("DAGS_DIR=other\n"))

@@ -62,13 +62,20 @@ def test_restarts_of_the_past_are_forgiven():
     old = state("webserver", restarts=3)
     assert verdict(old, before={old.container: old}).all_ready
     assert verdict(state("webserver", restarts=4), before={old.container: old}).failed
+    healing = state("webserver", "restarting", restarts=3)
+    assert verdict(healing, before={healing.container: healing}).waiting == ("webserver",)
 
 
 class Scripted:
     """An engine whose states follow a script; the last one stays."""
 
+    one_shot = ONE_SHOT
+
     def __init__(self, *script):
         self.script = list(script)
+
+    def services(self):
+        return list(SERVICES)
 
     def states(self):
         return self.script.pop(0) if len(self.script) > 1 else self.script[0]
@@ -86,7 +93,7 @@ def quick(monkeypatch):
 
 
 def wait(engine, timeout=5.0, before=None, settled=lambda: True):
-    health.wait(engine, SERVICES, ONE_SHOT, timeout=timeout, before=before or {}, settled=settled)
+    health.wait(engine, timeout=timeout, before=before or {}, settled=settled)
 
 
 def test_wait_tells_each_service_once(capsys):

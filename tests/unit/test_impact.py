@@ -4,9 +4,9 @@ import pytest
 
 from airflow_docker import impact, resolver
 from airflow_docker.errors import UserError
-from airflow_docker.images import BaseImage
+from airflow_docker.platforms import Platform
 
-BASE = BaseImage(
+BASE = Platform(
     "base:1", "sha256:1", "amd64", "2.11.2", "3.11",
     {"Boto3": "1.35.0", "provider_amazon": "9.0", "six": "1.16.0", "other": "1"},
     {"provider_amazon": ["boto3>=1.33", "six", "botocore>=2; extra == 'x'", "boto3>=9; python_version < '3'"],

@@ -8,9 +8,9 @@ import pytest
 
 from airflow_docker import requirement_files, requirements, resolver
 from airflow_docker.errors import UserError
-from airflow_docker.images import BaseImage
+from airflow_docker.platforms import Platform
 
-BASE = BaseImage(
+BASE = Platform(
     "base:1",
     "sha256:1",
     "amd64",

@@ -7,10 +7,19 @@ import pytest
 from conftest import snapshot
 
 from airflow_docker import secrets
+from airflow_docker.engines.compose import Compose
 from airflow_docker.errors import UserError
 
 AWS = "[default]\naws_access_key_id = A\n\n[ap_northeast]\naws_access_key_id = B\n\n[other]\nx = 1\n"
 NAMES = {"db_apps.config", "drs.config", "aws-credentials", "sql_alchemy_conn", *secrets.GENERATED}
+
+
+def write(settings):
+    return secrets.write(settings, Compose(settings).reader)
+
+
+def check(settings):
+    return secrets.check(settings, Compose(settings).reader)
 
 
 def content(settings, name):
@@ -21,14 +30,14 @@ def refused(settings, said):
     folder = settings.secrets_dir
     before = snapshot(folder) if folder.exists() else None
     with pytest.raises(UserError, match=said) as caught:
-        secrets.write(settings)
+        write(settings)
     assert (snapshot(folder) if folder.exists() else None) == before
     return caught.value.text
 
 
 def test_files_directory_and_modes(make_settings):
     settings = make_settings("SECRET_AWS__default__key=v\n")
-    assert {file.name for file in secrets.write(settings)} == NAMES
+    assert {file.name for file in write(settings)} == NAMES
     assert stat.S_IMODE(settings.secrets_dir.stat().st_mode) == 0o700
     assert set(os.listdir(settings.secrets_dir)) == NAMES
     for name in NAMES:
@@ -38,17 +47,17 @@ def test_files_directory_and_modes(make_settings):
 
 def test_nothing_is_written_when_nothing_changed_and_keys_are_kept(make_settings):
     settings = make_settings("SECRET_AWS__default__key=v\n")
-    secrets.write(settings)
+    write(settings)
     before = snapshot(settings.secrets_dir)
-    assert secrets.write(settings) == []
+    assert write(settings) == []
     assert snapshot(settings.secrets_dir) == before
-    changed = secrets.write(make_settings("SECRET_AWS__default__key=w\n"))
+    changed = write(make_settings("SECRET_AWS__default__key=w\n"))
     assert [file.name for file in changed] == ["aws-credentials"]
 
 
 def test_generated_keys_are_fit_for_their_use(make_settings):
     settings = make_settings()
-    secrets.write(settings)
+    write(settings)
     import base64
 
     assert len(base64.urlsafe_b64decode(content(settings, "fernet_key"))) == 32
@@ -62,7 +71,7 @@ def test_single_keys_keep_case_and_signs(make_settings):
     settings = make_settings(
         "SECRET_DB_APPS__mysql__mySqlCnfPath=/run/secrets/drs_cnf\nSECRET_DB_APPS__qa__p='a=%b$c;d'\n"
     )
-    secrets.write(settings)
+    write(settings)
     assert (
         content(settings, "db_apps.config") == "[mysql]\nmySqlCnfPath = /run/secrets/drs_cnf\n\n[qa]\np = a=%b$c;d\n\n"
     )
@@ -72,7 +81,7 @@ def test_a_whole_file_is_taken_as_it_is(make_settings, tmp_path):
     text = "# mine\n!include /x\n[client]\nskip-ssl\npassword=a#b\n"
     (tmp_path / "my.cnf").write_text(text)
     settings = make_settings("SECRET_DRS_CNF_FILE=my.cnf\n")
-    secrets.write(settings)
+    write(settings)
     assert content(settings, "drs.config") == text
 
 
@@ -81,7 +90,7 @@ def test_chosen_sections_with_keys_over_them(make_settings, tmp_path):
     settings = make_settings(
         "SECRET_AWS_FILE=creds\nSECRET_AWS_SECTIONS=default, ap_northeast\nSECRET_AWS__default__region_name=us-east-1\n"
     )
-    secrets.write(settings)
+    write(settings)
     assert content(settings, "aws-credentials") == (
         "[default]\naws_access_key_id = A\nregion_name = us-east-1\n\n[ap_northeast]\naws_access_key_id = B\n\n"
     )
@@ -128,14 +137,14 @@ def test_a_uid_that_we_cannot_hand_files_to(make_settings, monkeypatch):
 
 
 def states(settings):
-    return {state.file.name: state.problem for state in secrets.check(settings) if state.problem}
+    return {state.file.name: state.problem for state in check(settings) if state.problem}
 
 
 def test_check_names_what_is_missing_stale_or_too_readable(make_settings):
     settings = make_settings("SECRET_AWS__default__key=v\n")
     assert set(states(settings)) == NAMES
     assert not settings.secrets_dir.exists()
-    secrets.write(settings)
+    write(settings)
     before = snapshot(settings.secrets_dir)
     assert states(settings) == {}
     assert states(make_settings("SECRET_AWS__default__key=w\n")) == {
@@ -164,7 +173,7 @@ def test_notes(make_settings):
 def test_a_section_named_default_is_like_any_other(make_settings, tmp_path):
     (tmp_path / "creds").write_text("[DEFAULT]\npassword = leak\n[prod]\na = 1\n")
     settings = make_settings("SECRET_AWS_FILE=creds\nSECRET_AWS_SECTIONS=prod\nSECRET_DB_APPS__DEFAULT__k=v\n")
-    secrets.write(settings)
+    write(settings)
     assert content(settings, "aws-credentials") == "[prod]\na = 1\n\n"
     assert content(settings, "db_apps.config") == "[DEFAULT]\nk = v\n\n"
 
@@ -173,12 +182,12 @@ def test_odd_things_in_the_place_of_ours(make_settings, tmp_path):
     settings = make_settings()
     (tmp_path / ".secrets").symlink_to(tmp_path / "none")
     with pytest.raises(UserError, match="SECRETS_DIR: .* is not a folder"):
-        secrets.write(settings)
+        write(settings)
     (tmp_path / ".secrets").unlink()
-    secrets.write(settings)
+    write(settings)
     (tmp_path / ".secrets" / "fernet_key").unlink()
     (tmp_path / ".secrets" / "fernet_key").write_bytes(b"\xff")
     with pytest.raises(UserError, match="fernet_key: is not text"):
-        secrets.write(settings)
+        write(settings)
     with pytest.raises(UserError, match="SECRET_AWS_FILE: '~nobody-here/x' names a home directory that is not known"):
-        secrets.write(make_settings("SECRET_AWS_FILE=~nobody-here/x\n"))
+        write(make_settings("SECRET_AWS_FILE=~nobody-here/x\n"))

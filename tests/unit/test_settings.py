@@ -212,7 +212,7 @@ def test_compose_uses_only_settings_and_every_runtime_setting_is_used():
     elsewhere = {
         "AO_WORKFLOWS_URL", "AO_WORKFLOWS_REF", "ARCHIVE_OPS_URL", "ARCHIVE_OPS_REF", "AO_DEV_DIR",
         "DAG_REQUIREMENTS", "AIRFLOW_VERSION", "STATE_DIR", "COMPOSE_PROJECT_NAME", "EXTRA_MOUNTS",
-        "AIRFLOW_CONSTRAINTS",
+        "AIRFLOW_CONSTRAINTS", "ENGINE", "STANDALONE_SKIP",
         "SYSTEM_PACKAGES", "BUILD_PACKAGES", "AUDIT_TOOL_URL", "AUDIT_TOOL_SHA256", "AUDIT_TOOL_DEB", "SITE_CONFIG",
     }  # fmt: skip
     assert set(names()) - used == elsewhere

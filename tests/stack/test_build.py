@@ -15,13 +15,23 @@ import time
 import pytest
 
 from airflow_docker.settings import PROJECT
-from container.conftest import Project, docker, run
+from stack.conftest import ComposeProject, docker, run
+
+
+@pytest.fixture
+def stack(compose_stack):
+    return compose_stack
+
+
+@pytest.fixture
+def project(compose_project):
+    return compose_project
 
 
 @pytest.fixture(scope="module")
 def built(images, tmp_path_factory):
     """A project whose image has been built once."""
-    project = Project(tmp_path_factory.mktemp("built"), images, AIRFLOW_IMAGE="airflow-docker-test/built")
+    project = ComposeProject(tmp_path_factory.mktemp("built"), **images, AIRFLOW_IMAGE="airflow-docker-test/built")
     try:
         project.inv("pull", "build")
         yield project
@@ -31,7 +41,7 @@ def built(images, tmp_path_factory):
 
 def image(project):
     """The name of the image built last."""
-    return re.search(r"^image +(\S+)", project.inv("image"), re.M)[1]
+    return re.search(r"^name +(\S+)", project.inv("image"), re.M)[1]
 
 
 def inside(name, command):
@@ -49,7 +59,7 @@ def test_nothing_new_is_not_built_and_the_image_says_what_is_in_it(built):
     assert f"sha256:{lock}" in said
     assert built.inv("image", "--name", image(built)) == said
     assert "was not built by airflow-docker" in built.inv("image", "--name", built.settings.postgres_image, code=1)
-    assert "there is no such image" in built.inv("image", "--name", "no/such:image", code=1)
+    assert "there is no such thing on this machine" in built.inv("image", "--name", "no/such:image", code=1)
 
 
 def steps_not_cached(said):
@@ -121,15 +131,15 @@ def test_up_says_that_the_image_is_older_than_the_sources(stack):
         said = stack.inv("up")
     finally:
         script.write_text(text)
-    assert "the image is older than archive-ops: scripts/syncAnywhere/syncOneWork.sh changed since" in said
+    assert "what was built is older than archive-ops: scripts/syncAnywhere/syncOneWork.sh changed since" in said
     script.write_text(text + "# in the image already\n")
     try:
         stack.inv("build")
-        assert "the image is older" not in stack.inv("up")
+        assert "what was built is older" not in stack.inv("up")
     finally:
         script.write_text(text)
         stack.inv("build")
-    assert "the image is older" not in stack.inv("up")
+    assert "what was built is older" not in stack.inv("up")
 
 
 @pytest.fixture

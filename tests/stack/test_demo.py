@@ -9,7 +9,7 @@ import pytest
 from conftest import git, snapshot
 
 from airflow_docker.settings import PROJECT
-from container.conftest import docker, run
+from stack.conftest import docker, run
 
 
 @pytest.fixture

@@ -1,0 +1,100 @@
+"""What is built from the checkouts, and the note of what was built last."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from airflow_docker import bundle, checkouts, console, files, impact, repos
+from airflow_docker.engines import Engine
+from airflow_docker.errors import UserError
+from airflow_docker.settings import Settings, names
+
+
+def build(
+    engine: Engine, *, refresh: bool = False, no_cache: bool = False, upgrade: bool = False,
+    strict: bool = False, requirements: Path | None = None,
+) -> str:  # fmt: skip
+    """Assemble BUILD_DIR and build the artifact, unless one of that fingerprint is here; its name."""
+    settings = engine.settings
+    with bundle.held(settings):
+        made = bundle.assemble(engine, refresh=refresh, upgrade=upgrade, chosen=requirements)
+        artifact = made.manifest.artifact
+        is_here = engine.has(artifact)
+        if strict or no_cache or not is_here:
+            impact.report(made.changes, strict)
+        if is_here and not no_cache:
+            console.done(f"{artifact} is up to date: nothing to build")
+        else:
+            for name, found in made.manifest.repositories.items():
+                console.say(f"· {name} {str(found['revision'])[:10]}{', with local changes' if found['dirty'] else ''}")
+            with console.step(f"Building {artifact}"):
+                engine.build(made, no_cache)
+        engine.claim(artifact)
+    files.make_directory(settings.state_dir, "STATE_DIR")
+    # Of a checkout with local changes no commit says what the artifact has.
+    repositories = made.manifest.repositories.items()
+    revisions = {name: found["revision"] for name, found in repositories if not found["dirty"]}
+    record = {"artifact": artifact, "settings": _deciding(settings), "revisions": revisions}
+    files.write(_record(engine), json.dumps(record).encode())
+    return artifact
+
+
+def built(engine: Engine) -> str | None:
+    """The artifact that was built last for this project, if it is still there and the settings are as they were."""
+    last = _last(engine)
+    artifact = str(last.get("artifact", ""))
+    return (
+        artifact if artifact and last.get("settings") == _deciding(engine.settings) and engine.has(artifact) else None
+    )
+
+
+def has_ever_built(engine: Engine) -> bool:
+    """True if this engine has built something for this project."""
+    return bool(_last(engine))
+
+
+def show(engine: Engine, name: str = "") -> None:
+    """Show what an artifact of ours is made of, by default the one built last."""
+    shown = name or built(engine)
+    if shown is None:
+        raise UserError("inv image", "nothing has been built for this project yet.", "Type: inv build")
+    labels = engine.labels(shown)
+    if labels is None:
+        raise UserError(shown, f"there is no such thing on this machine for {engine.name}.", "Name none for the last.")
+    console.table(["label", "value"], [["name", shown], *map(list, labels.items())])
+
+
+def tell_news(engine: Engine) -> None:
+    """Say what in the checkouts has come since the last build, of what goes into the artifact."""
+    settings = engine.settings
+    matters = {
+        "ao-workflows": [settings.dag_requirements, *(name for name, _ in settings.site_config)],
+        "archive-ops": ["scripts"],
+    }
+    revisions = _last(engine).get("revisions", {})
+    for source in repos.sources(settings):
+        revision = revisions.get(source.name, "")
+        changed = checkouts.changed_since(source, revision, matters[source.name]) if revision else []
+        if changed:
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            what = f"{', '.join(changed[:3])}{more} changed since {revision[:10]}"
+            console.warn(f"what was built is older than {source.name}: {what}. Type: inv build up")
+
+
+def _record(engine: Engine) -> Path:
+    return engine.settings.state_dir / f"build.{engine.name}.json"
+
+
+def _last(engine: Engine) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(_record(engine).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return record
+
+
+def _deciding(settings: Settings) -> dict[str, str]:
+    """The settings that decide what is in the artifact."""
+    return {name: settings.shown(name) for name in names() if name in bundle.SETTINGS}

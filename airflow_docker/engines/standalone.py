@@ -1,0 +1,329 @@
+"""The standalone engine: an environment made by uv and three processes on this machine, without Docker."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shlex
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from airflow_docker import bundle, console, environments, files, health, ports, processes, requirements, secrets, shell
+from airflow_docker.errors import UserError
+from airflow_docker.health import ServiceState
+from airflow_docker.platforms import Platform
+from airflow_docker.settings import PROJECT, Settings, is_macos
+from airflow_docker.standalone_home import links, make_home
+from airflow_docker.supervisor import GRACE_SECONDS, LOG, PLAN, STATE, Plan
+
+FOLDER = "standalone"
+SERVICES = {"webserver": ["webserver"], "scheduler": ["scheduler", "--skip-serve-logs"],
+            "triggerer": ["triggerer", "--skip-serve-logs"]}  # fmt: skip
+"""Services -> what follows ``airflow``. Logs are files of this machine: nothing need serve them on a port."""
+_JOBS = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob"}
+_OLDEST_HEARTBEAT, _START_PERIOD = timedelta(seconds=30), timedelta(seconds=120)
+_INHERITED = (
+    "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "USER", "LOGNAME", "SHELL", "SSH_AUTH_SOCK", "JAVA_HOME",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "LD_LIBRARY_PATH",
+)  # fmt: skip
+"""What of the user's environment the services get; a container would get none of it."""
+
+
+@dataclass(frozen=True)
+class Standalone:
+    """The stack of one project; ``environment`` is the folder that its Airflow is installed in."""
+
+    settings: Settings
+    environment: str = ""
+    name = "standalone"
+    one_shot = ("init",)
+    context = (f"{FOLDER}/{requirements.LOCK}", bundle.HOME, bundle.BIN)
+    purged = (bundle.HOME, bundle.BIN, *(f"{FOLDER}/{n}" for n in (requirements.LOCK, *bundle.NOTES)))
+
+    def using(self, artifact: str) -> Standalone:
+        return Standalone(self.settings, artifact)
+
+    @property
+    def reader(self) -> secrets.Reader:
+        """The user who starts it."""
+        return secrets.Reader(os.geteuid(), str(self.settings.secrets_dir / secrets.FILE_NAMES["DRS_CNF"]))
+
+    def require(self) -> None:
+        if sys.platform not in ("linux", "darwin"):
+            raise UserError("ENGINE", f"standalone does not run on {sys.platform}.", "Set ENGINE=compose.")
+
+    def require_fit(self) -> None:
+        if not self.settings.airflow_version.startswith("2."):
+            what = f"the services are those of Airflow 2, not of {self.settings.airflow_version}."
+            raise UserError("AIRFLOW_VERSION", what, "Set a 2.x version.")
+
+    # --- building ---
+
+    @property
+    def place(self) -> Path:
+        return self.settings.build_dir / FOLDER
+
+    def platform(self) -> Platform:
+        return environments.platform_of(self.settings, self.place)
+
+    def fill(self) -> None:
+        environments.tell_what_is_for_images(self.settings)
+
+    def artifact(self, fingerprint: str) -> str:
+        return str(self.place / fingerprint[:12])
+
+    def has(self, artifact: str) -> bool:
+        return environments.is_whole(Path(artifact))
+
+    def build(self, made: bundle.Bundle, no_cache: bool) -> None:
+        if no_cache and self.is_up():
+            raise UserError("--no-cache", "the environment is in use.", "Type: inv down build --no-cache up")
+        environments.build(self.settings, made)
+
+    def claim(self, artifact: str) -> None:
+        environments.claim(self.settings, Path(artifact))
+        environments.release(self.settings, self.place, keep=(artifact, *self._running()))
+
+    def labels(self, artifact: str) -> dict[str, str] | None:
+        return environments.labels(Path(artifact))
+
+    def remove_artifacts(self) -> None:
+        environments.release(self.settings, self.place, keep=())
+
+    # --- what is run: pure builders ---
+
+    @property
+    def folder(self) -> Path:
+        """Where this project's stack keeps its state."""
+        return self.settings.state_dir / FOLDER
+
+    @property
+    def mark(self) -> str:
+        """What all its processes carry in their environment."""
+        return str(self.folder)
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "airflow" / "airflow.db"
+
+    @property
+    def python(self) -> str:
+        return str(environments.python(Path(self.environment)))
+
+    def services_plan(self) -> Plan:
+        """The programs to run; an init only where there is something to initialise."""
+        init = [self.python, str(PROJECT / "docker" / "runtime" / "init.py")]
+        stamp = f"{self.environment} {self.settings.airflow_admin_user}"
+        commands = {name: [self.python, "-m", "airflow", *words] for name, words in SERVICES.items()}
+        return Plan(self.mark, [] if self._is_initialised(stamp) else init, commands, stamp)
+
+    def variables(self) -> dict[str, str]:
+        """The environment of the services: like that of the containers, with this machine's paths."""
+        settings, keys = self.settings, self.settings.secrets_dir
+        timeout_ms = "timeout=60"
+        scripts = Path(self.environment) / environments.SCRIPTS
+        path = [str(Path(self.python).parent), str(scripts), os.environ.get("PATH", os.defpath)]
+        fork_safe = {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"} if is_macos() else {}
+        return {
+            "LANG": "C.UTF-8", **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+            "PATH": os.pathsep.join(path), "HOME": str(self.folder / "home"), "TZ": settings.tz,
+            processes.MARK: self.mark, **processes.KEEP_ENVIRON, **fork_safe,
+            "AIRFLOW_HOME": str(self.folder / "airflow"),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(settings.workflow_dev_dir / settings.dags_dir),
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__PARALLELISM": "8",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+            # Airflow 2 refuses more than one task at a time on SQLite for fear of its locks. With a
+            # write-ahead log (see init.py) and a patient client they wait for each other instead.
+            "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}?{timeout_ms}",
+            "AIRFLOW__CORE__FERNET_KEY_CMD": f"cat {shlex.quote(str(keys / 'fernet_key'))}",
+            "AIRFLOW__WEBSERVER__SECRET_KEY_CMD": f"cat {shlex.quote(str(keys / 'webserver_secret_key'))}",
+            "AIRFLOW__WEBSERVER__EXPOSE_CONFIG": "false",
+            "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
+            "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(settings.airflow_port),
+            "AIRFLOW_ADMIN_USER": settings.airflow_admin_user,
+            "AIRFLOW_KEYS": str(keys),
+            "ARCH_ROOT": str(settings.arch_root),
+            "PYDEV_DEBUG": settings.pydev_debug,
+            "AWS_SHARED_CREDENTIALS_FILE": str(keys / secrets.FILE_NAMES["AWS"]),
+            **settings.airflow_options,
+        }  # fmt: skip
+
+    def decides(self) -> str:
+        """The variables, the home folder, and which files the keys are; the tasks' own secrets are read when used."""
+        named = [self.settings.secrets_dir / name for name in secrets.GENERATED]
+        keys = [(file.name, file.stat().st_ino, file.stat().st_mtime_ns) for file in named if file.exists()]
+        home = {name: str(target) for name, target in links(self.settings, Path(self.environment)).items()}
+        return json.dumps([self.variables(), home, keys], sort_keys=True)
+
+    def services(self) -> list[str]:
+        return ["init", *SERVICES]
+
+    def logs_command(self, service: str) -> list[str]:
+        return ["tail", "-n", "100", str(self.folder / LOG / f"{service}.log")]
+
+    # --- what is done ---
+
+    def is_up(self) -> bool:
+        """True if anything of this project runs, whatever has become of its parent."""
+        return bool(processes.marked(self.mark))
+
+    @contextlib.contextmanager
+    def starting(self, *, as_before: bool) -> Iterator[Callable[[], bool]]:
+        """A supervisor that runs as before is left to its work; whatever else is there is ended first."""
+        files.claim(self.folder, "STATE_DIR")
+        self.folder.chmod(0o700)  # the database and the logs are the user's own
+        with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
+            if as_before and self._is_supervised():
+                yield lambda: True
+                return
+            if self.is_up():
+                with console.step("Ending what runs of an earlier start"):
+                    processes.end(self.mark, GRACE_SECONDS)
+            ports.require_free(self.settings.airflow_port, lambda _: "")
+            make_home(self.settings, self.folder / "home", Path(self.environment))
+            self._place_logs()
+            (self.folder / LOG).mkdir(exist_ok=True)
+            (self.folder / STATE).unlink(missing_ok=True)
+            files.write(self.folder / PLAN, json.dumps(asdict(self.services_plan()), indent=1).encode())
+            env = self.variables() | {"PYTHONPATH": str(PROJECT)}
+            command = [sys.executable, "-m", "airflow_docker.supervisor", str(self.folder)]
+            log = self.folder / LOG / "supervisor.log"
+            supervisor = shell.start(command, env=env, log=log, daemon=True)
+            yield lambda: self._has_begun(supervisor, log)
+
+    def _place_logs(self) -> None:
+        """Airflow's logs are where LOGS_DIR says; several options would be needed to say so to Airflow."""
+        logs = self.folder / "airflow" / "logs"
+        logs.parent.mkdir(exist_ok=True)
+        logs.unlink(missing_ok=True)
+        logs.symlink_to(self.settings.logs_dir)
+
+    def _has_begun(self, supervisor: shell.Process[bytes], log: Path) -> bool:
+        if supervisor.poll() is None:
+            return (self.folder / STATE).exists()
+        verdict = health.judge(self._states(), self.services(), self.one_shot, {})
+        if verdict.failed:
+            raise health.error(self, verdict.failed, verdict.reason)
+        console.say(log.read_text(errors="replace").rstrip())
+        raise UserError("standalone", f"its supervisor has ended (exit code {supervisor.poll()}).", "Type: inv up")
+
+    def stop(self, data: bool) -> None:
+        if self.folder.is_dir():
+            with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
+                processes.end(self.mark, GRACE_SECONDS)
+                (self.folder / STATE).unlink(missing_ok=True)
+        else:
+            processes.end(self.mark, GRACE_SECONDS)
+        if data:
+            self.remove_artifacts()
+            files.purge(self.folder, "STATE_DIR")
+
+    def data(self) -> list[str]:
+        made = environments.used_by(self.settings, self.place)
+        return [str(entry) for entry in (self.database, *made) if entry.exists()]
+
+    def states(self) -> list[ServiceState]:
+        return self._states() if self.is_up() else []
+
+    def _states(self) -> list[ServiceState]:
+        """How the services are, or how they ended."""
+        told = self._told()
+        if not told:
+            return []
+        supervised = processes.is_alive(told["supervisor"], self.mark)
+        return [
+            self._state(name, found, told["supervisor"], supervised)
+            for name, found in told["services"].items()
+            if found["state"] != "created"
+        ]
+
+    def last_lines(self, container: str, lines: int = 20) -> str:
+        log = self.folder / LOG / f"{container.partition('/')[0]}.log"
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.is_file() else ""
+
+    def _told(self) -> dict[str, Any]:
+        """What the supervisor has told last."""
+        try:
+            told: dict[str, Any] = json.loads((self.folder / STATE).read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return told
+
+    def _is_supervised(self) -> bool:
+        told = self._told()
+        return bool(told) and processes.is_alive(told["supervisor"], self.mark)
+
+    def _running(self) -> list[str]:
+        """The environment that the running stack was started from."""
+        plan = self.folder / PLAN
+        if not self.is_up() or not plan.is_file():
+            return []
+        commands = Plan(**json.loads(plan.read_text())).services.values()
+        return [str(environments.environment_of(Path(command[0]))) for command in commands]
+
+    def _is_initialised(self, stamp: str) -> bool:
+        done = self.folder / "initialised"
+        return self.database.exists() and done.is_file() and done.read_text() == stamp
+
+    def _state(self, name: str, told: dict[str, Any], supervisor: int, supervised: bool) -> ServiceState:
+        """What the supervisor has told, corrected by what is true now."""
+        state, restarts, code = str(told["state"]), int(told["restarts"]), int(told["exit_code"])
+        if state == "running" and not processes.is_alive(told["pid"], self.mark):
+            state, restarts, code = ("restarting", restarts + 1, -9) if supervised else ("exited", restarts, -9)
+        if state == "restarting" and not supervised:
+            state = "exited"
+        well, probe = "", ""
+        if state == "running" and name not in self.one_shot:
+            well, probe = (
+                self._health(name, told["started"]) if supervised else ("unhealthy", "its supervisor has ended")
+            )
+        return ServiceState(name, f"{name}/{supervisor}", state, well, code, restarts, told["started"], probe)
+
+    def _health(self, name: str, started: str) -> tuple[str, str]:
+        probe = self._ask_page() if name == "webserver" else self._ask_database(_JOBS[name], started)
+        if not probe:
+            return "healthy", ""
+        young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD
+        return ("starting" if young else "unhealthy"), probe
+
+    def _ask_page(self) -> str:
+        """What is wrong with the web page, or nothing."""
+        base = urlsplit(self.settings.airflow_options.get("AIRFLOW__WEBSERVER__BASE_URL", "")).path.rstrip("/")
+        connection = http.client.HTTPConnection("127.0.0.1", self.settings.airflow_port, timeout=5)
+        try:
+            connection.request("GET", f"{base}/health")
+            status = connection.getresponse().status
+        except OSError as problem:
+            return f"the page does not answer ({problem.strerror or problem})"
+        except http.client.HTTPException:
+            return "the page does not speak HTTP"
+        finally:
+            connection.close()
+        return "" if status == http.client.OK else f"the page answers {status}"
+
+    def _ask_database(self, job: str, started: str) -> str:
+        """What is wrong with a job that was started then, or nothing. Airflow notes heartbeats in UTC."""
+        since = datetime.fromisoformat(started)
+        recent = max(since, datetime.now(UTC) - _OLDEST_HEARTBEAT)
+        query = (
+            "SELECT count(*) FROM job WHERE job_type = ? AND state = 'running'"
+            " AND start_date >= ? AND latest_heartbeat >= ?"
+        )
+        times = [f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}" for moment in (since, recent)]
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{quote(str(self.database))}?mode=ro", uri=True)) as opened:
+                found = opened.execute(query, [job, *times]).fetchone()[0]
+        except sqlite3.Error as problem:
+            return f"the database cannot be asked ({problem})"
+        return "" if found else "it has not sent a heartbeat lately"

@@ -1,0 +1,190 @@
+"""Virtual environments that a standalone Airflow runs from: one folder per fingerprint, as an image has a tag."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import sys
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+from airflow_docker import bundle, console, files, indexes, requirements, resolver, shell
+from airflow_docker.errors import UserError
+from airflow_docker.platforms import Platform
+from airflow_docker.requirement_files import normal
+from airflow_docker.settings import Settings
+
+SCRIPTS = "scripts"
+_VENV, _USERS = "venv", "used-by"
+_FETCH_SECONDS = 5.0
+_PUBLISHED = "https://raw.githubusercontent.com/apache/airflow/constraints-{}/constraints-{}.txt"
+"""Where Airflow says so:
+https://airflow.apache.org/docs/apache-airflow/2.11.2/installation/installing-from-pypi.html"""
+_REMEDIES = {
+    "mysqlclient": "on Debian or Ubuntu: apt install build-essential pkg-config python3-dev default-libmysqlclient-dev;"
+    " on macOS: brew install pkg-config mysql-client, and set PKG_CONFIG_PATH as it says",
+    "psycopg2": "on Debian or Ubuntu: apt install build-essential python3-dev libpq-dev; on macOS: brew install libpq",
+}
+_OTHER_REMEDY = "a compiler and the headers that it names (see above)"
+
+
+def python(environment: Path) -> Path:
+    """The environment's interpreter."""
+    return environment / _VENV / "bin" / "python"
+
+
+def environment_of(interpreter: Path) -> Path:
+    """The environment that :func:`python` gave this for."""
+    return interpreter.parent.parent.parent
+
+
+def is_whole(environment: Path) -> bool:
+    """True if it was built to the end: the manifest is written last."""
+    return (environment / bundle.MANIFEST).is_file() and python(environment).exists()
+
+
+def labels(environment: Path) -> dict[str, str] | None:
+    """What it is made of, in the words of an image's labels; None if it is not there."""
+    if not is_whole(environment):
+        return None
+    return bundle.Manifest(**json.loads((environment / bundle.MANIFEST).read_text())).labels()
+
+
+def python_for(airflow_version: str, running: tuple[int, int]) -> str:
+    """The Python to install for, like ``3.11``: the running one, or the newest that this Airflow 2 supports.
+
+    https://airflow.apache.org/docs/apache-airflow/2.11.2/installation/prerequisites.html
+    """
+    newest = (3, 11) if int(airflow_version.split(".")[1]) < 9 and airflow_version.startswith("2.") else (3, 12)
+    return "{}.{}".format(*min(running, newest))
+
+
+def platform_of(settings: Settings, place: Path) -> Platform:
+    """This machine, with the Python that an environment gets."""
+    version = settings.airflow_version
+    chosen = python_for(version, sys.version_info[:2])
+    name = f"Python {chosen} on {platform.system()} {platform.machine()}"
+    skipped = " ".join(sorted(settings.standalone_skip))
+    tested = _tested(version, chosen, place / f"tested-{version}-{chosen}.txt")
+    return Platform(name, f"{name} -{skipped}", "", version, chosen, {}, {}, "1970-01-01T00:00:00", tested)
+
+
+def _tested(version: str, python_version: str, cache: Path) -> dict[str, str]:
+    """The versions that Airflow's own constraints name, kept in ``cache``; nothing where they cannot be had."""
+    if not cache.is_file():
+        try:
+            address = _PUBLISHED.format(version, python_version)
+            with urllib.request.urlopen(address, timeout=_FETCH_SECONDS) as answer:  # noqa: S310
+                files.write(cache, answer.read())
+        except (OSError, ValueError):
+            return {}
+    return resolver.pins(cache.read_text())
+
+
+def tell_what_is_for_images(settings: Settings) -> None:
+    """Name what the settings want in an image and what nobody installs on this machine."""
+    tool = settings.audit_tool_deb or settings.audit_tool_url
+    skipped = {*settings.standalone_skip}
+    if tool and "audit-tool" not in skipped and shutil.which("audit-tool") is None:
+        console.warn(f"audit-tool is not on PATH, and {Path(str(tool)).name} is a Debian package: yours to"
+                     " install here: sudo apt install ./FILE.deb, or do without: STANDALONE_SKIP=audit-tool")  # fmt: skip
+    wanted = [name for name in settings.system_packages if normal(name) not in skipped and not _is_installed(name)]
+    if wanted:
+        console.warn(f"SYSTEM_PACKAGES ({' '.join(wanted)}) are yours to install here:"
+                     f" sudo apt install {' '.join(wanted)}, or its like; or do without: STANDALONE_SKIP")  # fmt: skip
+
+
+def _is_installed(package: str) -> bool:
+    return shutil.which("dpkg-query") is not None and not shell.capture(["dpkg-query", "--show", package]).returncode
+
+
+def build(settings: Settings, made: bundle.Bundle) -> None:
+    """Make the environment of an assembled BUILD_DIR. Raises UserError naming what does not install here."""
+    environment = Path(made.manifest.artifact)
+    shutil.rmtree(environment, ignore_errors=True)  # of a run that was killed, or to be made anew
+    environment.mkdir()
+    lock = environment / requirements.LOCK
+    lock.write_text(without((made.place / requirements.LOCK).read_text(), settings.standalone_skip))
+    env = indexes.for_uv(settings, made.place / resolver.CA_BUNDLE)
+    _run(venv_command(environment, made.manifest.python), env, f"Python {made.manifest.python}")
+    result = shell.capture(sync_command(environment, lock), env=env)
+    if result.returncode:
+        console.say(result.stderr.rstrip())
+        raise _unfit(environment, lock.read_text(), env)
+    for source, target in [(bundle.BIN, SCRIPTS), (bundle.HOME, bundle.HOME)]:
+        shutil.copytree(settings.build_dir / source, environment / target)
+    files.write(environment / bundle.MANIFEST, json.dumps(asdict(made.manifest), indent=1, sort_keys=True).encode())
+
+
+def venv_command(environment: Path, python_version: str) -> list[str]:
+    """Makes an empty environment; uv looks for that Python on this machine, and fetches it if there is none."""
+    running = "{}.{}".format(*sys.version_info[:2])
+    wanted = sys.executable if python_version == running else python_version
+    return [resolver.uv(), "venv", "--quiet", "--no-project", "--python", wanted, str(environment / _VENV)]
+
+
+def sync_command(environment: Path, lock: Path) -> list[str]:
+    """Installs just what is locked, verified by hash."""
+    return [resolver.uv(), "pip", "sync", "--quiet", "--python", str(python(environment)), str(lock)]
+
+
+def without(lock: str, skipped: tuple[str, ...]) -> str:
+    """The lock less the packages that are to be left out."""
+    kept: list[str] = []
+    skipping = False
+    for line in lock.splitlines(keepends=True):
+        if line[:1] not in (" ", "\t", "#", "\n", ""):
+            skipping = normal(line.split("==")[0].split(" @ ")[0].strip()) in skipped
+        if not skipping:
+            kept.append(line)
+    return "".join(kept)
+
+
+def _run(command: list[str], env: dict[str, str], where: str) -> None:
+    result = shell.capture(command, env=env)
+    if result.returncode:
+        what = f"no environment can be made with it.\n{result.stderr.strip()}\n"
+        raise UserError(where, what, "Install that Python.")
+
+
+def _unfit(environment: Path, lock: str, env: dict[str, str]) -> UserError:
+    """Which packages have no wheel for this machine and cannot be built on it either, asked of uv one by one."""
+    pins = resolver.pins(lock)
+
+    def fits(name: str, *options: str) -> bool:
+        command = [resolver.uv(), "pip", "install", "--quiet", "--no-deps", "--python", str(python(environment))]
+        return not shell.capture([*command, *options, f"{name}=={pins[name]}"], env=env).returncode
+
+    with ThreadPoolExecutor(8) as pool:
+        has_wheel = dict(zip(pins, pool.map(lambda name: fits(name, "--dry-run", "--no-build"), pins), strict=True))
+    unfit = [name for name, found in has_wheel.items() if not found and not fits(name)]
+    if not unfit:
+        return UserError("inv build", "uv could not install the lock (see above).", "Mend what it says, and try again.")
+    remedies = "; ".join(f"{name} needs {_REMEDIES.get(name, _OTHER_REMEDY)}" for name in unfit)
+    what = "there is no wheel of it for this machine, and it cannot be compiled here."
+    return UserError(", ".join(unfit), what, f"Install what is missing ({remedies}), or do without: "
+                     f"STANDALONE_SKIP={','.join(unfit)}")  # fmt: skip
+
+
+def claim(settings: Settings, environment: Path) -> None:
+    """Note that this project uses the environment; projects may share BUILD_DIR."""
+    (environment / _USERS).mkdir(exist_ok=True)
+    (environment / _USERS / settings.compose_project_name).touch()
+
+
+def used_by(settings: Settings, place: Path) -> list[Path]:
+    """The environments that this project uses."""
+    return [user.parent.parent for user in sorted(place.glob(f"*/{_USERS}/{settings.compose_project_name}"))]
+
+
+def release(settings: Settings, place: Path, keep: tuple[str, ...]) -> None:
+    """Give up this project's environments but ``keep``; one that nobody uses any more is removed."""
+    for environment in used_by(settings, place):
+        if str(environment) in keep:
+            continue
+        (environment / _USERS / settings.compose_project_name).unlink()
+        if not any((environment / _USERS).iterdir()):
+            shutil.rmtree(environment)

@@ -1,0 +1,22 @@
+"""The port of the web page, before anything is started that wants it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from airflow_docker.errors import UserError
+
+
+def require_free(port: int, holder: Callable[[int], str]) -> None:
+    """Raise UserError, saying which setting to change, if something listens on the port; ``holder`` may know what."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise UserError("AIRFLOW_PORT", f"port {port} is reserved for root.", "Set one above 1023.") from None
+        except OSError:
+            what = f"port {port} of 127.0.0.1 is taken by {holder(port) or 'another program'}."
+            todo = "Set AIRFLOW_PORT in .env to a free port, or stop the other."
+            raise UserError("AIRFLOW_PORT", what, todo) from None

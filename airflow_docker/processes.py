@@ -1,0 +1,73 @@
+"""Processes that carry a mark in their environment: ours, whatever has become of their parents.
+
+A mark survives what a process id does not: the death of a parent, a reboot, an id that is
+given to another program.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import psutil
+
+MARK, SERVICE = "AIRFLOW_DOCKER_STANDALONE", "AIRFLOW_DOCKER_SERVICE"
+KEEP_ENVIRON = {"SPT_NOENV": "1"}
+"""Airflow names its processes by setproctitle, which would overwrite the environment that others see.
+https://github.com/dvarrazzo/py-setproctitle#environment-variables"""
+_POLL_SECONDS = 0.1
+_GONE = (psutil.NoSuchProcess, psutil.AccessDenied, OSError)
+
+
+def marked(mark: str, service: str | None = None) -> list[psutil.Process]:
+    """The processes with this mark, and of this service; without one also what shares a session with them."""
+    found = [p for p, environ in _environments() if environ.get(MARK) == mark]
+    if service is not None:
+        return [p for p in found if _environment(p).get(SERVICE) == service]
+    sessions = {session for p in found if (session := _session(p.pid))} - {_session(0)}
+    seen = {p.pid for p in found}
+    return found + [p for p in psutil.process_iter() if p.pid not in seen and _session(p.pid) in sessions]
+
+
+def end(mark: str, grace: float, service: str | None = None) -> None:
+    """End them all: TERM first, and KILL for those that are there after ``grace`` seconds."""
+    _signal(marked(mark, service), signal.SIGTERM)
+    limit = time.monotonic() + grace
+    while left := marked(mark, service):
+        if time.monotonic() > limit:
+            _signal(left, signal.SIGKILL)
+        time.sleep(_POLL_SECONDS)
+
+
+def is_alive(pid: int, mark: str) -> bool:
+    """True if this process runs and carries the mark."""
+    with suppress(*_GONE):
+        return _environment(psutil.Process(pid)).get(MARK) == mark
+    return False
+
+
+def _environments() -> Iterator[tuple[psutil.Process, dict[str, str]]]:
+    for process in psutil.process_iter():
+        if process.pid != os.getpid():
+            yield process, _environment(process)
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    with suppress(*_GONE):
+        return process.environ()
+    return {}  # gone, or somebody else's
+
+
+def _session(pid: int) -> int | None:
+    with suppress(OSError):
+        return os.getsid(pid)
+    return None
+
+
+def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        with suppress(*_GONE):
+            process.send_signal(number)

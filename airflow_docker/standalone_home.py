@@ -1,0 +1,53 @@
+"""The home folder of a standalone stack: what is mounted into containers is linked here at the same places."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path, PurePosixPath
+
+from airflow_docker import console, environments, files, secrets
+from airflow_docker.bundle import HOME
+from airflow_docker.errors import UserError
+from airflow_docker.settings import Settings
+
+_IN_CONTAINER = PurePosixPath("/home/airflow")
+
+
+def links(settings: Settings, environment: Path) -> dict[str, Path]:
+    """Path in the home folder -> what it leads to.
+
+    The last three are where the DAGs of ao-workflows look when there is no /run/secrets.
+    """
+    keys = settings.secrets_dir
+    found = {
+        "bin": environment / environments.SCRIPTS,
+        "log": settings.app_log_dir,
+        "bdrc/log": settings.app_log_dir,
+        "bdrc/data": settings.work_data_dir,
+        **{f"extern/Archive{n}": getattr(settings, f"archive{n}_dir") for n in range(4)},
+        "dev/tmp": settings.arch_root,
+        ".config/bdrc/db_apps.config": keys / secrets.FILE_NAMES["DB_APPS"],
+        ".aws/credentials": keys / secrets.FILE_NAMES["AWS"],
+    }
+    for host, target in settings.extra_mounts:
+        if PurePosixPath(target).is_relative_to(_IN_CONTAINER):
+            found[str(PurePosixPath(target).relative_to(_IN_CONTAINER))] = host
+    return found
+
+
+def make_home(settings: Settings, home: Path, environment: Path) -> None:
+    """Fill ``home``, which is ours. Raises UserError where something else stands in the way."""
+    for host, inside in settings.extra_mounts:
+        if not PurePosixPath(inside).is_relative_to(_IN_CONTAINER) and str(host) != inside:
+            console.warn(f"EXTRA_MOUNTS: {inside} is a container's path; here the folder stays {host}.")
+    for name, target in links(settings, environment).items():
+        link = home / name
+        files.make_directory(link.parent, "STATE_DIR")
+        if link.is_symlink():
+            link.unlink()
+        try:
+            link.symlink_to(target)
+        except FileExistsError:
+            what = f"{link} stands where a link to {target} belongs."
+            raise UserError("STATE_DIR", what, "Move it away and type: inv up") from None
+    shutil.copytree(environment / HOME, home, dirs_exist_ok=True)

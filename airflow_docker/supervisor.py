@@ -1,0 +1,138 @@
+"""The parent of a standalone stack: starts its services, starts again what ends, ends all when it is told to.
+
+It is a program of its own, in the background: ``python -m airflow_docker.supervisor FOLDER``.
+FOLDER holds ``services.json`` (see :class:`Plan`), and there it writes ``state.json`` and ``log/``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from airflow_docker import files, processes
+
+PLAN, STATE, LOG = "services.json", "state.json", "log"
+GRACE_SECONDS = 30.0
+"""How long a service may take to end; the same as stop_grace_period in compose.yaml."""
+_LOOK_SECONDS = 0.2
+_LONGEST_PAUSE, _STEADY_SECONDS = 60.0, 60.0
+_LARGEST_LOG = 20 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``init`` is run to its end first, if there is one; ``services`` maps names to commands that must not end."""
+
+    mark: str
+    init: list[str]
+    services: dict[str, list[str]]
+    done_when_initialised: str = ""
+
+
+@dataclass
+class Service:
+    """A service as ``state.json`` tells of it: ``state`` is running, restarting or exited, times are in ISO 8601."""
+
+    name: str
+    command: list[str]
+    state: str = "created"
+    pid: int = 0
+    started: str = ""
+    exit_code: int = 0
+    restarts: int = 0
+    due: float = field(default=0.0, repr=False)
+    pause: float = field(default=1.0, repr=False)
+    began: float = field(default=0.0, repr=False)
+
+
+class Supervisor:
+    """Runs a :class:`Plan`."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self.folder, self.plan = folder, plan
+        self.init = Service("init", plan.init)
+        self.services = [Service(name, command) for name, command in plan.services.items()]
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.stopping = False
+
+    def run(self) -> None:
+        """Until told to stop, or until the first step has failed."""
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopping", True))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        (self.folder / LOG).mkdir(exist_ok=True)
+        if self._initialise():
+            for service in self.services:
+                self._start(service)
+            while not self.stopping:
+                time.sleep(_LOOK_SECONDS)
+                for service in self.services:
+                    self._look_after(service)
+        self.stopping = True
+        processes.end(self.plan.mark, GRACE_SECONDS)  # all but this process
+
+    def _initialise(self) -> bool:
+        if self.init.command:
+            self._start(self.init)
+            while self.children["init"].poll() is None:
+                if self.stopping:
+                    return False
+                time.sleep(_LOOK_SECONDS / 4)
+            self.init.exit_code = self.children["init"].returncode
+        self.init.state = "exited"
+        self._tell()
+        if self.init.exit_code == 0:
+            files.write(self.folder / "initialised", self.plan.done_when_initialised.encode())
+        return self.init.exit_code == 0
+
+    def _start(self, service: Service) -> None:
+        log = self.folder / LOG / f"{service.name}.log"
+        if log.is_file() and log.stat().st_size > _LARGEST_LOG:
+            log.replace(log.with_suffix(".log.1"))
+        env = {**os.environ, processes.SERVICE: service.name}
+        with log.open("ab") as output:
+            child = subprocess.Popen(service.command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        self.children[service.name] = child
+        service.pid, service.state, service.exit_code = child.pid, "running", 0
+        service.started, service.began = datetime.now(UTC).isoformat(), time.monotonic()
+        self._tell()
+
+    def _look_after(self, service: Service) -> None:
+        """Start again what has ended, after a pause that grows while it keeps ending."""
+        if service.state == "restarting":
+            if time.monotonic() >= service.due:
+                self._start(service)
+            return
+        code = self.children[service.name].poll()
+        if code is None:
+            return
+        if time.monotonic() - service.began > _STEADY_SECONDS:
+            service.pause = 1.0
+        service.state, service.exit_code, service.restarts = "restarting", code, service.restarts + 1
+        service.due, service.pause = time.monotonic() + service.pause, min(2 * service.pause, _LONGEST_PAUSE)
+        self._tell()
+        processes.end(self.plan.mark, GRACE_SECONDS, service.name)  # what it has left behind
+
+    def _tell(self) -> None:
+        shown = ("state", "pid", "started", "exit_code", "restarts")
+        services = {s.name: {k: v for k, v in asdict(s).items() if k in shown} for s in (self.init, *self.services)}
+        state = {"supervisor": os.getpid(), "services": services}
+        files.write(self.folder / STATE, json.dumps(state, indent=1).encode())
+
+
+def main() -> None:
+    """Run what the folder's plan says."""
+    folder = Path(sys.argv[1])
+    os.environ.pop("PYTHONPATH", None)  # it was for this program alone
+    Supervisor(folder, Plan(**json.loads((folder / PLAN).read_text()))).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,316 @@
+"""Real engines, real images, and projects that are driven by the command line alone."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import git
+
+from airflow_docker import processes
+from airflow_docker.engines.standalone import Standalone
+from airflow_docker.settings import PROJECT, load
+
+ENGINES = ("standalone", "compose")
+STANDIN = "airflow-docker-standin"
+
+
+def run(*args, timeout=600, **kwargs):
+    return subprocess.run(args, capture_output=True, text=True, timeout=timeout, **kwargs)
+
+
+def docker(*args):
+    """Output of a docker command that must succeed."""
+    result = run("docker", *args)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def _missing_engine():
+    if shutil.which("docker") is None:
+        return "there is no docker on PATH"
+    for question in (["docker", "info"], ["docker", "compose", "version"]):
+        try:
+            if run(*question, timeout=20).returncode:
+                return f"`{' '.join(question)}` fails"
+        except subprocess.TimeoutExpired:
+            return f"`{' '.join(question)}` does not answer"
+    return ""
+
+
+@pytest.fixture(scope="session")
+def docker_engine():
+    """A Docker engine: in CI it must be there, elsewhere its absence is told in the summary."""
+    reason = _missing_engine()
+    if reason and os.environ.get("CI") == "true":
+        pytest.fail(f"container tests must run in CI, but {reason}; see .ci/run")
+    if reason:
+        pytest.skip(f"no Docker engine: {reason}")
+
+
+@pytest.fixture(scope="session")
+def images(docker_engine):
+    """The images' settings: from the environment, else the stand-ins if they are here, else the defaults."""
+    found = {}
+    for setting, name in [("AIRFLOW_BASE_IMAGE", "airflow"), ("POSTGRES_IMAGE", "postgres")]:
+        listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{STANDIN}/{name}").split()
+        if os.environ.get(setting) or listed:
+            found[setting] = os.environ.get(setting) or listed[0]
+    return found
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Project:
+    """A .env in a folder of its own with the two sample repositories beside it."""
+
+    engine = ""
+
+    def __init__(self, folder: Path, **settings):
+        self.folder = folder
+        for name in ("ao-workflows", "archive-ops"):
+            shutil.copytree(PROJECT / "examples" / name, folder / "remotes" / name)
+            git(folder / "remotes" / name, "init", "--quiet", "--initial-branch=main")
+            git(folder / "remotes" / name, "add", "--all")
+            git(folder / "remotes" / name, "commit", "--quiet", "--message", "x")
+        self.values = {
+            "AO_WORKFLOWS_URL": "remotes/ao-workflows",
+            "ARCHIVE_OPS_URL": "remotes/archive-ops",
+            "BUILD_DIR": "build dir",
+            "AIRFLOW_PORT": str(free_port()),
+            "SECRET_DB_APPS__mysql__mySqlCnfPath": "/run/secrets/drs_cnf",
+            "SECRET_DRS_CNF__qa__password": "marker-drs",
+            "SECRET_AWS__default__aws_secret_access_key": "marker-aws",
+            "ENGINE": self.engine,
+            **settings,
+        }
+        self.set()
+
+    def set(self, **values):
+        """Change settings in .env."""
+        self.values |= values
+        self.env_file.write_text("".join(f"{name}={value}\n" for name, value in self.values.items()))
+
+    @property
+    def env_file(self):
+        return self.folder / ".env"
+
+    @property
+    def settings(self):
+        return load(self.env_file, self.environ)
+
+    @property
+    def environ(self):
+        """This machine's environment without any setting of ours."""
+        ours = re.compile(r"AIRFLOW_|POSTGRES_IMAGE|SECRET_|ENV_FILE|ENGINE")
+        return {k: v for k, v in os.environ.items() if not ours.match(k)} | {"ENV_FILE": str(self.env_file)}
+
+    def inv(self, *args, code=0, **kwargs):
+        """Run a verb; its two outputs together."""
+        command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), *args]
+        result = run(*command, env=self.environ, stdin=subprocess.DEVNULL, **kwargs)
+        said = result.stdout + result.stderr
+        assert result.returncode == code, said
+        assert "Traceback" not in said
+        return said
+
+    def json(self, *args):
+        """What a verb gives with --json, and nothing else, on standard output."""
+        command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), *args, "--json"]
+        return json.loads(run(*command, env=self.environ, stdin=subprocess.DEVNULL).stdout)
+
+    def remove(self):
+        """Take away all that the project has made."""
+        command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), "down", "--volumes", "--yes"]
+        run(*command, env=self.environ)
+
+
+class ComposeProject(Project):
+    engine = "compose"
+
+    def container(self, service):
+        label = "label=com.docker.compose"
+        name = self.settings.compose_project_name
+        found = docker("ps", "-aq", "--filter", f"{label}.project={name}", "--filter", f"{label}.service={service}")
+        assert found, f"no container of {service}"
+        return found
+
+    def inspect(self, service):
+        return json.loads(docker("inspect", self.container(service)))[0]
+
+    def sh(self, service, command):
+        """Output of a shell command in a running service."""
+        return docker("exec", self.container(service), "bash", "-c", command)
+
+    def sql(self, query):
+        """What a query gives, a line per row."""
+        command = ["psql", "-h", "127.0.0.1", "-U", "airflow", "-d", "airflow", "-Atc", query]
+        password = (self.settings.secrets_dir / "postgres_password").read_text()
+        return docker("exec", "-e", f"PGPASSWORD={password}", self.container("postgres"), *command)
+
+    def sees(self, name):
+        """A secret as the tasks see it."""
+        return self.sh("scheduler", f"cat /run/secrets/{name}")
+
+    def option(self, name):
+        """An environment variable of the scheduler."""
+        return self.sh("scheduler", f"echo ${name}")
+
+    def running(self):
+        """What tells one start of the scheduler from another; nothing if it does not run."""
+        label = f"label=com.docker.compose.project={self.settings.compose_project_name}"
+        return docker("ps", "-q", "--filter", label, "--filter", "label=com.docker.compose.service=scheduler")
+
+    def archives(self):
+        """What the tasks find in ~/extern."""
+        return self.sh("scheduler", "cd /home/airflow/extern; ls; ls *").split()
+
+    def remove(self):
+        super().remove()
+        image = self.settings.airflow_image
+        for tag in docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", image).split():
+            run("docker", "image", "rm", tag)
+
+
+class StandaloneProject(Project):
+    engine = "standalone"
+
+    @property
+    def stack(self):
+        return Standalone(self.settings)
+
+    def sql(self, query):
+        """What a query gives, a line per row."""
+        with contextlib.closing(sqlite3.connect(self.stack.database, timeout=30)) as opened:
+            return "\n".join("|".join(map(str, row)) for row in opened.execute(query))
+
+    def processes(self, service=None):
+        return [p for p in processes.marked(self.stack.mark, service) if p.status() != psutil.STATUS_ZOMBIE]
+
+    def environment(self):
+        return self.processes("scheduler")[0].environ()
+
+    def sees(self, name):
+        """A secret as the tasks see it."""
+        environ, home = self.environment(), self.stack.folder / "home"
+        if name == "aws":
+            assert (home / ".aws/credentials").read_text() == Path(environ["AWS_SHARED_CREDENTIALS_FILE"]).read_text()
+            return Path(environ["AWS_SHARED_CREDENTIALS_FILE"]).read_text()
+        config = (home / ".config/bdrc/db_apps.config").read_text()
+        if name == "db_apps":
+            return config
+        return Path(re.search(r"mySqlCnfPath = (.*)", config)[1]).read_text()
+
+    def option(self, name):
+        """An environment variable of the scheduler."""
+        return self.environment()[name]
+
+    def running(self):
+        """What tells one start of the scheduler from another; nothing if it does not run."""
+        return json.loads((self.stack.folder / "state.json").read_text())["supervisor"] if self.processes() else ""
+
+    def archives(self):
+        """What the tasks find in ~/extern."""
+        command = f"cd {shlex.quote(str(self.stack.folder / 'home/extern'))}; ls; ls *"
+        return run("sh", "-c", command).stdout.split()
+
+
+@pytest.fixture(scope="session")
+def make_project(request):
+    """A project for one of the engines, in a folder."""
+
+    def make(engine, folder, **settings):
+        if engine == "standalone":
+            return StandaloneProject(folder, **settings)
+        return ComposeProject(folder, **request.getfixturevalue("images"), **settings)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def stacks(make_project, tmp_path_factory):
+    """Projects that `inv` alone has brought up, one per engine, made when first asked for."""
+    made = {}
+
+    def get(engine):
+        if engine not in made:
+            folder = tmp_path_factory.mktemp(f"{engine} with blanks")
+            made[engine] = project = make_project(
+                engine,
+                folder,
+                AIRFLOW_IMAGE="airflow-docker-test/stack",
+                AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL="2",
+                # the uid that production uses
+                **({"AIRFLOW_UID": "1001"} if os.geteuid() == 0 and engine == "compose" else {}),
+            )
+            project.said = project.inv()  # the default task, on a fresh .env
+        return made[engine]
+
+    try:
+        yield get
+    finally:
+        for project in made.values():
+            project.remove()
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def stack(request, stacks):
+    """A running stack, of each engine in turn."""
+    return stacks(request.param)
+
+
+@pytest.fixture(scope="session")
+def compose_stack(stacks):
+    return stacks("compose")
+
+
+@pytest.fixture(scope="session")
+def standalone_stack(stacks):
+    return stacks("standalone")
+
+
+@pytest.fixture(params=ENGINES)
+def project(request, make_project, tmp_path):
+    """A project that nothing has been done with yet, of each engine in turn."""
+    yield from fresh(make_project, request.param, tmp_path)
+
+
+@pytest.fixture
+def compose_project(make_project, tmp_path):
+    yield from fresh(make_project, "compose", tmp_path)
+
+
+@pytest.fixture
+def standalone_project(make_project, tmp_path):
+    yield from fresh(make_project, "standalone", tmp_path)
+
+
+def fresh(make_project, engine, folder):
+    made = make_project(engine, folder, AIRFLOW_IMAGE="airflow-docker-test/other")
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+def until(condition, seconds=60):
+    """Wait for a condition, and give what it gave."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "it has not happened in time"
+        time.sleep(0.5)
+    return found

@@ -1,0 +1,121 @@
+"""What only containers have: mounts, users, labels, layers."""
+
+import json
+import os
+import re
+
+import pytest
+
+from airflow_docker import secrets
+from stack.conftest import docker
+
+SERVICES = ("postgres", "init", "webserver", "scheduler", "triggerer")
+APPLICATION = ("aws", "db_apps", "drs_cnf")
+
+
+@pytest.fixture
+def stack(compose_stack):
+    return compose_stack
+
+
+@pytest.fixture
+def project(compose_project):
+    return compose_project
+
+
+def test_the_application_secrets_are_in_the_scheduler_and_nowhere_else(stack):
+    mounted = {
+        service: {
+            m["Destination"] for m in stack.inspect(service)["Mounts"] if m["Destination"].startswith("/run/secrets")
+        }
+        for service in SERVICES
+    }
+    for name in APPLICATION:
+        path = f"/run/secrets/{name}"
+        assert {service for service in SERVICES if path in mounted[service]} == {"scheduler"}
+    assert "marker-aws" in stack.sh("scheduler", "cat /run/secrets/aws")
+    assert "marker-drs" in stack.sh("scheduler", "cat /run/secrets/drs_cnf")
+    for service in ("postgres", "webserver", "triggerer"):
+        listed = stack.sh(service, "ls /run/secrets").split()
+        assert listed and not set(listed) & set(APPLICATION), service
+
+
+def test_no_key_stands_in_an_environment_a_command_a_label_or_the_image(stack):
+    settings = stack.settings
+    values = [(settings.secrets_dir / name).read_text() for name in [*secrets.GENERATED, "sql_alchemy_conn"]]
+    values += ["marker-aws", "marker-drs"]
+    image = stack.inspect("scheduler")["Image"]
+    seen = [json.dumps(stack.inspect(service)) for service in SERVICES]
+    seen += [docker("image", "inspect", image), docker("history", "--no-trunc", image)]
+    assert not [value for value in values for text in seen if value in text]
+
+
+def test_containers_are_not_root_and_only_the_web_page_is_published_on_loopback(stack):
+    uid = stack.settings.airflow_uid
+    for service in SERVICES:
+        assert stack.inspect(service)["Config"]["User"] == f"{uid}:0"
+        ports = stack.inspect(service)["NetworkSettings"]["Ports"] or {}
+        published = [binding["HostIp"] for bindings in ports.values() for binding in bindings or []]
+        assert published == (["127.0.0.1"] if service == "webserver" else []), service
+    assert stack.sh("scheduler", "id -u; id -g; echo $HOME").split() == [str(uid), "0", "/home/airflow"]
+
+
+def test_the_image_has_the_scripts_and_the_requirements_and_no_open_directory(stack):
+    assert stack.sh("scheduler", "command -v syncOneWork.sh") == "/home/airflow/bin/syncOneWork.sh"
+    assert stack.sh("scheduler", "find /home/airflow/bin -type l") == ""
+    stack.sh("scheduler", "python -c 'import humanize, xxhash'")
+    image = stack.inspect("scheduler")["Config"]["Image"]
+    found = docker(
+        "run",
+        "--rm",
+        "--network=none",
+        "--entrypoint=find",
+        image,
+        "/home",
+        "/opt",
+        "/mnt",
+        "-perm",
+        "-0002",
+        "!",
+        "-type",
+        "l",
+    )
+    assert found == ""
+    left = docker("run", "--rm", "--network=none", "--entrypoint=find", image, "/tmp", "/run")
+    assert not re.search(r"requirements|package|\bca_|bundle", left)
+
+
+def test_a_port_taken_by_a_container_names_the_container(stack, project):
+    project.set(AIRFLOW_PORT=stack.settings.airflow_port)
+    said = project.inv("up", code=1)
+    assert f"is taken by the container {stack.settings.project_name}-webserver-1" in said
+
+
+def test_an_image_that_cannot_be_had_names_the_setting(project):
+    project.inv("pull")
+    project.set(AIRFLOW_BASE_IMAGE="localhost:1/nothing:here")
+    said = project.inv("build", code=1)
+    assert "AIRFLOW_BASE_IMAGE: localhost:1/nothing:here is not on this machine and could not be pulled" in said
+
+
+def test_an_image_of_another_airflow_is_refused(project):
+    project.inv("pull")
+    project.set(AIRFLOW_VERSION="2.10.5")
+    if "AIRFLOW_BASE_IMAGE" in project.values:
+        assert "holds Airflow 2.11.2, but AIRFLOW_VERSION is 2.10.5" in project.inv("build", code=1)
+
+
+def test_no_build_and_no_engine(project, tmp_path):
+    assert "--no-build: nothing has been built for this project yet." in project.inv("up", "--no-build", code=2)
+    (tmp_path / "docker").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "docker").chmod(0o755)
+    os.environ["PATH"], path = f"{tmp_path}:{os.environ['PATH']}", os.environ["PATH"]
+    try:
+        assert "docker: no Docker engine answers." in project.inv("up", code=1)
+    finally:
+        os.environ["PATH"] = path
+
+
+def test_a_dag_is_read_only_for_the_containers(stack):
+    written = stack.sh("scheduler", "touch /opt/airflow/dags/x 2>&1 || true")
+    assert "Read-only" in written

@@ -1,0 +1,171 @@
+"""The main job on each engine: from two repositories and a .env to a work in the archive."""
+
+import http.cookiejar
+import json
+import re
+import shlex
+import socket
+import subprocess
+import urllib.parse
+import urllib.request
+
+import pytest
+
+from airflow_docker import demo
+from airflow_docker.engines import choose
+from stack.conftest import until
+
+
+def test_up_alone_does_all_that_is_missing_and_says_where_it_is(stack):
+    said = stack.said
+    for words in ("cloned at", "✓ Building ", "wrote db_apps.config", "webserver is healthy"):
+        assert words in said
+    assert f"http://localhost:{stack.settings.airflow_port}" in said
+    assert str(stack.settings.secrets_dir / "admin_password") in said
+    assert (stack.settings.secrets_dir / "admin_password").read_text() not in said
+
+
+def test_a_work_goes_through_the_dag_and_the_script_into_the_archive(stack):
+    demo.drop_work(choose(stack.settings), "W1TEST")
+    arrived = demo.wait_for_arrival(choose(stack.settings), "W1TEST")
+    pages = sorted(str(file.relative_to(arrived)) for file in arrived.rglob("*.txt"))
+    assert pages == ["dips.txt", *(f"images/W1TEST-I1/I1000{n}.txt" for n in (1, 2, 3)), "manifest-xxh64.txt"]
+    assert {file.stat().st_uid for file in arrived.rglob("*")} == {choose(stack.settings).reader.owner}
+    record = json.loads((stack.settings.app_log_dir / "synced.jsonl").read_text().splitlines()[-1])
+    assert (record["work"], record["credentials"]) == ("W1TEST", ["default"])
+
+
+class Browser:
+    """Cookies and forms, no more."""
+
+    def __init__(self, port):
+        self.base = f"http://127.0.0.1:{port}"
+        jar = http.cookiejar.CookieJar()
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+
+    def get(self, path):
+        with self.opener.open(self.base + path, timeout=20) as answer:
+            return answer.geturl(), answer.read().decode()
+
+    def log_in(self, user, password):
+        """True if the page that asks for a login lets us pass."""
+        _, page = self.get("/login/")
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)[1]
+        form = urllib.parse.urlencode({"csrf_token": token, "username": user, "password": password}).encode()
+        self.opener.open(self.base + "/login/", form, timeout=20).close()
+        return "/login" not in self.get("/home")[0]
+
+
+def test_the_admin_logs_in_with_the_generated_password_and_with_no_other(stack):
+    password = (stack.settings.secrets_dir / "admin_password").read_text()
+    port = stack.settings.airflow_port
+    for wrong in ("admin", password[:-1], password.swapcase()):  # Airflow lets nobody try often
+        assert not Browser(port).log_in("admin", wrong), wrong
+    assert Browser(port).log_in("admin", password)
+    assert stack.sql("select username from ab_user") == "admin"
+
+
+def test_a_dag_edited_on_the_host_is_seen_without_a_build(stack):
+    dags = stack.settings.workflow_dev_dir / stack.settings.dags_dir
+    started = stack.running()
+    text = (dags / "sample_sync.py").read_text()
+    (dags / "another.py").write_text(text.replace("sample_sync", "another_dag").replace("@continuous", "@once"))
+    try:
+        until(lambda: stack.sql("select dag_id from dag where is_active and dag_id = 'another_dag'"))
+    finally:
+        (dags / "another.py").unlink()
+    assert stack.running() == started
+
+
+def test_options_of_airflow_in_env_reach_the_services(stack):
+    assert stack.option("AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL") == "2"
+
+
+def test_up_again_changes_nothing_and_a_changed_secret_arrives(stack):
+    before = stack.running()
+    assert "Already up and healthy" in stack.inv("up")
+    assert "nothing to build" in stack.inv("build")
+    assert stack.running() == before
+    stack.set(SECRET_AWS__default__aws_secret_access_key="marker-new")
+    stack.inv("up")
+    assert "marker-new" in stack.sees("aws")
+
+
+def test_an_archive_more_is_there_without_editing_compose_yaml(stack):
+    (stack.folder / "Archive 4").mkdir(mode=0o755)
+    (stack.folder / "Archive 4" / "here.txt").write_text("x")
+    before = (stack.folder / "Archive 4").stat()
+    stack.set(EXTRA_MOUNTS="Archive 4:/home/airflow/extern/Archive4")
+    stack.inv("up")
+    found = stack.archives()
+    assert found[:5] == [f"Archive{n}" for n in range(5)] and "here.txt" in found
+    after = (stack.folder / "Archive 4").stat()
+    assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)
+
+
+def test_volumes_go_only_when_confirmed(stack):
+    said = stack.inv("down", "--volumes", code=2)
+    assert "there is no terminal to ask on. Say --yes if you mean it." in said
+    assert stack.running()
+
+
+def runs(stack):
+    return set(stack.sql("select run_id from dag_run where state = 'success'").split())
+
+
+def test_after_down_and_up_the_runs_are_still_there_and_after_volumes_they_are_not(stack):
+    before = until(lambda: runs(stack))
+    password = (stack.settings.secrets_dir / "admin_password").read_text()
+    stack.inv("down")
+    assert not stack.running()
+    assert "is not running" in stack.inv("status", code=3)
+    assert "is not running" in stack.inv("down")
+    stack.inv("up")
+    assert before <= runs(stack)
+    assert Browser(stack.settings.airflow_port).log_in("admin", password)
+    stack.inv("down", "--volumes", "--yes")
+    stack.inv("up")
+    assert not before & runs(stack)
+    assert Browser(stack.settings.airflow_port).log_in("admin", password)
+
+
+@pytest.mark.parametrize(
+    ("setting", "service", "says"),
+    [
+        (
+            # Airflow itself waits for its web workers first, two minutes unless told otherwise.
+            {"AIRFLOW__WEBSERVER__WORKER_CLASS": "nonsense", "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "3"},
+            "webserver",
+            "nonsense",
+        ),
+        ({"AIRFLOW__DATABASE__SQL_ALCHEMY_SCHEMA": "nonsense"}, "init", "nonsense"),
+        ({"AIRFLOW__CORE__EXECUTOR": "nonsense"}, "(init|webserver|scheduler|triggerer)", "nonsense"),
+    ],
+)
+def test_a_crashing_service_is_reported_at_once_with_its_last_lines(project, setting, service, says):
+    project.set(**setting)
+    said = project.inv("up", code=1)
+    failing = re.search(rf"^({service}): the service (has ended|crashes)", said, re.M)
+    assert failing, said
+    lines = said.partition(f"--- the last lines of {failing[1]} ---")[2].partition("\n---\n")[0]
+    assert says in lines
+    command = re.search(r"Read on: (.*)$", said, re.M)[1]
+    assert subprocess.run(["timeout", "20", *shlex.split(command)], capture_output=True).stdout
+
+
+def test_a_taken_port_names_the_setting(project):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        project.set(AIRFLOW_PORT=str(taken.getsockname()[1]))
+        said = project.inv("up", code=1)
+    assert re.search(r"AIRFLOW_PORT: port \d+ of 127.0.0.1 is taken by another program. Set AIRFLOW_PORT in .env", said)
+
+
+def test_status_says_what_runs_and_how_it_is(stack):
+    found = stack.json("status")
+    assert (found["engine"], found["state"]) == (stack.engine, "healthy")
+    assert {s["name"]: s["health"] for s in found["services"]}["scheduler"] == "healthy"
+    said = stack.inv("status")
+    assert f"http://localhost:{stack.settings.airflow_port}" in said
+    assert re.search(r"^scheduler +running +healthy", said, re.M)
