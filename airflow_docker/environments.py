@@ -17,7 +17,7 @@ from airflow_docker.platforms import Platform
 from airflow_docker.requirement_files import normal
 from airflow_docker.settings import Settings
 
-SCRIPTS = "scripts"
+SCRIPTS, INSTALL_LOG = "scripts", "install.log"
 _VENV, _USERS = "venv", "used-by"
 _FETCH_SECONDS = 5.0
 _PUBLISHED = "https://raw.githubusercontent.com/apache/airflow/constraints-{}/constraints-{}.txt"
@@ -28,7 +28,7 @@ _REMEDIES = {
     " on macOS: brew install pkg-config mysql-client, and set PKG_CONFIG_PATH as it says",
     "psycopg2": "on Debian or Ubuntu: apt install build-essential python3-dev libpq-dev; on macOS: brew install libpq",
 }
-_OTHER_REMEDY = "a compiler and the headers that it names (see above)"
+_OTHER_REMEDY = "a compiler and the headers that it names"
 
 
 def python(environment: Path) -> Path:
@@ -89,12 +89,16 @@ def tell_what_is_for_images(settings: Settings) -> None:
     tool = settings.audit_tool_deb or settings.audit_tool_url
     skipped = {*settings.standalone_skip}
     if tool and "audit-tool" not in skipped and shutil.which("audit-tool") is None:
-        console.warn(f"audit-tool is not on PATH, and {Path(str(tool)).name} is a Debian package: yours to"
-                     " install here: sudo apt install ./FILE.deb, or do without: STANDALONE_SKIP=audit-tool")  # fmt: skip
+        _yours_to_install(f"the audit tool ({Path(str(tool)).name}, a Debian package)", "./FILE.deb", "audit-tool")
     wanted = [name for name in settings.system_packages if normal(name) not in skipped and not _is_installed(name)]
     if wanted:
-        console.warn(f"SYSTEM_PACKAGES ({' '.join(wanted)}) are yours to install here:"
-                     f" sudo apt install {' '.join(wanted)}, or its like; or do without: STANDALONE_SKIP")  # fmt: skip
+        _yours_to_install("SYSTEM_PACKAGES", " ".join(wanted), ",".join(wanted))
+
+
+def _yours_to_install(what: str, package: str, skip: str) -> None:
+    console.warn(
+        f"{what}: yours to install here, sudo apt install {package} or its like; or do without: STANDALONE_SKIP={skip}"
+    )
 
 
 def _is_installed(package: str) -> bool:
@@ -112,8 +116,8 @@ def build(settings: Settings, made: bundle.Bundle) -> None:
     _run(venv_command(environment, made.manifest.python), env, f"Python {made.manifest.python}")
     result = shell.capture(sync_command(environment, lock), env=env)
     if result.returncode:
-        console.say(result.stderr.rstrip())
-        raise _unfit(environment, lock.read_text(), env)
+        files.write(made.place / INSTALL_LOG, result.stderr.encode())
+        raise _unfit(environment, lock.read_text(), env, made.place / INSTALL_LOG)
     for source, target in [(bundle.BIN, SCRIPTS), (bundle.HOME, bundle.HOME)]:
         shutil.copytree(settings.build_dir / source, environment / target)
     files.write(environment / bundle.MANIFEST, json.dumps(asdict(made.manifest), indent=1, sort_keys=True).encode())
@@ -150,7 +154,7 @@ def _run(command: list[str], env: dict[str, str], where: str) -> None:
         raise UserError(where, what, "Install that Python.")
 
 
-def _unfit(environment: Path, lock: str, env: dict[str, str]) -> UserError:
+def _unfit(environment: Path, lock: str, env: dict[str, str], log: Path) -> UserError:
     """Which packages have no wheel for this machine and cannot be built on it either, asked of uv one by one."""
     pins = resolver.pins(lock)
 
@@ -162,9 +166,10 @@ def _unfit(environment: Path, lock: str, env: dict[str, str]) -> UserError:
         has_wheel = dict(zip(pins, pool.map(lambda name: fits(name, "--dry-run", "--no-build"), pins), strict=True))
     unfit = [name for name, found in has_wheel.items() if not found and not fits(name)]
     if not unfit:
+        console.say(log.read_text().rstrip())
         return UserError("inv build", "uv could not install the lock (see above).", "Mend what it says, and try again.")
     remedies = "; ".join(f"{name} needs {_REMEDIES.get(name, _OTHER_REMEDY)}" for name in unfit)
-    what = "there is no wheel of it for this machine, and it cannot be compiled here."
+    what = f"there is no wheel of it for this machine, and it cannot be compiled here (see {log})."
     return UserError(", ".join(unfit), what, f"Install what is missing ({remedies}), or do without: "
                      f"STANDALONE_SKIP={','.join(unfit)}")  # fmt: skip
 

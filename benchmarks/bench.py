@@ -23,9 +23,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests"), str(HERE)]
 
+import standalone_up  # noqa: E402
 from conftest import git  # noqa: E402
-from container.conftest import Project, docker  # noqa: E402
 from measure import Result, compare  # noqa: E402
+from stack.conftest import ComposeProject, docker  # noqa: E402
 
 from airflow_docker import console  # noqa: E402
 from airflow_docker.engines.compose import Compose  # noqa: E402
@@ -57,7 +58,7 @@ class Bench:
     def __init__(self, folder: Path, runs: int) -> None:
         self.folder, self.runs = folder, runs
         images = {name: os.environ[name] for name in ("AIRFLOW_BASE_IMAGE", "POSTGRES_IMAGE") if name in os.environ}
-        self.project = Project(folder / "project", images, AIRFLOW_IMAGE="airflow-docker-bench/ours")
+        self.project = ComposeProject(folder / "project", **images, AIRFLOW_IMAGE="airflow-docker-bench/ours")
         (self.project.folder / "remotes/ao-workflows" / REQUIREMENTS).write_text(REAL)
         git(self.project.folder / "remotes/ao-workflows", "commit", "--quiet", "--all", "--message", "real")
         (folder / "empty").mkdir()
@@ -84,7 +85,7 @@ class Bench:
 
     def engine(self) -> Compose:
         settings = self.project.settings
-        return Compose(settings, json.loads((settings.state_dir / "image").read_text())["image"])
+        return Compose(settings, json.loads((settings.state_dir / "build.compose.json").read_text())["artifact"])
 
     def compose(self, *args: str) -> None:
         quietly(*self.engine().command(*args), env=self.project.environ | self.engine().environment())
@@ -193,6 +194,9 @@ class Bench:
                        [lambda: self.compose("up", "--detach", "--no-build", "--wait", "webserver", "scheduler", "triggerer")],
                        1.10, self.runs, before_ours=down, before_theirs=down)  # fmt: skip
 
+    def warm_standalone(self) -> Result:
+        return standalone_up.warm_up(self.folder, self.runs, quietly)
+
     def warm_up(self) -> Result:
         self.inv("up")
         return compare("up, all is up", "start + docker compose ps", lambda: self.inv("up"),
@@ -249,13 +253,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="airflow-docker-bench-") as folder:
         bench = Bench(Path(folder), options.runs)
         try:
-            bench.inv("pull", "secrets", "build")
             sides: list[Callable[[], Result]] = [
                 bench.listing, bench.no_op_build, bench.script, bench.requirement, bench.size, bench.conflict,
-                bench.pull, bench.cold_up, bench.warm_up,
+                bench.pull, bench.cold_up, bench.warm_up, bench.warm_standalone,
             ]  # fmt: skip
             results = []
-            for side in [s for s in sides if options.only in s.__name__]:
+            chosen = [side for side in sides if options.only in side.__name__]
+            if chosen != [bench.warm_standalone]:  # which needs no Docker
+                bench.inv("pull", "secrets", "build")
+            for side in chosen:
                 console.say(f"· measuring {side.__name__} …")
                 results.append(side())
         finally:

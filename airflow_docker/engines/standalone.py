@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import http.client
 import json
 import os
@@ -31,7 +32,7 @@ SERVICES = {"webserver": ["webserver"], "scheduler": ["scheduler", "--skip-serve
 _JOBS = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob"}
 _OLDEST_HEARTBEAT, _START_PERIOD = timedelta(seconds=30), timedelta(seconds=120)
 _INHERITED = (
-    "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "USER", "LOGNAME", "SHELL", "SSH_AUTH_SOCK", "JAVA_HOME",
+    "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "USER", "SHELL", "SSH_AUTH_SOCK", "JAVA_HOME",
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "LD_LIBRARY_PATH",
 )  # fmt: skip
@@ -136,7 +137,7 @@ class Standalone:
         return {
             "LANG": "C.UTF-8", **{name: os.environ[name] for name in _INHERITED if name in os.environ},
             "PATH": os.pathsep.join(path), "HOME": str(self.folder / "home"), "TZ": settings.tz,
-            processes.MARK: self.mark, **processes.KEEP_ENVIRON, **fork_safe,
+            "LOGNAME": _user_name(), processes.MARK: self.mark, **processes.KEEP_ENVIRON, **fork_safe,
             "AIRFLOW_HOME": str(self.folder / "airflow"),
             "AIRFLOW__CORE__DAGS_FOLDER": str(settings.workflow_dev_dir / settings.dags_dir),
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
@@ -234,7 +235,10 @@ class Standalone:
         return [str(entry) for entry in (self.database, *made) if entry.exists()]
 
     def states(self) -> list[ServiceState]:
-        return self._states() if self.is_up() else []
+        running = processes.marked(self.mark)
+        if running and not (self.folder / PLAN).is_file():  # somebody has removed STATE_DIR
+            return [ServiceState(name, name, "running", "unhealthy", probe="its state is gone") for name in SERVICES]
+        return self._states() if running else []
 
     def _states(self) -> list[ServiceState]:
         """How the services are, or how they ended."""
@@ -279,7 +283,8 @@ class Standalone:
     def _state(self, name: str, told: dict[str, Any], supervisor: int, supervised: bool) -> ServiceState:
         """What the supervisor has told, corrected by what is true now."""
         state, restarts, code = str(told["state"]), int(told["restarts"]), int(told["exit_code"])
-        if state == "running" and not processes.is_alive(told["pid"], self.mark):
+        is_heard_of = supervised and name in self.one_shot  # its supervisor will tell how it ended
+        if state == "running" and not is_heard_of and not processes.is_alive(told["pid"], self.mark):
             state, restarts, code = ("restarting", restarts + 1, -9) if supervised else ("exited", restarts, -9)
         if state == "restarting" and not supervised:
             state = "exited"
@@ -327,3 +332,11 @@ class Standalone:
         except sqlite3.Error as problem:
             return f"the database cannot be asked ({problem})"
         return "" if found else "it has not sent a heartbeat lately"
+
+
+def _user_name() -> str:
+    """Airflow wants one, and a uid need not have one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "airflow"

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from conftest import git, snapshot
 
+from airflow_docker import processes
 from airflow_docker.settings import PROJECT
 from stack.conftest import docker, run
 
@@ -30,11 +31,12 @@ def everything():
     return [sorted(docker(*command).split()) for command in ids]
 
 
-def test_the_demo_shows_the_path_of_a_work_and_leaves_nothing(checkout, images):
-    from container.conftest import free_port
-
-    environ = os.environ | images | {"AIRFLOW_PORT": str(free_port()), "WORKFLOW_DEV_DIR": "/no/where"}
-    before = everything()
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_demo_shows_the_path_of_a_work_and_leaves_nothing(checkout, engine, request):
+    images = request.getfixturevalue("images") if engine == "compose" else {}
+    chosen = {"ENGINE": engine, "AIRFLOW_PORT": str(free_port())}
+    environ = os.environ | images | chosen | {"WORKFLOW_DEV_DIR": "/no/where"}
+    before = everything() if engine == "compose" else []
     files_before = snapshot(checkout)
     try:
         first = run("./inv", "demo", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)
@@ -43,13 +45,15 @@ def test_the_demo_shows_the_path_of_a_work_and_leaves_nothing(checkout, images):
         archived = re.search(r"^ +archive +(/.*)$", said, re.M)[1]
         assert sorted(os.listdir(archived)) == ["dips.txt", "images", "manifest-xxh64.txt"]
         assert archived.startswith(str(checkout / ".demo"))
-        del environ["AIRFLOW_BASE_IMAGE"], environ["POSTGRES_IMAGE"]  # the demo remembers
+        assert f"Engine: {engine} (" in said
+        environ = {name: value for name, value in environ.items() if name not in {**images, **chosen}}  # it remembers
         second = run("./inv", "demo", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)
         assert "Already up and healthy" in second.stderr and "W0DEMO02" in second.stderr, second.stderr
     finally:
         down = run("./inv", "demo", "--down", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)
     assert down.returncode == 0, down.stdout + down.stderr
-    assert everything() == before
+    assert (everything() if engine == "compose" else []) == before
+    assert not processes.marked(str(checkout / ".demo" / ".state" / "standalone"))
     left = {name: entry for name, entry in snapshot(checkout).items() if not re.match(r"\.venv|.*__pycache__", name)}
     assert left == files_before
     assert "There is no demo" in run("./inv", "demo", "--down", cwd=checkout, env=environ).stderr
