@@ -30,7 +30,7 @@ def build(
             for name, found in made.manifest.repositories.items():
                 console.say(f"· {name} {str(found['revision'])[:10]}{', with local changes' if found['dirty'] else ''}")
             with console.step(f"Building {artifact}"):
-                engine.build(made, no_cache)
+                engine.using(artifact).build(made, no_cache)
         engine.claim(artifact)
     files.make_directory(settings.state_dir, "STATE_DIR")
     # Of a checkout with local changes no commit says what the artifact has.

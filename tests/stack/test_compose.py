@@ -88,7 +88,7 @@ def test_the_image_has_the_scripts_and_the_requirements_and_no_open_directory(st
 def test_a_port_taken_by_a_container_names_the_container(stack, project):
     project.set(AIRFLOW_PORT=stack.settings.airflow_port)
     said = project.inv("up", code=1)
-    assert f"is taken by the container {stack.settings.project_name}-webserver-1" in said
+    assert f"is taken by the container {stack.settings.compose_project_name}-webserver-1" in said
 
 
 def test_an_image_that_cannot_be_had_names_the_setting(project):

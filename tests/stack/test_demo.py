@@ -10,7 +10,7 @@ from conftest import git, snapshot
 
 from airflow_docker import processes
 from airflow_docker.settings import PROJECT
-from stack.conftest import docker, run
+from stack.conftest import ENGINES, docker, free_port, run
 
 
 @pytest.fixture
