@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import http.client
 import json
 import os
-import shlex
-import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from airflow_docker import bundle, console, environments, files, health, ports, processes, requirements, secrets, shell
+from airflow_docker import bundle, console, files, health, ports, requirements, secrets, shell
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
 from airflow_docker.platforms import Platform
-from airflow_docker.settings import PROJECT, Settings, is_macos
-from airflow_docker.standalone_home import links, make_home
-from airflow_docker.supervisor import GRACE_SECONDS, LOG, PLAN, STATE, Plan
+from airflow_docker.settings import PROJECT, Settings
+from airflow_docker.standalone import environments, probes, processes
+from airflow_docker.standalone.home import links, make_home
+from airflow_docker.standalone.supervisor import GRACE_SECONDS, LOG, PLAN, STATE, Plan
+from airflow_docker.standalone.variables import database, own_variables, variables
 
 FOLDER = "standalone"
 SERVICES = {"webserver": ["webserver"], "scheduler": ["scheduler", "--skip-serve-logs"],
             "triggerer": ["triggerer", "--skip-serve-logs"]}  # fmt: skip
 """Services -> what follows ``airflow``. Logs are files of this machine: nothing need serve them on a port."""
 _JOBS = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob"}
-_OLDEST_HEARTBEAT, _START_PERIOD = timedelta(seconds=30), timedelta(seconds=120)
-_INHERITED = (
-    "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "USER", "SHELL", "SSH_AUTH_SOCK", "JAVA_HOME",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "LD_LIBRARY_PATH",
-)  # fmt: skip
-"""What of the user's environment the services get; a container would get none of it."""
+_START_PERIOD = timedelta(seconds=120)
 
 
 @dataclass(frozen=True)
@@ -114,7 +106,7 @@ class Standalone:
 
     @property
     def database(self) -> Path:
-        return self.folder / "airflow" / "airflow.db"
+        return database(self.folder)
 
     @property
     def python(self) -> str:
@@ -128,44 +120,15 @@ class Standalone:
         return Plan(self.mark, [] if self._is_initialised(stamp) else init, commands, stamp)
 
     def variables(self) -> dict[str, str]:
-        """The environment of the services: like that of the containers, with this machine's paths."""
-        settings, keys = self.settings, self.settings.secrets_dir
-        timeout_ms = "timeout=60"
-        scripts = Path(self.environment) / environments.SCRIPTS
-        path = [str(Path(self.python).parent), str(scripts), os.environ.get("PATH", os.defpath)]
-        fork_safe = {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"} if is_macos() else {}
-        return {
-            "LANG": "C.UTF-8", **{name: os.environ[name] for name in _INHERITED if name in os.environ},
-            "PATH": os.pathsep.join(path), "HOME": str(self.folder / "home"), "TZ": settings.tz,
-            "LOGNAME": _user_name(), processes.MARK: self.mark, **processes.KEEP_ENVIRON, **fork_safe,
-            "AIRFLOW_HOME": str(self.folder / "airflow"),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(settings.workflow_dev_dir / settings.dags_dir),
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__CORE__PARALLELISM": "8",
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
-            # Airflow 2 refuses more than one task at a time on SQLite for fear of its locks. With a
-            # write-ahead log (see init.py) and a patient client they wait for each other instead.
-            "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}?{timeout_ms}",
-            "AIRFLOW__CORE__FERNET_KEY_CMD": f"cat {shlex.quote(str(keys / 'fernet_key'))}",
-            "AIRFLOW__WEBSERVER__SECRET_KEY_CMD": f"cat {shlex.quote(str(keys / 'webserver_secret_key'))}",
-            "AIRFLOW__WEBSERVER__EXPOSE_CONFIG": "false",
-            "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
-            "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(settings.airflow_port),
-            "AIRFLOW_ADMIN_USER": settings.airflow_admin_user,
-            "AIRFLOW_KEYS": str(keys),
-            "ARCH_ROOT": str(settings.arch_root),
-            "PYDEV_DEBUG": settings.pydev_debug,
-            "AWS_SHARED_CREDENTIALS_FILE": str(keys / secrets.FILE_NAMES["AWS"]),
-            **settings.airflow_options,
-        }  # fmt: skip
+        """The environment of the services."""
+        return variables(self.settings, self.folder, Path(self.environment))
 
     def decides(self) -> str:
         """The variables, the home folder, and which files the keys are; the tasks' own secrets are read when used."""
         named = [self.settings.secrets_dir / name for name in secrets.GENERATED]
         keys = [(file.name, file.stat().st_ino, file.stat().st_mtime_ns) for file in named if file.exists()]
         home = {name: str(target) for name, target in links(self.settings, Path(self.environment)).items()}
-        return json.dumps([self.variables(), home, keys], sort_keys=True)
+        return json.dumps([own_variables(self.settings, self.folder), home, keys], sort_keys=True)
 
     def services(self) -> list[str]:
         return ["init", *SERVICES]
@@ -198,7 +161,7 @@ class Standalone:
             (self.folder / STATE).unlink(missing_ok=True)
             files.write(self.folder / PLAN, json.dumps(asdict(self.services_plan()), indent=1).encode())
             env = self.variables() | {"PYTHONPATH": str(PROJECT)}
-            command = [sys.executable, "-m", "airflow_docker.supervisor", str(self.folder)]
+            command = [sys.executable, "-m", "airflow_docker.standalone.supervisor", str(self.folder)]
             log = self.folder / LOG / "supervisor.log"
             supervisor = shell.start(command, env=env, log=log, daemon=True)
             yield lambda: self._has_begun(supervisor, log)
@@ -296,47 +259,12 @@ class Standalone:
         return ServiceState(name, f"{name}/{supervisor}", state, well, code, restarts, told["started"], probe)
 
     def _health(self, name: str, started: str) -> tuple[str, str]:
-        probe = self._ask_page() if name == "webserver" else self._ask_database(_JOBS[name], started)
+        if name == "webserver":
+            page = self.settings.airflow_options.get("AIRFLOW__WEBSERVER__BASE_URL", "")
+            probe = probes.page(self.settings.airflow_port, urlsplit(page).path.rstrip("/") + "/health")
+        else:
+            probe = probes.job(self.database, _JOBS[name], datetime.fromisoformat(started))
         if not probe:
             return "healthy", ""
         young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD
         return ("starting" if young else "unhealthy"), probe
-
-    def _ask_page(self) -> str:
-        """What is wrong with the web page, or nothing."""
-        base = urlsplit(self.settings.airflow_options.get("AIRFLOW__WEBSERVER__BASE_URL", "")).path.rstrip("/")
-        connection = http.client.HTTPConnection("127.0.0.1", self.settings.airflow_port, timeout=5)
-        try:
-            connection.request("GET", f"{base}/health")
-            status = connection.getresponse().status
-        except OSError as problem:
-            return f"the page does not answer ({problem.strerror or problem})"
-        except http.client.HTTPException:
-            return "the page does not speak HTTP"
-        finally:
-            connection.close()
-        return "" if status == http.client.OK else f"the page answers {status}"
-
-    def _ask_database(self, job: str, started: str) -> str:
-        """What is wrong with a job that was started then, or nothing. Airflow notes heartbeats in UTC."""
-        since = datetime.fromisoformat(started)
-        recent = max(since, datetime.now(UTC) - _OLDEST_HEARTBEAT)
-        query = (
-            "SELECT count(*) FROM job WHERE job_type = ? AND state = 'running'"
-            " AND start_date >= ? AND latest_heartbeat >= ?"
-        )
-        times = [f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}" for moment in (since, recent)]
-        try:
-            with contextlib.closing(sqlite3.connect(f"file:{quote(str(self.database))}?mode=ro", uri=True)) as opened:
-                found = opened.execute(query, [job, *times]).fetchone()[0]
-        except sqlite3.Error as problem:
-            return f"the database cannot be asked ({problem})"
-        return "" if found else "it has not sent a heartbeat lately"
-
-
-def _user_name() -> str:
-    """Airflow wants one, and a uid need not have one."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "airflow"

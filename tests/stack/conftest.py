@@ -17,9 +17,9 @@ import psutil
 import pytest
 from conftest import git
 
-from airflow_docker import processes
 from airflow_docker.engines.standalone import Standalone
 from airflow_docker.settings import PROJECT, load
+from airflow_docker.standalone import processes
 
 ENGINES = ("standalone", "compose")
 STANDIN = "airflow-docker-standin"

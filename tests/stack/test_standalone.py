@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airflow_docker import processes
 from airflow_docker.settings import PROJECT
+from airflow_docker.standalone import processes
 from stack.conftest import run, until
 
 REPETITIONS = 10

@@ -1,6 +1,6 @@
 """The parent of a standalone stack: starts its services, starts again what ends, ends all when it is told to.
 
-It is a program of its own, in the background: ``python -m airflow_docker.supervisor FOLDER``.
+It is a program of its own, in the background: ``python -m airflow_docker.standalone.supervisor FOLDER``.
 FOLDER holds ``services.json`` (see :class:`Plan`), and there it writes ``state.json`` and ``log/``.
 """
 
@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from airflow_docker import files, processes
+from airflow_docker import files
+from airflow_docker.standalone import processes
 
 PLAN, STATE, LOG = "services.json", "state.json", "log"
 GRACE_SECONDS = 30.0

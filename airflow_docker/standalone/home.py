@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path, PurePosixPath
 
-from airflow_docker import console, environments, files, secrets
+from airflow_docker import console, files, secrets
 from airflow_docker.bundle import HOME
 from airflow_docker.errors import UserError
 from airflow_docker.settings import Settings
+from airflow_docker.standalone import environments
 
 _IN_CONTAINER = PurePosixPath("/home/airflow")
 

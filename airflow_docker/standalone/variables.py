@@ -1,0 +1,71 @@
+"""The environment variables of a standalone stack: like those of the containers, with this machine's paths."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+from pathlib import Path
+
+from airflow_docker import secrets
+from airflow_docker.settings import Settings, is_macos
+from airflow_docker.standalone import environments, processes
+
+_INHERITED = (
+    "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TMPDIR", "USER", "SHELL", "SSH_AUTH_SOCK", "JAVA_HOME",
+    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "LD_LIBRARY_PATH",
+)  # fmt: skip
+"""What of the user's environment the services get; a container would get none of it."""
+_PATIENCE = 60  # seconds that a process waits while another writes the database
+
+
+def database(folder: Path) -> Path:
+    """The SQLite file of the stack in ``folder``."""
+    return folder / "airflow" / "airflow.db"
+
+
+def variables(settings: Settings, folder: Path, environment: Path) -> dict[str, str]:
+    """All that the services get; nothing in it is secret. ``folder`` is the stack's own."""
+    path = [str(environments.python(environment).parent), str(environment / environments.SCRIPTS)]
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    user = {"LOGNAME": _user_name(), "PATH": os.pathsep.join([*path, os.environ.get("PATH", os.defpath)])}
+    return {"LANG": "C.UTF-8"} | inherited | user | own_variables(settings, folder)
+
+
+def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
+    """Those of them that come from the settings."""
+    keys = settings.secrets_dir
+    fork_safe = {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"} if is_macos() else {}
+    return {
+        "HOME": str(folder / "home"), "TZ": settings.tz,
+        processes.MARK: str(folder), **processes.KEEP_ENVIRON, **fork_safe,
+        "AIRFLOW_HOME": str(folder / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(settings.workflow_dev_dir / settings.dags_dir),
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": "8",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+        # Airflow 2 refuses more than one task at a time on SQLite for fear of its locks. With a
+        # write-ahead log (see init.py) and a patient client they wait for each other instead.
+        "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database(folder)}?timeout={_PATIENCE}",
+        "AIRFLOW__CORE__FERNET_KEY_CMD": f"cat {shlex.quote(str(keys / 'fernet_key'))}",
+        "AIRFLOW__WEBSERVER__SECRET_KEY_CMD": f"cat {shlex.quote(str(keys / 'webserver_secret_key'))}",
+        "AIRFLOW__WEBSERVER__EXPOSE_CONFIG": "false",
+        "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
+        "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(settings.airflow_port),
+        "AIRFLOW_ADMIN_USER": settings.airflow_admin_user,
+        "AIRFLOW_KEYS": str(keys),
+        "ARCH_ROOT": str(settings.arch_root),
+        "PYDEV_DEBUG": settings.pydev_debug,
+        "AWS_SHARED_CREDENTIALS_FILE": str(keys / secrets.FILE_NAMES["AWS"]),
+        **settings.airflow_options,
+    }  # fmt: skip
+
+
+def _user_name() -> str:
+    """Airflow wants one, and a uid need not have one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "airflow"
