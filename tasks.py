@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from invoke.collection import Collection
 from invoke.context import Context
@@ -19,9 +19,15 @@ HELP_TIMEOUT = "seconds to wait until all is healthy"
 DEFAULT_TIMEOUT = "300"
 
 
-def verb(**options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
-    """A task whose failures are sentences."""
-    return lambda body: task(**options)(guarded(body))
+def verb(group: str, words: str = "", **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+    """A task whose failures are sentences; ``words`` is the flag that words behind the verb are for."""
+
+    def make(body: Callable[..., None]) -> Task[Any]:
+        made: Any = task(**options)(guarded(body))
+        made.group, made.words = group, words
+        return cast(Task[Any], made)
+
+    return make
 
 
 def seconds(text: str) -> float:
@@ -31,11 +37,11 @@ def seconds(text: str) -> float:
     return float(text)
 
 
-def engine_for(c: Context, **flags: str | None) -> Engine:
-    """The engine that the settings name."""
+def engine_for(c: Context, tell: bool = False, **flags: str | None) -> Engine:
+    """The engine that the settings name; verbs that make or end something ``tell`` which that is."""
     from airflow_docker.engines import choose
 
-    return choose(settings_for(c, **flags))
+    return choose(settings_for(c, **flags), tell=tell)
 
 
 def settings_for(c: Context, **flags: str | None) -> Settings:
@@ -47,7 +53,7 @@ def settings_for(c: Context, **flags: str | None) -> Settings:
     return load(flags=flags)
 
 
-@verb(help={"only": "one repository: ao-workflows or archive-ops"})
+@verb("Build", help={"only": "one repository: ao-workflows or archive-ops"})
 def pull(c: Context, only: str = "") -> None:
     """Clone or fast-forward both source repositories."""
     from airflow_docker import stack
@@ -55,7 +61,7 @@ def pull(c: Context, only: str = "") -> None:
     stack.pull(settings_for(c), only)
 
 
-@verb(help={"check": "write nothing; say what is missing, stale or too readable (exit code 1)"})
+@verb("Build", help={"check": "write nothing; say what is missing, stale or too readable (exit code 1)"})
 def secrets(c: Context, check: bool = False) -> None:
     """Write the secret files from the environment and .env."""
     from airflow_docker import stack
@@ -64,6 +70,7 @@ def secrets(c: Context, check: bool = False) -> None:
 
 
 @verb(
+    "Build",
     help={
         "refresh": "purge what was built and start over",
         "requirements": "file of DAG requirements (default: DAG_REQUIREMENTS)",
@@ -71,7 +78,7 @@ def secrets(c: Context, check: bool = False) -> None:
         "no-cache": "build every layer anew",
         "upgrade": "take the newest versions the requirements allow",
         "strict": "fail if the install would change what the base image has",
-    }
+    },
 )
 def build(
     c: Context, refresh: bool = False, requirements: str = "", build_dir: str = "", no_cache: bool = False,
@@ -81,12 +88,12 @@ def build(
     from airflow_docker import builds
     from airflow_docker.settings import flag_path
 
-    engine = engine_for(c, BUILD_DIR=str(flag_path("--build-dir", build_dir) or ""))
+    engine = engine_for(c, tell=True, BUILD_DIR=str(flag_path("--build-dir", build_dir) or ""))
     chosen = flag_path("--requirements", requirements)
     builds.build(engine, refresh=refresh, no_cache=no_cache, upgrade=upgrade, strict=strict, requirements=chosen)
 
 
-@verb(help={"name": "any image of ours (default: the one built last)"})
+@verb("Build", help={"name": "any image of ours (default: the one built last)"})
 def image(c: Context, name: str = "") -> None:
     """Show what an image is made of: commits, lock, base image."""
     from airflow_docker import builds
@@ -95,6 +102,7 @@ def image(c: Context, name: str = "") -> None:
 
 
 @verb(
+    "Run",
     default=True,
     help={
         "timeout": HELP_TIMEOUT,
@@ -106,26 +114,111 @@ def up(c: Context, timeout: str = DEFAULT_TIMEOUT, open: bool = False, no_build:
     """Do whatever is missing, start, and wait until all is healthy."""
     from airflow_docker import stack
 
-    stack.up(engine_for(c), timeout=seconds(timeout), no_build=no_build, open_page=open)
+    stack.up(engine_for(c, tell=True), timeout=seconds(timeout), no_build=no_build, open_page=open)
 
 
-@verb(help={"volumes": "destroy the database too", "yes": "do not ask"})
+@verb("Run", help={"volumes": "destroy the database too", "yes": "do not ask"})
 def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
     """Stop. The data stays unless told otherwise."""
     from airflow_docker import stack
 
-    stack.down(engine_for(c), volumes=volumes, yes=yes)
+    stack.down(engine_for(c, tell=True), volumes=volumes, yes=yes)
 
 
-@verb(help={"json": "as JSON, on standard output"})
-def status(c: Context, json: bool = False) -> None:
+@verb("Run", help={"json": "as JSON, on standard output", "all": "all stacks of ours on this machine"})
+def status(c: Context, json: bool = False, all: bool = False) -> None:
     """Say what runs and how it is (exit code 0: healthy, 3: not running, 1: not well)."""
+    from airflow_docker import overview
     from airflow_docker import status as look
 
-    look.report(engine_for(c), as_json=json)
+    overview.report(json) if all else look.report(engine_for(c), as_json=json)
 
 
-@verb(help={"json": "as JSON"})
+@verb(
+    "Operate",
+    words="service",
+    iterable=["service"],
+    help={
+        "service": "one service, several times for several (default: all)",
+        "follow": "go on with what comes",
+        "tail": "only so many last lines of each",
+        "since": "only from then on: 10m, 2h, 3d, or a time",
+    },
+)
+def logs(c: Context, service: list[str], follow: bool = False, tail: str = "", since: str = "") -> None:
+    """Show what the services say."""
+    from airflow_docker import operate
+
+    operate.logs(engine_for(c), service, follow=follow, tail=tail, since=since)
+
+
+@verb("Operate", words="service", help={"service": "where (default: scheduler)"})
+def shell(c: Context, service: str = "") -> None:
+    """Open a shell where a service runs."""
+    from airflow_docker import operate
+
+    operate.shell(engine_for(c), service)
+
+
+@verb("Operate", help={"command": "Airflow's own command with its arguments, in quotes"})
+def airflow(c: Context, command: str) -> None:
+    """Run one of Airflow's commands: inv airflow "dags list"."""
+    from airflow_docker import operate
+
+    operate.airflow(engine_for(c), command)
+
+
+@verb(
+    "Operate",
+    words="service",
+    iterable=["service"],
+    help={"service": "one service, several times for several (default: all)", "timeout": HELP_TIMEOUT},
+)
+def restart(c: Context, service: list[str], timeout: str = DEFAULT_TIMEOUT) -> None:
+    """End services and start them; what does not run is started."""
+    from airflow_docker import operate
+
+    operate.restart(engine_for(c), service, seconds(timeout))
+
+
+@verb(
+    "Operate",
+    help={
+        "run": "trigger this DAG and follow its tasks to the end",
+        "conf": "its configuration, as JSON",
+        "json": "as JSON, on standard output",
+    },
+)
+def dags(c: Context, run: str = "", conf: str = "", json: bool = False) -> None:
+    """Parse every DAG in what was built; or run one."""
+    from airflow_docker import dags as look
+
+    look.run(engine_for(c), run, conf) if run else look.check(engine_for(c), json)
+
+
+@verb(
+    "Operate",
+    help={
+        "images": "remove images and environments that nothing uses",
+        "build": "remove what is assembled in BUILD_DIR",
+        "downloads": "remove cached downloads",
+        "logs": "remove logs of runs that are old",
+        "older-than": "days after which logs are old",
+        "yes": "do not ask",
+    },
+)
+def clean(
+    c: Context, images: bool = False, build: bool = False, downloads: bool = False, logs: bool = False,
+    older_than: str = "30", yes: bool = False,
+) -> None:  # fmt: skip
+    """Show what of ours takes space; remove what is named."""
+    from airflow_docker import clean as cleaning
+
+    named = {"images": images, "build": build, "downloads": downloads, "logs": logs}
+    cleaning.clean(engine_for(c), {kind for kind, chosen in named.items() if chosen}, older_than, yes)
+
+
+@verb("Check", help={"json": "as JSON"})
 def config(c: Context, json: bool = False) -> None:
     """Show every setting with its value and where it comes from."""
     from airflow_docker import report
@@ -133,7 +226,7 @@ def config(c: Context, json: bool = False) -> None:
     report.settings(settings_for(c), as_json=json)
 
 
-@verb(help={"down": "remove all of the demo", "timeout": HELP_TIMEOUT})
+@verb("Try", help={"down": "remove all of the demo", "timeout": HELP_TIMEOUT})
 def demo(c: Context, down: bool = False, timeout: str = DEFAULT_TIMEOUT) -> None:
     """See it work: the whole job on two sample repositories."""
     from airflow_docker import demo as sample
@@ -141,7 +234,7 @@ def demo(c: Context, down: bool = False, timeout: str = DEFAULT_TIMEOUT) -> None
     sample.remove() if down else sample.run(seconds(timeout))
 
 
-@verb(help={"only": "a folder or file under tests/", "k": "run the tests whose name matches"})
+@verb("Develop", help={"only": "a folder or file under tests/", "k": "run the tests whose name matches"})
 def test(c: Context, only: str = "", k: str = "") -> None:
     """Run the tests."""
     from airflow_docker import development
@@ -149,7 +242,7 @@ def test(c: Context, only: str = "", k: str = "") -> None:
     development.test(only, k)
 
 
-@verb(help={"only": "measure what has this word in its name", "json": "as JSON"})
+@verb("Develop", help={"only": "measure what has this word in its name", "json": "as JSON"})
 def bench(c: Context, only: str = "", json: bool = False) -> None:
     """Measure ratios against doing it by hand and the old way."""
     from airflow_docker import development
@@ -157,7 +250,7 @@ def bench(c: Context, only: str = "", json: bool = False) -> None:
     development.bench(only, json)
 
 
-@verb()
+@verb("Develop")
 def lint(c: Context) -> None:
     """Check style and types."""
     from airflow_docker import development
@@ -165,4 +258,7 @@ def lint(c: Context) -> None:
     development.lint()
 
 
-namespace = Collection(pull, secrets, build, image, up, down, status, config, demo, test, bench, lint)
+namespace = Collection(
+    up, down, status, pull, secrets, build, image, logs, shell, airflow, restart, dags, clean,
+    config, demo, test, bench, lint,
+)  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,23 +37,34 @@ def build(
     # Of a checkout with local changes no commit says what the artifact has.
     repositories = made.manifest.repositories.items()
     revisions = {name: found["revision"] for name, found in repositories if not found["dirty"]}
-    record = {"artifact": artifact, "settings": _deciding(settings), "revisions": revisions}
-    files.write(_record(engine), json.dumps(record).encode())
+    before = record(engine)
+    now = before.get("built") if is_here and not no_cache else None
+    note = {
+        "artifact": artifact, "settings": _deciding(settings), "revisions": revisions,
+        "built": now or datetime.now(UTC).isoformat(),
+    }  # fmt: skip
+    files.write(_record_file(engine), json.dumps(note).encode())
     return artifact
 
 
 def built(engine: Engine) -> str | None:
     """The artifact that was built last for this project, if it is still there and the settings are as they were."""
-    last = _last(engine)
+    last = record(engine)
     artifact = str(last.get("artifact", ""))
     return (
         artifact if artifact and last.get("settings") == _deciding(engine.settings) and engine.has(artifact) else None
     )
 
 
+def last_artifact(engine: Engine) -> str | None:
+    """The artifact that was built last for this project, if it is still there, whatever the settings are now."""
+    artifact = str(record(engine).get("artifact", ""))
+    return artifact if artifact and engine.has(artifact) else None
+
+
 def has_ever_built(engine: Engine) -> bool:
     """True if this engine has built something for this project."""
-    return bool(_last(engine))
+    return bool(record(engine))
 
 
 def show(engine: Engine, name: str = "") -> None:
@@ -73,7 +85,7 @@ def tell_news(engine: Engine) -> None:
         "ao-workflows": [settings.dag_requirements, *(name for name, _ in settings.site_config)],
         "archive-ops": ["scripts"],
     }
-    revisions = _last(engine).get("revisions", {})
+    revisions = record(engine).get("revisions", {})
     for source in repos.sources(settings):
         revision = revisions.get(source.name, "")
         changed = checkouts.changed_since(source, revision, matters[source.name]) if revision else []
@@ -83,16 +95,17 @@ def tell_news(engine: Engine) -> None:
             console.warn(f"what was built is older than {source.name}: {what}. Type: inv build up")
 
 
-def _record(engine: Engine) -> Path:
+def _record_file(engine: Engine) -> Path:
     return engine.settings.state_dir / f"build.{engine.name}.json"
 
 
-def _last(engine: Engine) -> dict[str, Any]:
+def record(engine: Engine) -> dict[str, Any]:
+    """What is noted of the last build: artifact, time (``built``, ISO 8601), commits (``revisions``); empty if none."""
     try:
-        record: dict[str, Any] = json.loads(_record(engine).read_text())
+        noted: dict[str, Any] = json.loads(_record_file(engine).read_text())
     except (FileNotFoundError, ValueError):
         return {}
-    return record
+    return noted
 
 
 def _deciding(settings: Settings) -> dict[str, str]:

@@ -228,6 +228,18 @@ def _target(repo: Repo, source: Source) -> tuple[str, str]:
     return "", commit
 
 
+def commits_since(source: Source, revision: str) -> int | None:
+    """How many commits the checkout has that ``revision`` has not; None if it does not know that revision."""
+    from git import Repo
+    from git.exc import GitCommandError
+
+    try:
+        with Repo(source.path) as repo:
+            return int(repo.git.rev_list("--count", f"{revision}..HEAD"))
+    except (GitCommandError, ValueError):
+        return None
+
+
 def _default_branch(repo: Repo, source: Source) -> str:
     """The branch the remote prefers, as noted here, or as it says when that is not noted or is gone; empty if none."""
     from git.exc import GitCommandError

@@ -26,6 +26,11 @@ def _coloured(mark: str) -> str:
 
 def say(words: str = "") -> None:
     """A plain line."""
+    if not os.environ.get("AIRFLOW_DOCKER_QUIET"):
+        _print(words)
+
+
+def _print(words: str) -> None:
     with _lock:
         print(words, file=sys.stderr, flush=True)
 
@@ -37,12 +42,12 @@ def done(words: str) -> None:
 
 def warn(words: str) -> None:
     """Something the user should know, that stops nothing."""
-    say(f"{_coloured(WARNING)} {words}")
+    _print(f"{_coloured(WARNING)} {words}")
 
 
 def failed(words: str) -> None:
     """Something went wrong; an error follows."""
-    say(f"{_coloured(FAILED)} {words}")
+    _print(f"{_coloured(FAILED)} {words}")
 
 
 def is_terminal() -> bool:
@@ -74,7 +79,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on_stderr: bool
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for row in rows:
         drawn.add_row(*(Text(cell, overflow="fold") for cell in row))
     is_terminal = (sys.stderr if on_stderr else sys.stdout).isatty()

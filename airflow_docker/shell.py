@@ -45,16 +45,17 @@ def capture(
     cwd: Path | None = None,
     stdin: str = "",
     timeout: float | None = None,
+    exactly: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Run to the end and keep both outputs as text; the caller judges the exit code.
 
-    ``env`` is added to this process's environment; ``timeout`` is in seconds.
+    ``env`` is added to this process's environment, or is all of it if ``exactly``; ``timeout`` is in seconds.
     Raises UserError when the program cannot be started, TimedOut when it runs out of time.
     """
     try:
         return subprocess.run(
             list(args),
-            env=_environment(env),
+            env=dict(env or {}) if exactly else _environment(env),
             cwd=cwd,
             input=stdin,
             timeout=timeout,
@@ -71,10 +72,16 @@ def capture(
         ) from None
 
 
-def stream(args: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> int:
-    """Run with the user's own terminal and return the exit code. Raises UserError if it cannot be started."""
+def stream(
+    args: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, exactly: bool = False
+) -> int:
+    """Run with the user's own terminal and return the exit code; ``exactly``: no environment but ``env``.
+
+    Raises UserError if it cannot be started.
+    """
+    chosen = dict(env or {}) if exactly else _environment(env)
     try:
-        return subprocess.run(list(args), env=_environment(env), cwd=cwd, check=False).returncode
+        return subprocess.run(list(args), env=chosen, cwd=cwd, check=False).returncode
     except OSError as problem:
         raise _cannot_start(args[0], problem) from None
 

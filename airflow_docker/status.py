@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from airflow_docker import console, health
+from airflow_docker import builds, checkouts, console, health, repos, secrets
 from airflow_docker.engines import Engine
 from airflow_docker.errors import FAILED, UserError
 from airflow_docker.health import ServiceState
 
 NOT_RUNNING = 3
 """The exit code when nothing runs, as in the init scripts of the Linux Standard Base."""
+_DISK_SECONDS = 0.7
+"""How long files are counted; a network mount with thousands of them is not waited for."""
 
 
 def report(engine: Engine, *, as_json: bool) -> None:
@@ -32,17 +38,27 @@ def report(engine: Engine, *, as_json: bool) -> None:
 def gather(engine: Engine) -> dict[str, Any]:
     """All that is known, in the form that docs/operating.md gives."""
     engine.require()
-    states = engine.states()
-    verdict = health.judge(states, engine.services(), engine.one_shot, {s.container: s for s in states})
-    state = "healthy" if verdict.all_ready else "unhealthy"
-    state = state if states else "not running"
-    return {
-        "project": engine.settings.compose_project_name,
-        "engine": engine.name,
-        "state": state,
-        "address": f"http://localhost:{engine.settings.airflow_port}",
-        "services": [_service(s) for s in states],
-    }
+    settings = engine.settings
+    with ThreadPoolExecutor() as pool:
+        disk = pool.submit(_disk, engine)
+        repositories = pool.submit(_repositories, engine)
+        states = engine.states()
+        verdict = health.judge(states, engine.services(), engine.one_shot, {s.container: s for s in states})
+        state = "healthy" if verdict.all_ready else "unhealthy"
+        dags, size = _dags(engine) if states else (None, None)
+        noted = builds.record(engine)
+        return {
+            "project": settings.compose_project_name,
+            "engine": engine.name,
+            "state": state if states else "not running",
+            "address": f"http://localhost:{settings.airflow_port}",
+            "services": [_service(s) for s in states],
+            "built": {"name": noted.get("artifact"), "at": noted.get("built")} if noted else None,
+            "repositories": repositories.result(),
+            "secrets": _secrets(engine),
+            "dags": dags,
+            "disk": {"database": size, **disk.result()},
+        }
 
 
 def _service(state: ServiceState) -> dict[str, Any]:
@@ -57,18 +73,108 @@ def _service(state: ServiceState) -> dict[str, Any]:
     }
 
 
+def _repositories(engine: Engine) -> dict[str, Any]:
+    """The commit that was built against the one that is checked out."""
+    revisions = builds.record(engine).get("revisions", {})
+    found = {}
+    for source in repos.sources(engine.settings):
+        built = revisions.get(source.name)
+        try:
+            head = checkouts.head(source)
+            behind = checkouts.commits_since(source, built) if built else None
+            found[source.name] = {"built": built, "checkout": head.commit, "behind": behind, "dirty": head.dirty}
+        except UserError:  # no checkout yet
+            found[source.name] = {"built": built, "checkout": None, "behind": None, "dirty": None}
+    return found
+
+
+def _secrets(engine: Engine) -> str:
+    try:
+        states = secrets.check(engine.settings, engine.reader)
+    except UserError:
+        return "unusable"
+    if all(s.problem == "missing" for s in states):
+        return "missing"
+    return "stale" if any(s.problem for s in states) else "fresh"
+
+
+def _dags(engine: Engine) -> tuple[dict[str, Any] | None, int | None]:
+    """What the database knows, and its size; nothing if it cannot be asked."""
+    since = (datetime.now(UTC) - timedelta(hours=24)).strftime("%Y-%m-%d %H:%M:%S+00:00")
+    try:
+        loaded = engine.query("SELECT count(*) FROM dag WHERE is_active")
+        errors = engine.query("SELECT filename, stacktrace FROM import_error ORDER BY filename")
+        runs = engine.query(f"SELECT state, count(*) FROM dag_run WHERE start_date > '{since}' GROUP BY state")  # noqa: S608
+        size = engine.query(engine.size_query)
+    except UserError:
+        return None, None
+    listed = [{"file": file, "error": (trace.strip().splitlines() or [""])[-1]} for file, trace in errors]
+    runs_by_state = {state: int(count) for state, count in sorted(runs)}
+    return {"loaded": int(loaded[0][0]), "import_errors": listed, "runs_24h": runs_by_state}, int(size[0][0])
+
+
+def _disk(engine: Engine) -> dict[str, int | None]:
+    settings, end = engine.settings, time.monotonic() + _DISK_SECONDS
+    return {"logs": size_of(settings.logs_dir, end), "build": size_of(settings.build_dir, end)}
+
+
+def size_of(folder: Path, end: float) -> int | None:
+    """Bytes of the files below a folder; None if they have not been counted when the clock says ``end``."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if time.monotonic() > end:
+                return None
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  as there are many
+            except OSError:
+                continue
+    return total
+
+
 def _show(found: dict[str, Any]) -> None:
     console.out(f"{found['project']} ({found['engine']}): {found['state']}, {found['address']}")
     if found["services"]:
         rows = [
-            [s["name"], s["state"], s["health"] or "", _ago(s["since"]), str(s["restarts"]), s["reason"] or ""]
+            [s["name"], s["state"], s["health"] or "", ago(s["since"]), str(s["restarts"]), s["reason"] or ""]
             for s in found["services"]
         ]
         console.table(["service", "state", "health", "since", "restarts", ""], rows)
+    console.out("")
+    console.table(["", ""], [[name, value] for name, value in _facts(found) if value])
 
 
-def _ago(stamp: str | None) -> str:
-    """How long ago a time in ISO 8601 was, in the largest unit that fits."""
+def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    built, dags, disk = found["built"], found["dags"], found["disk"]
+    facts = [("built", f"{built['name']}, {ago(built['at'])} ago" if built else "nothing yet")]
+    facts += [(name, _repository(r)) for name, r in found["repositories"].items()]
+    facts.append(("secrets", found["secrets"]))
+    if dags:
+        facts.append(("dags", f"{dags['loaded']} loaded, {len(dags['import_errors'])} import errors"))
+        facts += [("", f"{e['file']}: {e['error']}") for e in dags["import_errors"]]
+        facts.append(("runs, 24 h", ", ".join(f"{n} {state}" for state, n in dags["runs_24h"].items()) or "none"))
+    sizes = ", ".join(f"{name} {megabytes(size)}" for name, size in disk.items() if size is not None)
+    return [*facts, ("disk", sizes)]
+
+
+def _repository(found: dict[str, Any]) -> str:
+    if found["checkout"] is None:
+        return "no checkout yet: inv pull"
+    words = [found["checkout"][:10]]
+    if found["dirty"]:
+        words.append("with local changes")
+    if found["behind"]:
+        words.append(f"what was built is {found['behind']} commits behind: inv build up")
+    return ", ".join(words)
+
+
+def megabytes(size: int) -> str:
+    """A size as people read it."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def ago(stamp: str | None) -> str:
+    """How long ago a time in ISO 8601 (UTC) was, in the largest unit that fits."""
     if not stamp or stamp.startswith("0001"):
         return ""
     seconds = int((datetime.now(UTC) - datetime.fromisoformat(stamp[:19] + "+00:00")).total_seconds())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_docker import console
@@ -70,6 +72,12 @@ class Engine(Protocol):
     def labels(self, artifact: str) -> dict[str, str] | None:
         """What it is made of, by label; None if it is not there. Raises UserError if it is not ours."""
 
+    def unused(self, keep: str | None) -> list[tuple[str, int]]:
+        """Artifacts of ours that nothing runs from, but for ``keep``: name, size in bytes."""
+
+    def discard(self, artifact: str) -> None:
+        """Remove one of them."""
+
     def remove_artifacts(self) -> None:
         """Remove all that this project has built."""
 
@@ -104,6 +112,30 @@ class Engine(Protocol):
     def data(self) -> list[str]:
         """What ``stop(data=True)`` would destroy."""
 
+    # --- operating ---
+
+    def execute(self, service: str, words: list[str]) -> int:
+        """Run a command where this service runs, with the user's own terminal or pipes; its exit code."""
+
+    def ask(self, service: str, words: list[str]) -> CompletedProcess[str]:
+        """The same, with both outputs kept."""
+
+    def query(self, sql: str) -> list[list[str]]:
+        """What the metadata database answers, as text. Raises UserError if it cannot be asked."""
+
+    @property
+    def size_query(self) -> str:
+        """Asks the database for its size in bytes."""
+
+    def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
+        """Show what services said; the exit code."""
+
+    def restarting(self, services: list[str]) -> AbstractContextManager[Callable[[], bool]]:
+        """Begin to end and start these services, or start them where they do not run; see :meth:`starting`."""
+
+    def parse_dags(self) -> str:
+        """What came of the DAG files, as JSON of docker/runtime/dags.py; needs nothing that runs."""
+
     def last_lines(self, container: str, lines: int = 20) -> str:
         """The end of what a service said."""
 
@@ -111,8 +143,8 @@ class Engine(Protocol):
         """What to type to read on."""
 
 
-def choose(settings: Settings) -> Engine:
-    """The engine that ENGINE names, or the one that fits; one line says which and why."""
+def choose(settings: Settings, *, tell: bool = True) -> Engine:
+    """The engine that ENGINE names, or the one that fits; one line says which and why, if ``tell``."""
     from airflow_docker.engines.compose import Compose
     from airflow_docker.engines.standalone import Standalone
 
@@ -126,5 +158,6 @@ def choose(settings: Settings) -> Engine:
         engine, why = standalone, reason.what.rstrip(".")
     else:
         engine, why = compose, "Docker answers"
-    console.say(f"· Engine: {engine.name} ({why})")
+    if tell:
+        console.say(f"· Engine: {engine.name} ({why})")
     return engine

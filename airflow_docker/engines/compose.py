@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
+import io
 import json
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +39,7 @@ from airflow_docker.settings import PROJECT, Settings, is_macos, names
 COMPOSE_FILE = PROJECT / "compose.yaml"
 AIRFLOW_SERVICES = ("init", "webserver", "scheduler", "triggerer")
 _LABEL = "com.docker.compose.project"
+_THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
 
 
 @dataclass(frozen=True)
@@ -74,15 +80,46 @@ class Compose:
         """``overlay`` adds what only this build knows: labels and times."""
         return self.command("--file", str(overlay), "build", *(["--no-cache"] if no_cache else []), "init")
 
-    def up_command(self) -> list[str]:
-        return self.command("up", "--detach", "--no-build", "--remove-orphans")
+    def up_command(self, services: Sequence[str] = ()) -> list[str]:
+        return self.command("up", "--detach", "--no-build", "--remove-orphans", *services)
 
     def down_command(self, volumes: bool = False) -> list[str]:
         return self.command("down", "--remove-orphans", *(["--volumes"] if volumes else []))
 
     def logs_command(self, service: str) -> list[str]:
         """What we tell the user to type; short, as compose finds a project by its name."""
-        return ["docker", "compose", "--project-name", self.settings.compose_project_name, "logs", service]
+        return [
+            "docker",
+            "compose",
+            "--project-name",
+            self.settings.compose_project_name,
+            "logs",
+            *filter(None, [service]),
+        ]
+
+    def exec_command(self, container: str, words: list[str], terminal: bool) -> list[str]:
+        return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *words]
+
+    def query_command(self, container: str) -> list[str]:
+        """SQL comes by standard input; the password is read where it is."""
+        program = (
+            "PGPASSWORD=$(cat /run/secrets/postgres_password) exec psql --host=127.0.0.1 --username=airflow"
+            " --dbname=airflow --no-psqlrc --quiet --csv --tuples-only --set=ON_ERROR_STOP=1"
+        )
+        return ["docker", "exec", "--interactive", container, "sh", "-c", program]
+
+    def read_logs_command(self, services: list[str], follow: bool, tail: int | None, since: str) -> list[str]:
+        options = [*(["--follow"] if follow else []), *([] if tail is None else ["--tail", str(tail)])]
+        return [*self.logs_command(""), *options, *(["--since", since] if since else []), *services]
+
+    def parse_command(self, own_database: bool) -> list[str]:
+        """A container like the scheduler's, with the database of the stack, or with one that nobody keeps."""
+        thrown_away = ["--env", f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///{_THROWN_AWAY}"]
+        return self.command(
+            "run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull",
+            *(thrown_away if own_database else []), "scheduler",
+            "python", "/opt/airflow-docker/dags.py", "/opt/airflow/dags",
+        )  # fmt: skip
 
     def containers_command(self) -> list[str]:
         label = f"label={_LABEL}={self.settings.compose_project_name}"
@@ -194,15 +231,39 @@ class Compose:
             raise UserError(artifact, "this image was not built by airflow-docker.", "Name another, or none.")
         return {"id": found["Id"]} | dict(sorted(labels.items()))
 
+    def images_command(self) -> list[str]:
+        """Images of ours: those of AIRFLOW_IMAGE's name that carry our label."""
+        shown = "{{.Repository}}:{{.Tag}}"
+        label = "label=airflow-docker.fingerprint"
+        return ["docker", "image", "ls", "--filter", label, "--format", shown, self.settings.airflow_image]
+
+    def unused(self, keep: str | None) -> list[tuple[str, int]]:
+        used = shell.capture(["docker", "ps", "--all", "--format", "{{.Image}}"]).stdout.split()
+        named = shell.capture(self.images_command()).stdout.split()
+        old = [name for name in named if name not in (*used, keep)]
+        return [(name, int(found["Size"])) for name in old if (found := images.inspect(name))]
+
+    def discard(self, artifact: str) -> None:
+        result = shell.capture(["docker", "image", "rm", artifact])
+        if result.returncode:
+            raise UserError(artifact, f"cannot be removed ({result.stderr.strip()}).", "Is it in use?")
+
     def remove_artifacts(self) -> None:
-        listed = shell.capture(
-            ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", self.settings.airflow_image]
-        )
-        for image in listed.stdout.split():
+        for image in shell.capture(self.images_command()).stdout.split():
             shell.capture(["docker", "image", "rm", image])
 
     @contextlib.contextmanager
-    def starting(self, *, as_before: bool) -> Iterator[Callable[[], bool]]:
+    def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
+        self.write_overlay()
+        stopped = shell.capture(self.command("stop", *services), env=self.environment())
+        if stopped.returncode:
+            console.say(stopped.stderr.rstrip())
+            raise UserError("docker compose stop", f"ended with exit code {stopped.returncode}.", "Try again.")
+        with self.starting(as_before=True, services=services) as settled:
+            yield settled
+
+    @contextlib.contextmanager
+    def starting(self, *, as_before: bool, services: Sequence[str] = ()) -> Iterator[Callable[[], bool]]:
         """Compose itself knows what is to be made anew; its words go to a file and are shown when it fails."""
         before = {state.container: state for state in self.states()}
         if not any(s.service == "webserver" and s.state in ("running", "restarting") for s in before.values()):
@@ -210,7 +271,7 @@ class Compose:
         images.require(self.settings.postgres_image, "POSTGRES_IMAGE")
         self.write_overlay()
         log = self.settings.state_dir / "up.log"
-        process = shell.start(self.up_command(), env=self.environment(), log=log)
+        process = shell.start(self.up_command(services), env=self.environment(), log=log)
 
         def settled() -> bool:
             code = process.poll()
@@ -261,6 +322,44 @@ class Compose:
     def last_lines(self, container: str, lines: int = 20) -> str:
         result = shell.capture(["docker", "logs", "--tail", str(lines), container], timeout=images.ASK_SECONDS)
         return (result.stdout + result.stderr).rstrip()
+
+    def execute(self, service: str, words: list[str]) -> int:
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        return shell.stream(self.exec_command(self._container(service), words, terminal))
+
+    def ask(self, service: str, words: list[str]) -> CompletedProcess[str]:
+        return shell.capture(self.exec_command(self._container(service), words, terminal=False))
+
+    def _container(self, service: str) -> str:
+        """The running container of a service. Raises UserError if there is none."""
+        found = [s.container for s in self.states() if s.service == service and s.state == "running"]
+        if not found:
+            raise UserError(service, "the service is not running.", "Type: inv up")
+        return found[0]
+
+    def query(self, sql: str) -> list[list[str]]:
+        asked = shell.capture(self.query_command(self._container("postgres")), stdin=sql, timeout=images.ASK_SECONDS)
+        if asked.returncode:
+            last = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise UserError("postgres", f"the database cannot be asked ({last}).", "Type: inv status")
+        return list(csv.reader(io.StringIO(asked.stdout)))
+
+    size_query = "SELECT pg_database_size('airflow')"
+
+    def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
+        stamp = since.isoformat() if since else ""
+        return shell.stream(self.read_logs_command(services, follow, tail, stamp))
+
+    def parse_dags(self) -> str:
+        self.write_overlay()
+        runs = bool(self.states())
+        result = shell.capture(self.parse_command(own_database=not runs), env=self.environment())
+        if not runs:  # the network that it needed
+            shell.capture(self.down_command(), env=self.environment())
+        if result.returncode:
+            console.say(result.stderr.rstrip())
+            raise UserError("inv dags", f"the DAGs could not be parsed (exit code {result.returncode}).", "See above.")
+        return result.stdout
 
     def data(self) -> list[str]:
         return shell.capture(self.volumes_command(), timeout=images.ASK_SECONDS).stdout.split()

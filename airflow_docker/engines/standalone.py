@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
+import sqlite3
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,15 +22,16 @@ from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
 from airflow_docker.platforms import Platform
 from airflow_docker.settings import PROJECT, Settings
-from airflow_docker.standalone import environments, probes, processes
+from airflow_docker.standalone import environments, logs, probes, processes
 from airflow_docker.standalone.home import links, make_home
-from airflow_docker.standalone.supervisor import GRACE_SECONDS, LOG, PLAN, STATE, Plan
+from airflow_docker.standalone.supervisor import GRACE_SECONDS, LOG, PLAN, RESTART, STATE, Plan
 from airflow_docker.standalone.variables import database, own_variables, variables
 
 FOLDER = "standalone"
 SERVICES = {"webserver": ["webserver"], "scheduler": ["scheduler", "--skip-serve-logs"],
             "triggerer": ["triggerer", "--skip-serve-logs"]}  # fmt: skip
 """Services -> what follows ``airflow``. Logs are files of this machine: nothing need serve them on a port."""
+_INITIALISED = "initialised"
 _JOBS = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob"}
 _START_PERIOD = timedelta(seconds=120)
 
@@ -89,6 +94,14 @@ class Standalone:
     def labels(self, artifact: str) -> dict[str, str] | None:
         return environments.labels(Path(artifact))
 
+    def unused(self, keep: str | None) -> list[tuple[str, int]]:
+        kept = [*self._running(), keep]
+        ours = environments.only_of(self.settings, self.place)
+        return [(str(folder), environments.size(folder)) for folder in ours if str(folder) not in kept]
+
+    def discard(self, artifact: str) -> None:
+        shutil.rmtree(artifact)
+
     def remove_artifacts(self) -> None:
         environments.release(self.settings, self.place, keep=())
 
@@ -117,7 +130,9 @@ class Standalone:
         init = [self.python, str(PROJECT / "docker" / "runtime" / "init.py")]
         stamp = f"{self.environment} {self.settings.airflow_admin_user}"
         commands = {name: [self.python, "-m", "airflow", *words] for name, words in SERVICES.items()}
-        return Plan(self.mark, [] if self._is_initialised(stamp) else init, commands, stamp)
+        return Plan(
+            self.settings.compose_project_name, self.mark, [] if self._is_initialised(stamp) else init, commands, stamp
+        )
 
     def variables(self) -> dict[str, str]:
         """The environment of the services."""
@@ -182,6 +197,19 @@ class Standalone:
         console.say(log.read_text(errors="replace").rstrip())
         raise UserError("standalone", f"its supervisor has ended (exit code {supervisor.poll()}).", "Type: inv up")
 
+    @contextlib.contextmanager
+    def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
+        everything = not services or "init" in services
+        if everything:
+            (self.folder / _INITIALISED).unlink(missing_ok=True)
+        if everything or not self._is_supervised():
+            with self.starting(as_before=False) as settled:
+                yield settled
+            return
+        request = self.folder / RESTART
+        files.write(request, "\n".join(services).encode())
+        yield lambda: not request.exists()
+
     def stop(self, data: bool) -> None:
         if self.folder.is_dir():
             with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
@@ -192,6 +220,48 @@ class Standalone:
         if data:
             self.remove_artifacts()
             files.purge(self.folder, "STATE_DIR")
+
+    def execute(self, service: str, words: list[str]) -> int:
+        return shell.stream(words, env=self._variables_of_commands(), exactly=True)
+
+    def ask(self, service: str, words: list[str]) -> CompletedProcess[str]:
+        return shell.capture(words, env=self._variables_of_commands(), exactly=True)
+
+    def _variables_of_commands(self) -> dict[str, str]:
+        """Those of the services, without the mark: what a person has started is not ours to end."""
+        if not environments.is_whole(Path(self.environment)) or not self.database.is_file():
+            raise UserError(
+                "standalone", "there is no environment, or no database, of this project yet.", "Type: inv up"
+            )
+        found = self.variables() | {name: os.environ[name] for name in ("COLUMNS", "EDITOR") if name in os.environ}
+        return {name: value for name, value in found.items() if name != processes.MARK}
+
+    def query(self, sql: str) -> list[list[str]]:
+        try:
+            with contextlib.closing(probes.reading(self.database)) as opened:
+                return [["" if cell is None else str(cell) for cell in row] for row in opened.execute(sql)]
+        except sqlite3.Error as problem:
+            raise UserError(str(self.database), f"cannot be asked ({problem}).", "Type: inv status") from None
+
+    size_query = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
+
+    def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
+        logs.show(self.folder / LOG, services or self.services(), follow, tail, since)
+        return 0
+
+    def parse_dags(self) -> str:
+        make_home(self.settings, self.folder / "home", Path(self.environment))
+        with tempfile.TemporaryDirectory() as place:
+            new = {"AIRFLOW_HOME": place, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/dags.db"}
+            dags = str(self.settings.workflow_dev_dir / self.settings.dags_dir)
+            env = self.variables() | ({} if self.database.is_file() else new)
+            del env[processes.MARK]
+            script = PROJECT / "docker" / "runtime" / "dags.py"
+            result = shell.capture([self.python, str(script), dags], env=env, exactly=True)
+        if result.returncode:
+            console.say(result.stderr.rstrip())
+            raise UserError("inv dags", f"the DAGs could not be parsed (exit code {result.returncode}).", "See above.")
+        return result.stdout
 
     def data(self) -> list[str]:
         made = environments.used_by(self.settings, self.place)
@@ -240,7 +310,7 @@ class Standalone:
         return [str(environments.environment_of(Path(command[0]))) for command in commands]
 
     def _is_initialised(self, stamp: str) -> bool:
-        done = self.folder / "initialised"
+        done = self.folder / _INITIALISED
         return self.database.exists() and done.is_file() and done.read_text() == stamp
 
     def _state(self, name: str, told: dict[str, Any], supervisor: int, supervised: bool) -> ServiceState:

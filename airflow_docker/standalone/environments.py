@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 import sys
 import urllib.request
@@ -193,3 +194,15 @@ def release(settings: Settings, place: Path, keep: tuple[str, ...]) -> None:
         (environment / _USERS / settings.compose_project_name).unlink()
         if not any((environment / _USERS).iterdir()):
             shutil.rmtree(environment)
+
+
+def only_of(settings: Settings, place: Path) -> list[Path]:
+    """The environments that no other project uses."""
+    ours = settings.compose_project_name
+    found = [f for f in sorted(place.glob("*")) if f.is_dir() and re.fullmatch(r"[0-9a-f]{12}", f.name)]
+    return [f for f in found if not [user for user in (f / _USERS).glob("*") if user.name != ours]]
+
+
+def size(environment: Path) -> int:
+    """Bytes of all its files; those that uv shares with its cache count too."""
+    return sum(file.lstat().st_size for file in environment.rglob("*") if not file.is_dir())

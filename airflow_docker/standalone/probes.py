@@ -27,6 +27,11 @@ def page(port: int, path: str) -> str:
     return "" if status == http.client.OK else f"the page answers {status}"
 
 
+def reading(database: Path) -> sqlite3.Connection:
+    """A connection that writes nothing."""
+    return sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)
+
+
 def job(database: Path, job_type: str, started: datetime) -> str:
     """What is wrong with a job that was started then, or nothing. Airflow notes heartbeats in UTC."""
     recent = max(started, datetime.now(UTC) - _OLDEST_HEARTBEAT)
@@ -36,7 +41,7 @@ def job(database: Path, job_type: str, started: datetime) -> str:
     )
     times = [f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}" for moment in (started, recent)]
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as opened:
+        with contextlib.closing(reading(database)) as opened:
             found = opened.execute(query, [job_type, *times]).fetchone()[0]
     except sqlite3.Error as problem:
         return f"the database cannot be asked ({problem})"

@@ -32,6 +32,11 @@ def marked(mark: str, service: str | None = None) -> list[psutil.Process]:
     return found + [p for p in psutil.process_iter() if p.pid not in seen and _session(p.pid) in sessions]
 
 
+def marks() -> set[str]:
+    """The marks of all that runs on this machine, as far as this user may see it."""
+    return {environ[MARK] for _, environ in _environments() if environ.get(MARK)}
+
+
 def end(mark: str, grace: float, service: str | None = None) -> None:
     """End them all: TERM first, and KILL for those that are there after ``grace`` seconds."""
     _signal(marked(mark, service), signal.SIGTERM)

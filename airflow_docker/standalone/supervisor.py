@@ -2,6 +2,7 @@
 
 It is a program of its own, in the background: ``python -m airflow_docker.standalone.supervisor FOLDER``.
 FOLDER holds ``services.json`` (see :class:`Plan`), and there it writes ``state.json`` and ``log/``.
+A file ``restart`` names services to end and start again; it is removed when that has been done.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from airflow_docker import files
 from airflow_docker.standalone import processes
 
-PLAN, STATE, LOG = "services.json", "state.json", "log"
+PLAN, STATE, LOG, RESTART = "services.json", "state.json", "log", "restart"
 GRACE_SECONDS = 30.0
 """How long a service may take to end; the same as stop_grace_period in compose.yaml."""
 _LOOK_SECONDS = 0.2
@@ -31,6 +32,7 @@ _LARGEST_LOG = 20 << 20  # bytes
 class Plan:
     """``init`` is run to its end first, if there is one; ``services`` maps names to commands that must not end."""
 
+    project: str
     mark: str
     init: list[str]
     services: dict[str, list[str]]
@@ -74,6 +76,7 @@ class Supervisor:
                 self._start(service)
             while not self.stopping:
                 time.sleep(_LOOK_SECONDS)
+                self._restart()
                 for service in self.services:
                     self._look_after(service)
         self.stopping = True
@@ -105,6 +108,18 @@ class Supervisor:
         service.started, service.began = datetime.now(UTC).isoformat(), time.monotonic()
         self._tell()
 
+    def _restart(self) -> None:
+        """Do what was asked for; it counts for no crash."""
+        request = self.folder / RESTART
+        if not request.is_file():
+            return
+        names = request.read_text().split()
+        for service in [s for s in self.services if s.name in names]:
+            processes.end(self.plan.mark, GRACE_SECONDS, service.name)
+            self.children[service.name].wait()
+            self._start(service)
+        request.unlink()
+
     def _look_after(self, service: Service) -> None:
         """Start again what has ended, after a pause that grows while it keeps ending."""
         if service.state == "restarting":
@@ -126,6 +141,17 @@ class Supervisor:
         services = {s.name: {k: v for k, v in asdict(s).items() if k in shown} for s in (self.init, *self.services)}
         state = {"supervisor": os.getpid(), "services": services}
         files.write(self.folder / STATE, json.dumps(state, indent=1).encode())
+
+
+def told_of(folder: str) -> tuple[str, list[str]]:
+    """The project and the states of its services (but for init), as a folder's supervisor has told them last."""
+    try:
+        plan, state = (json.loads(Path(folder, name).read_text()) for name in (PLAN, STATE))
+    except (OSError, ValueError):
+        return "?", []
+    return str(plan.get("project", "?")), [
+        str(service["state"]) for name, service in state["services"].items() if name != "init"
+    ]
 
 
 def main() -> None:

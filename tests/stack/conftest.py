@@ -121,7 +121,7 @@ class Project:
 
     def inv(self, *args, code=0, **kwargs):
         """Run a verb; its two outputs together."""
-        command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), *args]
+        command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), *args]
         result = run(*command, env=self.environ, stdin=subprocess.DEVNULL, **kwargs)
         said = result.stdout + result.stderr
         assert result.returncode == code, said
@@ -130,12 +130,20 @@ class Project:
 
     def json(self, *args):
         """What a verb gives with --json, and nothing else, on standard output."""
-        command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), *args, "--json"]
+        command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), *args, "--json"]
         return json.loads(run(*command, env=self.environ, stdin=subprocess.DEVNULL).stdout)
 
     def remove(self):
         """Take away all that the project has made."""
-        command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), "down", "--volumes", "--yes"]
+        command = [
+            sys.executable,
+            str(PROJECT / "airflow_docker"),
+            "--search-root",
+            str(PROJECT),
+            "down",
+            "--volumes",
+            "--yes",
+        ]
         run(*command, env=self.environ)
 
 

@@ -213,7 +213,7 @@ def test_packages_audit_tool_compiled_requirements_and_configuration(project, se
 @pytest.mark.parametrize("seconds", [0.3, 0.8, 1.5, 3.0, 5.0])
 def test_a_killed_build_leaves_what_the_next_one_builds_from(project, seconds):
     project.inv("pull")
-    command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), "build", "--no-cache"]
+    command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), "build", "--no-cache"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, env=project.environ, start_new_session=True, **quiet)
     time.sleep(seconds)
@@ -233,7 +233,7 @@ def test_a_killed_build_leaves_what_the_next_one_builds_from(project, seconds):
 
 def test_two_builds_at_once_wait_for_each_other(project):
     project.inv("pull")
-    command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), "build"]
+    command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), "build"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     running = [subprocess.Popen(command, env=project.environ, **pipes) for _ in range(2)]
     said = [process.communicate()[0] for process in running]

@@ -13,7 +13,7 @@ DOCS = [PROJECT / name for name in ("README.md", "docs/operating.md", "docs/arch
 
 
 def inv(*args):
-    command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), *args]
+    command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), *args]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

@@ -1,0 +1,142 @@
+"""The DAGs: do they parse in what was built, and how does a run of one end."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from airflow_docker import builds, console, folders, secrets
+from airflow_docker.engines import Engine
+from airflow_docker.errors import FAILED, USAGE, UserError
+from airflow_docker.operate import ready
+
+SLOW_SECONDS = 3.0
+"""A DAG file that takes longer is parsed again and again at that cost: worth a word."""
+_POLL_SECONDS = 1.0
+_ENDED = ("success", "failed")
+
+
+def check(engine: Engine, as_json: bool) -> None:
+    """Parse every DAG file as the scheduler would; show DAGs and import errors.
+
+    Raises UserError if there is an import error, or no DAG at all.
+    """
+    engine = _prepared(engine)
+    found = json.loads(engine.parse_dags())
+    if as_json:
+        console.out(json.dumps(found, indent=2))
+    else:
+        _show(found)
+    if found["errors"]:
+        count = len(found["errors"])
+        raise UserError(
+            "inv dags", f"{count} file{'s' * (count > 1)} cannot be imported.", "Mend what stands above.", FAILED
+        )
+    if not found["dags"]:
+        raise UserError("DAGS_DIR", f"there is no DAG in {engine.settings.dags_dir}.", "Name the folder of the DAGs.")
+
+
+def _prepared(engine: Engine) -> Engine:
+    """The engine with what was built, and what a parse needs besides."""
+    made = ready(engine)
+    secrets.write(engine.settings, engine.reader)
+    folders.prepare(engine.settings, engine.reader.owner)
+    if (last := builds.built(engine)) is None or last != builds.last_artifact(engine):
+        console.warn("the settings have changed since the last build. Type: inv build")
+    return made
+
+
+def _show(found: dict[str, Any]) -> None:
+    folder = found["folder"]
+    rows = [[d["dag"], _short(d["file"], folder), str(d["tasks"]), d["schedule"] or ""] for d in found["dags"]]
+    if rows:
+        console.table(["dag", "file", "tasks", "schedule"], rows)
+    if found["errors"]:
+        places = [f"{_short(e['file'], folder)}{':' + str(e['line']) if e['line'] else ''}" for e in found["errors"]]
+        console.out("")
+        console.table(["import error", ""], [[p, e["error"]] for p, e in zip(places, found["errors"], strict=True)])
+    for file in [f for f in found["files"] if f["seconds"] > SLOW_SECONDS]:
+        console.warn(
+            f"{_short(file['file'], folder)} takes {file['seconds']:.1f} s to parse: move work into its tasks."
+        )
+
+
+def _short(file: str, folder: str) -> str:
+    return os.path.relpath(file, folder) if Path(file).is_relative_to(folder) else file
+
+
+def run(engine: Engine, dag: str, conf: str) -> None:
+    """Trigger a DAG of the running stack and follow its tasks to the end. Raises UserError unless it succeeds."""
+    if conf:
+        _check_conf(conf)
+    engine = ready(engine)
+    name = _quoted(dag)
+    paused = engine.query(f"SELECT is_paused FROM dag WHERE dag_id = {name} AND is_active")  # noqa: S608
+    if not paused:
+        raise UserError(dag, "there is no such DAG in the running Airflow.", "List them: inv dags")
+    if paused[0][0] in ("1", "t"):
+        raise UserError(dag, "the DAG is paused, so a run would wait.", f'Type: inv airflow "dags unpause {dag}"')
+    run_id = f"inv__{datetime.now(UTC).isoformat()}"
+    words = [
+        "airflow",
+        "dags",
+        "trigger",
+        "--output",
+        "json",
+        "--run-id",
+        run_id,
+        *(["--conf", conf] if conf else []),
+        dag,
+    ]
+    if engine.execute("scheduler", words):
+        raise UserError(dag, "could not be triggered (see above).", "Type: inv status")
+    _follow(engine, dag, run_id)
+
+
+def _check_conf(conf: str) -> None:
+    try:
+        given = json.loads(conf)
+    except ValueError as problem:
+        raise UserError(
+            "--conf", f"is not JSON ({problem}).", """Say for instance '{"work": "W1"}'.""", USAGE
+        ) from None
+    if not isinstance(given, dict):
+        raise UserError("--conf", "is not an object.", """Say for instance '{"work": "W1"}'.""", USAGE)
+
+
+def _follow(engine: Engine, dag: str, run_id: str) -> None:
+    where = f"WHERE dag_id = {_quoted(dag)} AND run_id = {_quoted(run_id)}"
+    told: dict[str, str] = {}
+    while True:
+        state = engine.query(f"SELECT state FROM dag_run {where}")  # noqa: S608
+        tasks = engine.query(f"SELECT task_id, map_index, state, try_number FROM task_instance {where}")  # noqa: S608
+        for task, index, now, attempt in tasks:
+            name = task if index == "-1" else f"{task}[{index}]"
+            if now and told.get(name) != now:
+                told[name] = now
+                _tell(name, now, attempt)
+        if not state:
+            raise UserError(dag, "the run is gone: somebody has deleted it.", "Look: inv status")
+        if state[0][0] in _ENDED:
+            break
+        time.sleep(_POLL_SECONDS)
+    if state[0][0] != "success":
+        failed = ", ".join(sorted(name for name, now in told.items() if now == "failed")) or "no task"
+        raise UserError(dag, f"the run has failed ({failed}).", "Read on: inv logs scheduler, or the log in the page.")
+    console.done(f"{dag} has succeeded ({run_id})")
+
+
+def _tell(name: str, state: str, attempt: str) -> None:
+    words = f"{name}: {state}{f' (try {attempt})' if attempt not in ('', '0', '1') else ''}"
+    (console.done if state == "success" else console.failed if state == "failed" else console.say)(
+        words if state in _ENDED else f"· {words}"
+    )
+
+
+def _quoted(text: str) -> str:
+    """A text as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,77 @@
+"""`inv`: Invoke's own program with two flags more, verbs in groups, and service names without a flag."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from invoke.parser.argument import Argument
+from invoke.program import Program
+from invoke.tasks import Task
+from invoke.util import helpline
+
+from airflow_docker.errors import USAGE, UserError
+from airflow_docker.settings import PROJECT
+
+
+class Inv(Program):
+    """What ./inv runs; a plain `inv` of Invoke knows the same verbs, without what is added here."""
+
+    def core_args(self) -> list[Argument]:
+        """Invoke's flags, and ours; like all of them they may stand before or behind a verb."""
+        env = Argument(names=("env",), help="use the settings of .env.NAME instead of .env")
+        quiet = Argument(names=("quiet",), kind=bool, default=False, help="only warnings, errors and results")
+        return [*super().core_args(), env, quiet]
+
+    def parse_tasks(self) -> None:
+        """Put the flag before words that follow a verb which takes such."""
+        tasks = {name: self.collection[name] for name in self.collection.task_names}
+        self.core.unparsed = with_flags(self.core.unparsed, tasks)
+        super().parse_tasks()
+
+    def execute(self) -> None:
+        """Choose the settings, then run the verbs."""
+        if name := self.args["env"].value:
+            os.environ["ENV_FILE"] = str(env_file(name))
+        if self.args["quiet"].value:
+            os.environ["AIRFLOW_DOCKER_QUIET"] = "1"
+        super().execute()
+
+    def list_flat(self) -> None:
+        """The verbs in groups, in the order in which they are used."""
+        groups: dict[str, list[tuple[str, str | None]]] = {}
+        for name, task in self.collection.tasks.items():
+            groups.setdefault(getattr(task, "group", "More"), []).append((name, helpline(task)))
+        width = max(len(name) for pairs in groups.values() for name, _ in pairs)
+        for group, pairs in groups.items():
+            print(f"{group}:")
+            self.print_columns([(name.ljust(width), help) for name, help in pairs])
+        print(f"Without a verb: {self.collection.default}. More on one: inv --help VERB")
+
+
+def env_file(name: str) -> Path:
+    """The file that --env NAME means. Raises UserError naming those that there are."""
+    file = PROJECT / f".env.{name}"
+    if not file.is_file():
+        there = sorted(f.name.removeprefix(".env.") for f in PROJECT.glob(".env.*") if f.name != ".env.example")
+        hint = f"There are: {', '.join(there)}." if there else "Copy .env.example to it and edit it."
+        raise UserError("--env", f"there is no file {file}.", hint, USAGE)
+    return file
+
+
+def with_flags(words: list[str], tasks: dict[str, Task[Any]]) -> list[str]:
+    """``logs scheduler`` becomes ``logs --service=scheduler`` for verbs that have such words."""
+    done: list[str] = []
+    flag, valued, takes_value = "", set[str](), False
+    for word in words:
+        is_word = not takes_value and not word.startswith("-")
+        takes_value = word in valued
+        if is_word and word in tasks:
+            flag = getattr(tasks[word], "words", "")
+            arguments = [a for a in tasks[word].get_arguments() if a.takes_value]
+            valued = {f"{'--' if len(name) > 1 else '-'}{name}" for a in arguments for name in a.names}
+        elif is_word and flag:
+            word = f"--{flag}={word}"
+        done.append(word)
+    return done
