@@ -85,14 +85,14 @@ def run(engine: Engine, dag: str, conf: str) -> None:
         "airflow",
         "dags",
         "trigger",
-        "--output",
-        "json",
         "--run-id",
         run_id,
         *(["--conf", conf] if conf else []),
         dag,
     ]
-    if engine.execute("scheduler", words):
+    triggered = engine.ask("scheduler", words)
+    if triggered.returncode:
+        console.say(triggered.stderr.rstrip())
         raise UserError(dag, "could not be triggered (see above).", "Type: inv status")
     _follow(engine, dag, run_id)
 

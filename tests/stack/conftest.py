@@ -133,6 +133,10 @@ class Project:
         command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), *args, "--json"]
         return json.loads(run(*command, env=self.environ, stdin=subprocess.DEVNULL).stdout)
 
+    def json_of_build(self):
+        """What is noted of the last build."""
+        return json.loads((self.settings.state_dir / f"build.{self.engine}.json").read_text())
+
     def remove(self):
         """Take away all that the project has made."""
         command = [

@@ -1,0 +1,270 @@
+"""What a person does between up and down, on each engine, and how it fails."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from airflow_docker.settings import PROJECT
+from stack.conftest import run, until
+
+INV = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT)]
+
+QUICK = """
+from datetime import datetime
+from airflow.decorators import dag, task
+
+@dag(schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False)
+def quick():
+    @task
+    def work(**context):
+        word = context["dag_run"].conf.get("word", "nothing")
+        print("the word is", word)
+        if word == "fail":
+            raise ValueError("as asked")
+    work()
+quick()
+"""
+
+
+@pytest.fixture
+def dags(stack):
+    """The folder of the DAGs; what a test puts there is gone afterwards."""
+    folder = stack.settings.workflow_dev_dir / stack.settings.dags_dir
+    before = set(folder.iterdir())
+    yield folder
+    for file in set(folder.iterdir()) - before:
+        if file.is_file():
+            file.unlink()
+
+
+@pytest.fixture
+def quick(stack, dags):
+    (dags / "quick.py").write_text(QUICK)
+    until(lambda: stack.sql("select dag_id from dag where dag_id = 'quick' and is_active"))
+
+
+def test_logs_of_one_service_with_tail_and_since(stack):
+    said = stack.inv("logs", "scheduler", "--tail", "5")
+    lines = [line for line in said.splitlines() if line.strip()]
+    assert 1 <= len(lines) <= 5 and all(line.startswith("scheduler") for line in lines)
+    everything = stack.inv("logs")
+    assert {line.split()[0].split("-")[0] for line in everything.splitlines() if " | " in line} >= {
+        "webserver",
+        "scheduler",
+        "triggerer",
+    }
+    assert len(stack.inv("logs", "--since", "1s").splitlines()) < len(everything.splitlines())
+    assert "nope: there is no such service. There are: " in stack.inv("logs", "nope", code=2)
+    assert "--since: 'yesterday' is neither a duration nor a time." in stack.inv("logs", "--since", "yesterday", code=2)
+    assert "--tail: 'x' is not a number of lines." in stack.inv("logs", "--tail", "x", code=2)
+
+
+def test_logs_are_followed_until_they_are_not(stack):
+    command = [*INV, "logs", "webserver", "--follow", "--tail", "0"]
+    with subprocess.Popen(command, env=stack.environ, stdout=subprocess.PIPE, text=True) as following:
+        try:
+            time.sleep(2)
+            run("curl", "-s", f"http://127.0.0.1:{stack.settings.airflow_port}/login/?followed=yes")
+            assert any("followed=yes" in line for line in iter(following.stdout.readline, ""))
+        finally:
+            following.send_signal(signal.SIGINT)
+        assert following.wait(10) in (1, 130, -signal.SIGINT)
+
+
+def test_airflows_own_commands_keep_arguments_input_and_exit_code(stack):
+    assert stack.inv("airflow", "variables set --description 'two words' key 'a b'")
+    assert stack.sql("select description from variable where key = 'key'") == "two words"
+    assert "a b" in stack.inv("airflow", "variables get key")
+    given = run(*INV, "airflow", "variables import /dev/stdin", env=stack.environ, input='{"piped": "yes"}')
+    assert given.returncode == 0 and stack.sql("select count(*) from variable where key = 'piped'") == "1"
+    assert "invalid choice" in stack.inv("airflow", "nonsense", code=2)
+    assert "No closing quotation" in stack.inv("airflow", "variables get 'key", code=2)
+
+
+def test_a_shell_is_where_the_tasks_are(stack):
+    script = "command -v syncOneWork.sh; echo $ARCH_ROOT; exit 7"
+    shown = run(*INV, "shell", env=stack.environ, input=script)
+    assert shown.returncode == 7
+    assert "syncOneWork.sh" in shown.stdout and stack.option("ARCH_ROOT") in shown.stdout
+    assert "There are: " in stack.inv("shell", "nope", code=2)
+
+
+def since(stack, service):
+    return {s["name"]: s["since"] for s in stack.json("status")["services"]}[service]
+
+
+def test_restart_of_one_service_and_of_what_does_not_run(stack):
+    before = since(stack, "webserver"), since(stack, "triggerer")
+    assert "webserver is healthy" in stack.inv("restart", "webserver")
+    assert since(stack, "webserver") > before[0] and since(stack, "triggerer") == before[1]
+    assert stack.json("status")["state"] == "healthy"
+    stack.inv("down")
+    stack.inv("restart")
+    assert stack.json("status")["state"] == "healthy"
+    assert "There are: " in stack.inv("restart", "nope", code=2)
+
+
+def test_dags_are_parsed_and_import_errors_have_file_and_line(stack, dags):
+    assert re.search(r"^sample_sync +sample_sync.py +4 +@continuous", stack.inv("dags"), re.M)
+    (dags / "broken.py").write_text("from airflow import DAG\n\nimport no_such_module\n")
+    (dags / "slow.py").write_text("import time\nfrom airflow import DAG\ntime.sleep(3.2)\n")
+    said = stack.inv("dags", code=1)
+    assert re.search(r"^broken.py:3 +ModuleNotFoundError: No module named 'no_such_module'", said, re.M)
+    assert "slow.py takes 3" in said
+    assert "inv dags: 1 file cannot be imported." in said
+    found = stack.json("dags")
+    assert [e["line"] for e in found["errors"]] == [3] and [d["dag"] for d in found["dags"]] == ["sample_sync"]
+    until(lambda: stack.json("status")["dags"]["import_errors"], 90)
+    (dags / "broken.py").unlink()
+
+
+def test_a_dag_is_run_and_its_end_told_by_the_exit_code(stack, quick):
+    said = stack.inv("dags", "--run", "quick", "--conf", '{"word": "marker-word"}')
+    assert "✓ work: success" in said and "✓ quick has succeeded" in said
+    logs = [f.read_text() for f in stack.settings.logs_dir.glob("dag_id=quick/**/*.log")]
+    assert any("the word is marker-word" in text for text in logs)
+    said = stack.inv("dags", "--run", "quick", "--conf", '{"word": "fail"}', code=1)
+    assert "✗ work: failed" in said and "quick: the run has failed (work)." in said
+    assert "there is no such DAG" in stack.inv("dags", "--run", "nope", code=1)
+    assert "--conf: is not JSON" in stack.inv("dags", "--run", "quick", "--conf", "{", code=2)
+    stack.inv("airflow", "dags pause quick")
+    assert 'Type: inv airflow "dags unpause quick"' in stack.inv("dags", "--run", "quick", code=1)
+
+
+def test_status_in_json_has_the_documented_form(stack):
+    found = stack.json("status")
+    documented = (PROJECT / "docs" / "operating.md").read_text().partition("`inv status --json`")[2]
+    fields = set(re.findall(r"^\| `([a-z_0-9.\[\]]+)` \|", documented.partition("\n## ")[0], re.M))
+    assert fields == paths(found)
+    assert found["repositories"]["ao-workflows"]["behind"] == 0 and found["secrets"] == "fresh"
+    assert found["dags"]["loaded"] >= 1 and found["disk"]["database"] > 0
+
+
+def paths(value, prefix=""):
+    """The names of all fields, lists and mappings by data written as []."""
+    if isinstance(value, list):
+        return set().union(*(paths(item, f"{prefix}[]") for item in value)) if value else {prefix}
+    if not isinstance(value, dict):
+        return {prefix}
+    by_data = prefix in ("repositories", "dags.runs_24h")
+    found = set()
+    for name, item in value.items():
+        found |= paths(item, f"{prefix}[]" if by_data else f"{prefix}.{name}".lstrip("."))
+    return found
+
+
+def test_status_counts_commits_that_are_not_built_and_stale_secrets(stack):
+    checkout = stack.settings.ao_dev_dir
+    head = run("git", "-C", str(checkout), "rev-parse", "HEAD").stdout.strip()
+    who = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
+    try:
+        run("git", "-C", str(checkout), *who, "commit", "--quiet", "--allow-empty", "--message", "x")
+        assert stack.json("status")["repositories"]["archive-ops"]["behind"] == 1
+        assert "1 commits behind" in stack.inv("status") or "1 commit behind" in stack.inv("status")
+    finally:
+        run("git", "-C", str(checkout), "reset", "--quiet", "--hard", head)
+    key = "SECRET_AWS__default__aws_secret_access_key"
+    before = stack.values[key]
+    stack.set(**{key: "another"})
+    assert stack.json("status")["secrets"] == "stale"
+    stack.set(**{key: before})
+
+
+def test_all_stacks_of_this_machine_are_listed(stack):
+    name = stack.settings.compose_project_name
+    found = {entry["project"]: entry for entry in stack.json("status", "--all")}
+    assert found[name]["engine"] == stack.engine and found[name]["running"] == found[name]["services"] >= 3
+    assert name in stack.inv("status", "--all")
+
+
+def test_before_anything_runs_each_verb_says_so(project):
+    assert "is not running" in project.inv("status", code=3)
+    assert "is not running" in project.inv("logs")
+    for verb in (["shell"], ["restart"], ["airflow", "dags list"], ["dags"], ["dags", "--run", "x"]):
+        assert "nothing has been built yet. Type: inv up" in project.inv(*verb, code=1), verb
+    assert project.inv("clean")
+
+
+def test_a_folder_without_a_dag_is_an_error_and_no_stack_is_needed(project):
+    project.inv("pull", "build")
+    dags = project.settings.workflow_dev_dir / project.settings.dags_dir
+    assert "sample_sync" in project.inv("dags")
+    (dags / "sample_sync.py").unlink()
+    assert "DAGS_DIR: there is no DAG in" in project.inv("dags", code=1)
+    assert not project.running()
+
+
+def test_clean_shows_all_and_removes_what_is_named_and_not_in_use(project, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "airflow-docker").mkdir(parents=True)
+    (tmp_path / "cache" / "airflow-docker" / "download").write_text("x")
+    project.inv("pull", "build")
+    first = project.json_of_build()["artifact"]
+    script = project.settings.ao_dev_dir / "scripts/syncAnywhere/syncOneWork.sh"
+    script.write_text(script.read_text() + "# more\n")
+    project.inv("build")
+    second = project.json_of_build()["artifact"]
+    old, new = ("run_id=old", "run_id=new")
+    for run_id in (old, new):
+        (project.settings.logs_dir / "dag_id=x" / run_id).mkdir(parents=True)
+        log = project.settings.logs_dir / "dag_id=x" / run_id / "attempt=1.log"
+        log.write_text("x")
+        if run_id == old:
+            os.utime(log, (1e9, 1e9))
+    (project.settings.logs_dir / "mine.txt").write_text("x")
+    os.utime(project.settings.logs_dir / "mine.txt", (1e9, 1e9))
+    said = project.inv("clean")
+    assert "download" in said and old in said and new not in said and "mine.txt" not in said
+    assert second not in said and (first in said) == (project.engine == "compose")
+    assert "there is no terminal to ask on" in project.inv("clean", "--logs", code=2)
+    project.inv("clean", "--images", "--build", "--downloads", "--logs", "--yes")
+    assert not (project.settings.logs_dir / "dag_id=x" / old).exists()
+    assert (project.settings.logs_dir / "dag_id=x" / new).exists() and (project.settings.logs_dir / "mine.txt").exists()
+    assert not (tmp_path / "cache" / "airflow-docker" / "download").exists()
+    assert not (project.settings.build_dir / "bin").exists()
+    said = project.inv("clean")
+    assert first not in said and "There is nothing of ours that could go" in said
+    project.inv("up", "--no-build")  # what was built last is still there
+    assert "--older-than: 'x' is not" in project.inv("clean", "--older-than", "x", code=2)
+
+
+def test_with_the_database_down_status_tells_the_truth(project):
+    project.inv("up")
+    if project.engine == "compose":
+        run("docker", "stop", project.container("postgres"))
+    else:
+        project.stack.database.rename(project.stack.database.with_suffix(".away"))
+    now = project.json("status")
+    assert now["state"] == "unhealthy" and now["dags"] is None
+    assert "not all services are well" in project.inv("status", code=1)
+    said = project.inv("dags", "--run", "sample_sync", code=1)
+    assert re.search(r"cannot be asked|not running", said)
+    if project.engine == "standalone":
+        project.stack.database.with_suffix(".away").rename(project.stack.database)
+    project.inv("up")
+    assert project.json("status")["state"] == "healthy"
+
+
+def test_another_env_is_another_installation(project, tmp_path):
+    """--env NAME reads .env.NAME beside tasks.py, so this is tried in a copy."""
+    checkout = tmp_path / "copy"
+    for name in run("git", "-C", str(PROJECT), "ls-files").stdout.splitlines():
+        if (PROJECT / name).is_file():
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            (checkout / name).write_bytes((PROJECT / name).read_bytes())
+    (checkout / ".env.staging").write_text("AIRFLOW_PORT=18099\nCOMPOSE_PROJECT_NAME=staging\n")
+    command = [sys.executable, str(checkout / "airflow_docker"), "--search-root", str(checkout)]
+    environ = {k: v for k, v in project.environ.items() if k != "ENV_FILE"}
+    for words in (["--env", "staging", "config", "--json"], ["config", "--json", "--env", "staging"]):
+        shown = run(*command, *words, env=environ)
+        assert shown.returncode == 0, shown.stderr
+        values = json.loads(shown.stdout)
+        assert "18099" in json.dumps(values)
+    other = run(*command, "--env", "nope", "config", env=environ)
+    assert other.returncode == 2 and "There are: staging." in other.stderr

@@ -1,0 +1,76 @@
+"""What is typed, and what it means: times, words behind a verb, names of settings files."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from invoke.collection import Collection
+
+import tasks
+from airflow_docker import operate, program, status
+from airflow_docker.errors import UserError
+
+VERBS = {name: tasks.namespace[name] for name in tasks.namespace.task_names}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10m", 600), ("1h30m", 5400), ("2d", 172800), ("45s", 45), ("1d1h1m1s", 90061)]
+)
+def test_durations(text, seconds):
+    expected = datetime.now(UTC) - timedelta(seconds=seconds)
+    assert abs((operate.moment(text) - expected).total_seconds()) < 5
+
+
+def test_times_and_what_is_neither():
+    assert operate.moment("2026-01-31T08:00:00+00:00") == datetime(2026, 1, 31, 8, tzinfo=UTC)
+    assert operate.moment("2026-01-31").tzinfo is not None
+    for text in ("yesterday", "10", "m10"):
+        with pytest.raises(UserError, match="--since"):
+            operate.moment(text)
+
+
+@pytest.mark.parametrize(
+    ("typed", "parsed"),
+    [
+        ("logs scheduler", "logs --service=scheduler"),
+        ("logs scheduler webserver --follow", "logs --service=scheduler --service=webserver --follow"),
+        ("logs --tail 5 scheduler", "logs --tail 5 --service=scheduler"),
+        ("logs -t 5", "logs -t 5"),
+        ("logs --tail=5 scheduler", "logs --tail=5 --service=scheduler"),
+        ("restart webserver status", "restart --service=webserver status"),
+        ("pull build up", "pull build up"),
+        ("up nonsense", "up nonsense"),
+        ("shell", "shell"),
+    ],
+)
+def test_words_behind_a_verb(typed, parsed):
+    assert program.with_flags(typed.split(), VERBS) == parsed.split()
+
+
+def test_settings_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "PROJECT", tmp_path)
+    (tmp_path / ".env.example").write_text("")
+    with pytest.raises(UserError, match="Copy .env.example"):
+        program.env_file("staging")
+    (tmp_path / ".env.staging").write_text("")
+    assert program.env_file("staging") == tmp_path / ".env.staging"
+    with pytest.raises(UserError, match="There are: staging"):
+        program.env_file("production")
+
+
+def test_every_verb_has_a_group():
+    assert isinstance(tasks.namespace, Collection)
+    assert {verb.group for verb in VERBS.values()} >= {"Run", "Build", "Operate"}
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(5, "5 s"), (125, "2 min"), (7300, "2 h"), (200000, "2 d")])
+def test_ago(seconds, words):
+    assert status.ago((datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()) == words
+
+
+def test_sizes(tmp_path):
+    assert (status.megabytes(1_500_000), status.megabytes(2_500_000_000)) == ("1.5 MB", "2.5 GB")
+    (tmp_path / "a").write_bytes(b"x" * 10)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c").write_bytes(b"x" * 5)
+    assert status.size_of(tmp_path, float("inf")) == 15
+    assert status.size_of(tmp_path, 0.0) is None

@@ -1,0 +1,196 @@
+"""The builders of the standalone engine, to the letter, and its small parts."""
+
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from airflow_docker import secrets
+from airflow_docker.engines import choose
+from airflow_docker.engines.standalone import Standalone
+from airflow_docker.errors import UserError
+from airflow_docker.standalone import environments, logs
+from airflow_docker.standalone.home import links, make_home
+from airflow_docker.standalone.variables import own_variables, variables
+
+
+def test_the_services_are_airflows_own_commands_in_the_environment(make_settings, tmp_path):
+    engine = Standalone(make_settings("COMPOSE_PROJECT_NAME=p\n"), str(tmp_path / "e"))
+    python = str(tmp_path / "e/venv/bin/python")
+    plan = engine.services_plan()
+    assert (plan.project, plan.mark) == ("p", str(tmp_path / ".state/standalone"))
+    assert plan.init[0] == python and plan.init[1].endswith("docker/runtime/init.py")
+    assert plan.services == {
+        "webserver": [python, "-m", "airflow", "webserver"],
+        "scheduler": [python, "-m", "airflow", "scheduler", "--skip-serve-logs"],
+        "triggerer": [python, "-m", "airflow", "triggerer", "--skip-serve-logs"],
+    }
+
+
+def test_nothing_is_initialised_twice(make_settings, tmp_path):
+    engine = Standalone(make_settings(), str(tmp_path / "e"))
+    engine.database.parent.mkdir(parents=True)
+    engine.database.touch()
+    stamp = engine.services_plan().done_when_initialised
+    assert engine.services_plan().init
+    (engine.folder / "initialised").write_text(stamp)
+    assert not engine.services_plan().init
+    other = Standalone(make_settings("AIRFLOW_ADMIN_USER=jim\n"), str(tmp_path / "e"))
+    assert other.services_plan().init
+
+
+def test_keys_are_named_by_file_and_options_of_env_win(make_settings, tmp_path):
+    settings = make_settings(
+        "SECRETS_DIR='my keys'\nAIRFLOW__CORE__PARALLELISM=3\nAIRFLOW_PORT=8123\nARCH_ROOT=/mnt\nSECRET_AWS__a__b=hunter2\n"
+    )
+    found = own_variables(settings, tmp_path / "s")
+    assert found["AIRFLOW__CORE__FERNET_KEY_CMD"] == f"cat '{tmp_path}/my keys/fernet_key'"
+    assert found["AIRFLOW__CORE__PARALLELISM"] == "3"
+    assert (found["AIRFLOW__WEBSERVER__WEB_SERVER_HOST"], found["AIRFLOW__WEBSERVER__WEB_SERVER_PORT"]) == (
+        "127.0.0.1",
+        "8123",
+    )
+    assert found["ARCH_ROOT"] == "/mnt" and found["HOME"] == str(tmp_path / "s/home")
+    assert "hunter2" not in repr(found)
+
+
+def test_of_the_users_environment_only_what_is_named_gets_in(make_settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    monkeypatch.setenv("SECRET_AWS__a__b", "hunter2")
+    monkeypatch.setenv("http_proxy", "http://proxy")
+    found = variables(make_settings(), tmp_path / "s", tmp_path / "e")
+    assert "AWS_PROFILE" not in found and "hunter2" not in repr(found) and found["http_proxy"] == "http://proxy"
+    assert found["PATH"].split(os.pathsep)[:2] == [str(tmp_path / "e/venv/bin"), str(tmp_path / "e/scripts")]
+
+
+def test_another_terminal_is_no_reason_to_start_again(make_settings, tmp_path, monkeypatch):
+    engine = Standalone(make_settings(), str(tmp_path / "e"))
+    before = engine.decides()
+    monkeypatch.setenv("PATH", "/elsewhere")
+    monkeypatch.setenv("TERM", "vt100")
+    assert engine.decides() == before
+    assert Standalone(make_settings("AIRFLOW_PORT=8123\n"), str(tmp_path / "e")).decides() != before
+
+
+def test_what_is_mounted_elsewhere_is_linked_in_the_home(make_settings, tmp_path, capsys):
+    settings = make_settings("ARCH_ROOT=arch\nEXTRA_MOUNTS=more:/home/airflow/extern/Archive4,other:/data\n")
+    environment, home = tmp_path / "e", tmp_path / "home"
+    (environment / "home/.config/bdrc").mkdir(parents=True)
+    (environment / "home/.config/bdrc/site-sync.yml").write_text("x")
+    make_home(settings, home, environment)
+    make_home(settings, home, environment)  # links are renewed, not refused
+    assert (home / "dev/tmp").readlink() == tmp_path / "arch"
+    assert (home / "extern/Archive4").readlink() == tmp_path / "more"
+    assert (home / ".config/bdrc/db_apps.config").readlink() == settings.secrets_dir / "db_apps.config"
+    assert (home / ".config/bdrc/site-sync.yml").read_text() == "x"
+    assert "/data is a container's path" in capsys.readouterr().err
+    assert set(links(settings, environment)) >= {"bin", "bdrc/data", "bdrc/log", ".aws/credentials"}
+    (home / "bdrc/data").unlink()
+    (home / "bdrc/data").mkdir()
+    with pytest.raises(UserError, match="stands where a link to .* belongs"):
+        make_home(settings, home, environment)
+
+
+def test_the_option_file_is_where_its_reader_finds_it(make_settings, tmp_path):
+    settings = make_settings("SECRET_DB_APPS__mysql__mySqlCnfPath=/run/secrets/drs_cnf\nSECRET_DRS_CNF__a__b=c\n")
+    secrets.write(settings, Standalone(settings).reader)
+    text = (settings.secrets_dir / "db_apps.config").read_text()
+    assert f"mySqlCnfPath = {settings.secrets_dir / 'drs.config'}\n" in text
+
+
+LOCK = """\
+alpha==1.0 \\
+    --hash=sha256:aa \\
+    --hash=sha256:bb
+my-sql_client==2.0 ; sys_platform == 'linux' \\
+    --hash=sha256:cc
+# a comment
+omega @ git+https://example.org/omega@0123
+"""
+
+
+def test_packages_are_left_out_with_their_hashes():
+    left = environments.without(LOCK, ("my-sql-client",))
+    assert "sql" not in left and "sha256:cc" not in left and "sha256:bb" in left and "omega @" in left
+    assert environments.without(LOCK, ()) == LOCK
+    assert "omega" not in environments.without(LOCK, ("omega",))
+
+
+@pytest.mark.parametrize(
+    ("airflow", "running", "chosen"),
+    [
+        ("2.11.2", (3, 11), "3.11"),
+        ("2.11.2", (3, 14), "3.12"),
+        ("2.8.3", (3, 12), "3.11"),
+        ("2.10.5", (3, 12), "3.12"),
+    ],
+)
+def test_the_python_is_one_that_this_airflow_supports(airflow, running, chosen):
+    assert environments.python_for(airflow, running) == chosen
+
+
+def test_environment_commands(tmp_path):
+    running = "{}.{}".format(*sys.version_info[:2])
+    made = environments.venv_command(tmp_path, running)
+    assert made[1:] == ["venv", "--quiet", "--no-project", "--python", sys.executable, str(tmp_path / "venv")]
+    assert environments.venv_command(tmp_path, "3.9")[5] == "3.9"
+    sync = environments.sync_command(tmp_path, Path("lock"))
+    assert sync[1:] == ["pip", "sync", "--quiet", "--python", str(tmp_path / "venv/bin/python"), "lock"]
+
+
+def test_an_environment_is_whole_only_with_its_manifest(tmp_path):
+    environments.python(tmp_path).parent.mkdir(parents=True)
+    environments.python(tmp_path).touch()
+    assert not environments.is_whole(tmp_path)
+    (tmp_path / "manifest.json").write_text("{}")
+    assert environments.is_whole(tmp_path)
+    assert environments.environment_of(environments.python(tmp_path)) == tmp_path
+
+
+def log_lines(capsys):
+    return [line.split(" | ")[1] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_logs_are_merged_by_time_cut_by_service_and_since(tmp_path, capsys):
+    (tmp_path / "a.log").write_text(
+        "[2026-01-01T10:00:00.000+0000] a1\n  more of a1\n[2026-01-01T12:00:00.000+0000] a2\n"
+    )
+    (tmp_path / "b.log").write_text("banner\n[2026-01-01 11:00:00 +0000] b1\n")
+    logs.show(tmp_path, ["a", "b"], False, None, None)
+    assert [line[-2:] for line in log_lines(capsys)] == ["er", "a1", "a1", "b1", "a2"]
+    logs.show(tmp_path, ["a", "b"], False, 1, None)
+    assert [line[-2:] for line in log_lines(capsys)] == ["b1", "a2"]
+    logs.show(tmp_path, ["a", "b"], False, None, datetime(2026, 1, 1, 10, 30, tzinfo=UTC))
+    assert [line[-2:] for line in log_lines(capsys)] == ["b1", "a2"]
+    logs.show(tmp_path, ["a", "missing"], False, 0, None)
+    assert log_lines(capsys) == []
+
+
+def test_the_engine_is_chosen_by_setting_or_by_what_answers(make_settings, tmp_path, monkeypatch, capsys):
+    assert choose(make_settings("ENGINE=standalone\n")).name == "standalone"
+    assert choose(make_settings("ENGINE=compose\n")).name == "compose"
+    assert "as ENGINE says" in capsys.readouterr().err
+    docker = tmp_path / "docker"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for script, name, why in [
+        ("exit 0", "compose", "Docker answers"),
+        ("exit 1", "standalone", "no Docker engine answers"),
+        ('case "$1" in compose) exit 1;; esac', "standalone", "the compose plugin (version 2) is missing"),
+    ]:
+        docker.write_text(f"#!/bin/sh\n{script}\n")
+        docker.chmod(0o755)
+        assert choose(make_settings()).name == name
+        assert f"Engine: {name} ({why})" in capsys.readouterr().err
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert choose(make_settings()).name == "standalone"
+    assert "there is no docker on PATH" in capsys.readouterr().err
+
+
+def test_airflow_3_and_other_systems_are_refused(make_settings, monkeypatch):
+    with pytest.raises(UserError, match="AIRFLOW_VERSION"):
+        Standalone(make_settings("AIRFLOW_VERSION=3.0.0\n")).require_fit()
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(UserError, match="standalone does not run on win32"):
+        Standalone(make_settings()).require()
