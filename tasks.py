@@ -42,9 +42,13 @@ def settings_for(c: Context, **flags: str | None) -> Settings:
     """The settings, with the verb's flags on top."""
     from airflow_docker.settings import load
 
+    refuse_dry_run(c)
+    return load(flags=flags)
+
+
+def refuse_dry_run(c: Context) -> None:
     if c.config.run.dry:
         raise UserError("--dry", "no verb has a dry run.", "To see what is set and from where: inv config", USAGE)
-    return load(flags=flags)
 
 
 @verb(help={"only": "one repository: ao-workflows or archive-ops"})
@@ -133,6 +137,15 @@ def config(c: Context, json: bool = False) -> None:
     report.settings(settings_for(c), as_json=json)
 
 
+@verb(help={"json": "as JSON, on standard output"})
+def doctor(c: Context, json: bool = False) -> None:
+    """Look whether anything would stop `up`, and change nothing (exit code 1: something would)."""
+    from airflow_docker import doctor as examination
+
+    refuse_dry_run(c)
+    examination.report(as_json=json)
+
+
 @verb(help={"down": "remove all of the demo", "timeout": HELP_TIMEOUT})
 def demo(c: Context, down: bool = False, timeout: str = DEFAULT_TIMEOUT) -> None:
     """See it work: the whole job on two sample repositories."""
@@ -165,4 +178,4 @@ def lint(c: Context) -> None:
     development.lint()
 
 
-namespace = Collection(pull, secrets, build, image, up, down, status, config, demo, test, bench, lint)
+namespace = Collection(pull, secrets, build, image, up, down, status, doctor, config, demo, test, bench, lint)

@@ -104,6 +104,9 @@ class Engine(Protocol):
     def data(self) -> list[str]:
         """What ``stop(data=True)`` would destroy."""
 
+    def holder(self, port: int) -> str:
+        """What of its own kind listens on a port of this machine; empty if it cannot tell."""
+
     def last_lines(self, container: str, lines: int = 20) -> str:
         """The end of what a service said."""
 
@@ -113,6 +116,13 @@ class Engine(Protocol):
 
 def choose(settings: Settings) -> Engine:
     """The engine that ENGINE names, or the one that fits; one line says which and why."""
+    engine, why = decide(settings)
+    console.say(f"· Engine: {engine.name} ({why})")
+    return engine
+
+
+def decide(settings: Settings) -> tuple[Engine, str]:
+    """The engine, and why it is this one."""
     from airflow_docker.engines.compose import Compose
     from airflow_docker.engines.standalone import Standalone
 
@@ -126,5 +136,4 @@ def choose(settings: Settings) -> Engine:
         engine, why = standalone, reason.what.rstrip(".")
     else:
         engine, why = compose, "Docker answers"
-    console.say(f"· Engine: {engine.name} ({why})")
-    return engine
+    return engine, why
