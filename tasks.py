@@ -139,7 +139,7 @@ def config(c: Context, json: bool = False) -> None:
 
 @verb(help={"json": "as JSON, on standard output"})
 def doctor(c: Context, json: bool = False) -> None:
-    """Look whether anything would stop `up`, and change nothing (exit code 1: something would)."""
+    """Look for what would stop `up`, changing nothing (exit code 1: there is some)."""
     from airflow_docker import doctor as examination
 
     refuse_dry_run(c)

@@ -41,7 +41,8 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _cannot_start(program: str, problem: OSError) -> UserError:
-    if shutil.which(program) is None and not Path(program).exists():
+    is_path = "/" in program  # a bare name is no file of the current folder, which may have one of that name
+    if shutil.which(program) is None and not (is_path and Path(program).exists()):
         return NotFound(program, "the program is not installed or not on PATH.", f"Install {program} and try again.")
     what = f"cannot be started ({problem.strerror})."
     return UserError(program, what, "It must be executable, and its first line name an interpreter that exists.")
