@@ -66,6 +66,16 @@ def require_engine() -> None:
         raise UserError("docker", "no Docker engine answers.", todo)
 
 
+def engine_info(wanted: str) -> str:
+    """What `docker info` says for the template ``wanted``. Raises UserError if it says nothing."""
+    asked = shell.capture(["docker", "info", "--format", wanted], timeout=ASK_SECONDS)
+    if asked.returncode or not asked.stdout.strip():
+        require_engine()
+        said = (asked.stderr.strip() or "no reason given").splitlines()[-1]
+        raise UserError("docker info", f"does not tell what it should ({said}).", "Try it by hand: docker info")
+    return asked.stdout.strip()
+
+
 def require(name: str, where: str) -> dict[str, Any]:
     """The image, pulled if it is not here. Raises UserError naming the setting ``where``."""
     found = inspect(name)

@@ -6,7 +6,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from airflow_docker import images, ports, shell
+from airflow_docker import images, ports
 from airflow_docker.checks import Finding, ok
 from airflow_docker.engines import Engine
 from airflow_docker.errors import UserError
@@ -28,7 +28,7 @@ def state_disk(settings: Settings, engine: Engine) -> Finding:
 
 def docker_disk(settings: Settings, engine: Engine) -> Finding:
     """Where the engine runs in a virtual machine, its folder is not on this one."""
-    folder = Path(_docker_info("{{.DockerRootDir}}"))
+    folder = Path(images.engine_info("{{.DockerRootDir}}"))
     if not folder.is_dir():
         return Finding("skipped", f"{folder} is not on this machine.", "See how full it is: docker system df")
     return _disk(folder, "See what takes the room: docker system df")
@@ -49,7 +49,8 @@ def _disk(folder: Path, remedy: str) -> Finding:
 def memory(settings: Settings, engine: Engine) -> Finding:
     """What programs could take now; on macOS containers have that of their virtual machine."""
     if engine.name == "compose" and is_macos():
-        size, remedy = int(_docker_info("{{.MemTotal}}")), "Give Docker more: Docker Desktop, Settings, Resources."
+        size = int(images.engine_info("{{.MemTotal}}"))
+        remedy = "Give Docker more: Docker Desktop, Settings, Resources."
     else:
         import psutil
 
@@ -75,7 +76,7 @@ def clock(settings: Settings, engine: Engine) -> Finding:
     if engine.name != "compose":
         return Finding("skipped", "all run on this machine, by one clock.", "Nothing is to be done.")
     before = datetime.now(UTC)
-    told = datetime.fromisoformat(_docker_info("{{.SystemTime}}"))
+    told = datetime.fromisoformat(images.engine_info("{{.SystemTime}}"))
     after = datetime.now(UTC)
     # It was asked somewhere between the two, so only what lies outside counts.
     apart = max((before - told).total_seconds(), (told - after).total_seconds(), 0.0)
@@ -83,12 +84,3 @@ def clock(settings: Settings, engine: Engine) -> Finding:
         todo = "Restart Docker Desktop, or let both machines take their time from one server (NTP)."
         return Finding("warning", f"the Docker engine's clock is {apart:.0f} s apart from this machine's.", todo)
     return ok("this machine and the Docker engine agree")
-
-
-def _docker_info(wanted: str) -> str:
-    asked = shell.capture(["docker", "info", "--format", wanted])
-    if asked.returncode or not asked.stdout.strip():
-        images.require_engine()
-        said = (asked.stderr.strip() or "no reason given").splitlines()[-1]
-        raise UserError("docker info", f"does not tell what it should ({said}).", "Try it by hand: docker info")
-    return asked.stdout.strip()

@@ -46,7 +46,7 @@ def build_dir(settings: Settings, engine: Engine) -> Finding:
         return ok(f"{folder} is made when it is needed")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UserError("BUILD_DIR", f"you may not write {folder}.", "Name a folder where you may write.")
-    return ok(f"{folder} is ours")
+    return ok(f"{folder} is ours to fill")
 
 
 def secret_files(settings: Settings, engine: Engine) -> Finding:

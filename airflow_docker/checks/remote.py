@@ -12,6 +12,9 @@ from airflow_docker.errors import UserError
 from airflow_docker.setting_types import redact
 from airflow_docker.settings import Settings
 
+REGISTRY_SECONDS = 4.0
+"""How long a registry may take: less than a whole check, as there is something to ask after it."""
+
 
 def workflows(settings: Settings, engine: Engine) -> Finding:
     return _repository(repos.select(repos.sources(settings), "ao-workflows")[0])
@@ -76,12 +79,20 @@ def _image(name: str, where: str, is_needed: bool) -> Finding:
     if images.inspect(name):
         return ok(f"{name} is here")
     try:
-        asked = shell.capture(images.manifest_command(name))
+        asked = shell.capture(images.manifest_command(name), timeout=REGISTRY_SECONDS)
         said = (asked.stderr.strip() or "no reason given").splitlines()[-1] if asked.returncode else ""
     except shell.TimedOut as late:
         said = f"no answer in {late.seconds:g} s"
     if not said:
         return ok(f"{name} is not here; it can be pulled")
     todo = f"Check the name and your connection, or log in (docker login). Try: docker pull {name}"
+    if _has_ways_of_its_own():
+        what = f"{where}: {name} is not here, and only the engine's proxy or mirror can tell whether it can be had."
+        return Finding("warning", what, todo)
     what = f"{where}: {name} is not here, and cannot be had ({said})."
     return Finding("error" if is_needed else "warning", what, todo)
+
+
+def _has_ways_of_its_own() -> bool:
+    """True if the engine pulls through a proxy or mirror; the question for a manifest goes past them."""
+    return images.engine_info("{{.HTTPProxy}}{{.HTTPSProxy}}{{.RegistryConfig.Mirrors}}") != "[]"

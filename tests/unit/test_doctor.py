@@ -12,7 +12,7 @@ import threading
 import pytest
 from conftest import Remote, git, snapshot
 
-from airflow_docker import doctor, repos, secrets, shell
+from airflow_docker import bundle, doctor, repos, secrets, shell
 from airflow_docker.checks import machine, programs, project
 from airflow_docker.checks import remote as elsewhere
 from airflow_docker.doctor import Check
@@ -21,6 +21,7 @@ from airflow_docker.engines.standalone import Standalone
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
 from airflow_docker.settings import PROJECT
+from airflow_docker.settings import names as settings_names
 
 DAGS = "airflow-docker/dags"
 
@@ -360,14 +361,29 @@ def test_images(make_settings, docker, monkeypatch):
     assert state(look, settings, Compose) == "ok: x/airflow@sha256:0123 is here -> "
     docker("[ $1 != image ]")
     assert state(look, settings, Compose) == "ok: x/airflow@sha256:0123 is not here; it can be pulled -> "
-    docker("[ $1 = version ] || { echo 'no such manifest' >&2; exit 1; }")
+    refuses = "case $1 in version) ;; info) echo '%s' ;; *) echo 'no such manifest' >&2; exit 1 ;; esac"
+    docker(refuses % "http://me:hunter2@proxy[]")  # which may have it
+    said = state(look, settings, Compose)
+    assert said.startswith("warning: AIRFLOW_BASE_IMAGE: ") and "hunter2" not in said
+    docker(refuses % "[]")
     said = state(look, settings, Compose)
     assert said.startswith("error: AIRFLOW_BASE_IMAGE: ") and "(no such manifest)" in said and "docker pull x/" in said
-    monkeypatch.setattr(doctor, "SECONDS", 0.5)
-    docker("case $1 in version) ;; image) exit 1 ;; *) exec sleep 600 ;; esac")
+    monkeypatch.setattr(elsewhere, "REGISTRY_SECONDS", 0.3)
+    docker("case $1 in version) ;; info) echo '[]' ;; image) exit 1 ;; *) exec sleep 600 ;; esac")
     assert "POSTGRES_IMAGE: postgres:16 is not here, and cannot be had (no answer" in state(
         elsewhere.postgres_image, settings, Compose
     )
+
+
+def test_a_base_image_is_not_needed_once_there_is_a_build(make_settings, docker):
+    settings = make_settings()
+    docker("case $1 in version) ;; info) echo '[]' ;; *) [ $3 = ours ] && echo '[{}]' ;; esac")
+    assert state(elsewhere.base_image, settings, Compose).startswith("error: ")
+    settings.state_dir.mkdir()
+    record = {"artifact": "ours", "settings": {n: settings.shown(n) for n in settings_names() if n in bundle.SETTINGS}}
+    (settings.state_dir / "build.compose.json").write_text(json.dumps(record))
+    assert state(elsewhere.base_image, settings, Compose).startswith("warning: ")
+    assert state(elsewhere.postgres_image, settings, Compose).startswith("error: ")
 
 
 # --- the verb ---
