@@ -48,9 +48,13 @@ def settings_for(c: Context, **flags: str | None) -> Settings:
     """The settings, with the verb's flags on top."""
     from airflow_docker.settings import load
 
+    refuse_dry_run(c)
+    return load(flags=flags)
+
+
+def refuse_dry_run(c: Context) -> None:
     if c.config.run.dry:
         raise UserError("--dry", "no verb has a dry run.", "To see what is set and from where: inv config", USAGE)
-    return load(flags=flags)
 
 
 @verb("Build", help={"only": "one repository: ao-workflows or archive-ops"})
@@ -127,7 +131,7 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
 
 @verb("Run", help={"json": "as JSON, on standard output", "all": "all stacks of ours on this machine"})
 def status(c: Context, json: bool = False, all: bool = False) -> None:
-    """Say what runs and how it is (exit code 0: healthy, 3: not running, 1: not well)."""
+    """Say what runs and how it is. Exit code: 0 healthy, 3 not running, else 1."""
     from airflow_docker import overview
     from airflow_docker import status as look
 
@@ -226,6 +230,15 @@ def config(c: Context, json: bool = False) -> None:
     report.settings(settings_for(c), as_json=json)
 
 
+@verb("Check", help={"json": "as JSON, on standard output"})
+def doctor(c: Context, json: bool = False) -> None:
+    """Look for what would stop `up`, changing nothing (exit code 1: there is some)."""
+    from airflow_docker import doctor as examination
+
+    refuse_dry_run(c)
+    examination.report(as_json=json)
+
+
 @verb("Try", help={"down": "remove all of the demo", "timeout": HELP_TIMEOUT})
 def demo(c: Context, down: bool = False, timeout: str = DEFAULT_TIMEOUT) -> None:
     """See it work: the whole job on two sample repositories."""
@@ -260,5 +273,5 @@ def lint(c: Context) -> None:
 
 namespace = Collection(
     up, down, status, pull, secrets, build, image, logs, shell, airflow, restart, dags, clean,
-    config, demo, test, bench, lint,
+    doctor, config, demo, test, bench, lint,
 )  # fmt: skip

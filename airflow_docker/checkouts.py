@@ -88,6 +88,14 @@ def head(source: Source) -> Head:
     return Head(commit, int(seconds), bool(changed))
 
 
+def has_commit(source: Source, commit: str) -> bool:
+    """True if the checkout of ``source`` is there and has this commit."""
+    if is_missing(source):
+        return False
+    asked = ["git", "-C", str(source.path), "cat-file", "-e", f"{commit}^{{commit}}"]
+    return shell.capture(asked).returncode == 0
+
+
 def changed_since(source: Source, revision: str, paths: list[str]) -> list[str]:
     """Files below ``paths`` (inside the checkout) that differ from the commit ``revision``, as they are now."""
     inside = [path for path in paths if not Path(path).expanduser().is_absolute()]
@@ -223,8 +231,7 @@ def _target(repo: Repo, source: Source) -> tuple[str, str]:
     if not commit and re.fullmatch(r"[0-9a-f]{7,64}", ref):
         commit = _commit(repo, ref)
     if not commit:
-        what = f"'{ref}' is no branch, tag or commit of {redact(source.url)}." if ref else "the remote has no commits."
-        raise UserError(source.ref_setting, what, f"List what there is: git ls-remote {redact(source.url)}")
+        raise no_such_ref(source, ref)
     return "", commit
 
 
@@ -238,6 +245,12 @@ def commits_since(source: Source, revision: str) -> int | None:
             return int(repo.git.rev_list("--count", f"{revision}..HEAD"))
     except (GitCommandError, ValueError):
         return None
+
+
+def no_such_ref(source: Source, ref: str) -> UserError:
+    """The sentence for a ``ref`` that the remote does not have."""
+    what = f"'{ref}' is no branch, tag or commit of {redact(source.url)}." if ref else "the remote has no commits."
+    return UserError(source.ref_setting, what, f"List what there is: git ls-remote {redact(source.url)}")
 
 
 def _default_branch(repo: Repo, source: Source) -> str:

@@ -2,11 +2,12 @@
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 from invoke.exceptions import Exit
 
 P = ParamSpec("P")
+R = TypeVar("R")
 FAILED = 1
 USAGE = 2
 
@@ -40,16 +41,16 @@ class UserErrors(UserError):
         self.message = "\n".join(e.text for e in errors)
 
 
-def guarded(body: Callable[P, None]) -> Callable[P, None]:
+def guarded(body: Callable[P, R]) -> Callable[P, R]:
     """``body`` with what the system refuses (permissions, a full disk, a read-only one) told as a UserError.
 
     Anything else that is not a UserError is a defect of ours and keeps its traceback.
     """
 
     @functools.wraps(body)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            body(*args, **kwargs)
+            return body(*args, **kwargs)
         except OSError as problem:
             if problem.filename is None or problem.strerror is None:
                 raise

@@ -73,11 +73,26 @@ def make_directory(directory: Path, where: str, owner: int | None = None) -> Non
         raise UserError(where, f"{directory} cannot be made ({problem.strerror}).", todo) from None
 
 
-def claim(directory: Path, where: str) -> None:
-    """Make ``directory`` ours: new, empty or already marked. Raises UserError for any other, and changes nothing."""
+def require_makeable(directory: Path, where: str) -> None:
+    """Raise UserError, as :func:`make_directory` would, if ``directory`` is missing and cannot be made."""
+    nearest = next(p for p in (directory, *directory.parents) if os.path.lexists(p))
+    if not nearest.is_dir():
+        raise UserError(where, f"{nearest} is not a folder.", "Name another one, or move that file away.")
+    if nearest != directory and not os.access(nearest, os.W_OK | os.X_OK):
+        todo = "Make it yourself, or name a place where you may write."
+        raise UserError(where, f"{directory} cannot be made, as you may not write {nearest}.", todo)
+
+
+def require_ours(directory: Path, where: str) -> None:
+    """Raise UserError unless ``directory`` is new, empty or already marked."""
     reason = refusal(directory)
     if reason:
         raise UserError(where, f"{directory} {reason}.", "Name another folder; it is made when it is missing.")
+
+
+def claim(directory: Path, where: str) -> None:
+    """Make ``directory`` ours: new, empty or already marked. Raises UserError for any other, and changes nothing."""
+    require_ours(directory, where)
     make_directory(directory, where)
     try:
         write(directory / MARKER, b"This folder was made by airflow-docker, which may empty it.\n")

@@ -21,18 +21,48 @@ def prepare(settings: Settings, owner: int | None) -> None:
     Raises UserError for all that is missing or not writable.
     """
     files.make_directory(settings.state_dir, "STATE_DIR")
-    ours = [*WRITTEN, *(name for name in ARCHIVES if settings.sources[name] == "default")]
-    for name in ours:
-        files.make_directory(getattr(settings, name.lower()), name, owner)
-    errors = [e for name in WRITTEN if (e := _unwritable(name, getattr(settings, name.lower()), owner))]
-    given = {name: getattr(settings, name.lower()) for name in ARCHIVES if name not in ours}
-    given |= {f"EXTRA_MOUNTS ({target})": host for host, target in settings.extra_mounts}
-    errors += [
+    for name, folder in _ours(settings).items():
+        files.make_directory(folder, name, owner)
+    raise_all([*problems(settings, owner), *dag_problems(settings, owner)])
+
+
+def problems(settings: Settings, owner: int | None) -> list[UserError]:
+    """What is wrong with the folders as they are, for the uid ``owner``: one that :func:`prepare` makes may be missing.
+
+    Makes and changes nothing.
+    """
+    errors: list[UserError] = []
+    for name, folder in {"STATE_DIR": settings.state_dir, **_ours(settings)}.items():
+        try:
+            files.require_makeable(folder, name)
+        except UserError as error:
+            errors.append(error)
+    written = {name: folder for name, folder in _ours(settings).items() if name in WRITTEN and folder.is_dir()}
+    errors += [e for name, folder in written.items() if (e := _unwritable(name, folder, owner))]
+    return errors + [
         UserError(name, f"there is no folder {folder}.", "Make or mount it; archives are never made for you.")
-        for name, folder in given.items() if not folder.is_dir()
+        for name, folder in _given(settings).items() if not folder.is_dir()
     ]  # fmt: skip
-    errors += _dags(settings, owner)
-    raise_all(errors)
+
+
+def unwritable_archives(settings: Settings, owner: int | None) -> list[UserError]:
+    """Archives that are there and that the uid ``owner`` may not write, which may be just as it should be."""
+    archives = {name: folder for name in ARCHIVES if (folder := getattr(settings, name.lower())).is_dir()}
+    archives |= {name: folder for name, folder in _given(settings).items() if folder.is_dir()}
+    return [e for name, folder in archives.items() if (e := _unwritable(name, folder, owner))]
+
+
+def _ours(settings: Settings) -> dict[str, Path]:
+    """The folders that are made when they are missing."""
+    names = [*WRITTEN, *(name for name in ARCHIVES if settings.sources[name] == "default")]
+    return {name: getattr(settings, name.lower()) for name in names}
+
+
+def _given(settings: Settings) -> dict[str, Path]:
+    """The folders that must be there."""
+    ours = _ours(settings)
+    given = {name: getattr(settings, name.lower()) for name in ARCHIVES if name not in ours}
+    return given | {f"EXTRA_MOUNTS ({target})": host for host, target in settings.extra_mounts}
 
 
 def _unwritable(name: str, folder: Path, uid: int | None) -> UserError | None:
@@ -42,7 +72,8 @@ def _unwritable(name: str, folder: Path, uid: int | None) -> UserError | None:
     return UserError(name, what, f"Type: sudo chown {uid} {folder}")
 
 
-def _dags(settings: Settings, uid: int | None) -> list[UserError]:
+def dag_problems(settings: Settings, uid: int | None) -> list[UserError]:
+    """What is wrong with the DAG folder of the checkout, for the services' ``uid``."""
     folder = settings.workflow_dev_dir / settings.dags_dir
     if not folder.is_dir():
         return [UserError("DAGS_DIR", f"there is no folder {folder}.", "Name the DAG folder inside ao-workflows.")]

@@ -33,6 +33,11 @@ def pull_command(name: str) -> list[str]:
     return ["docker", "pull", name]
 
 
+def manifest_command(name: str) -> list[str]:
+    """Asks the registry whether it has the image, and pulls nothing."""
+    return ["docker", "manifest", "inspect", name]
+
+
 def inventory_command(name: str) -> list[str]:
     """Lists Python and its packages, without the image's own entry point and without a network."""
     return ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python", name, "-c", _INVENTORY]
@@ -53,12 +58,22 @@ def require_engine() -> None:
     todo = "Start Docker Desktop, or on Linux: sudo systemctl start docker. Without Docker: ENGINE=standalone"
     try:
         asked = shell.capture(["docker", "version", "--format", "{{.Server.Version}}"], timeout=ASK_SECONDS)
-    except shell.TimedOut:
-        raise UserError("docker", f"the Docker engine has not answered in {ASK_SECONDS:g} s.", todo) from None
+    except shell.TimedOut as late:
+        raise UserError("docker", f"the Docker engine has not answered in {late.seconds:g} s.", todo) from None
     except shell.NotFound:
         raise UserError("docker", "there is no docker on PATH.", todo) from None
     if asked.returncode:
         raise UserError("docker", "no Docker engine answers.", todo)
+
+
+def engine_info(wanted: str) -> str:
+    """What `docker info` says for the template ``wanted``. Raises UserError if it says nothing."""
+    asked = shell.capture(["docker", "info", "--format", wanted], timeout=ASK_SECONDS)
+    if asked.returncode or not asked.stdout.strip():
+        require_engine()
+        said = (asked.stderr.strip() or "no reason given").splitlines()[-1]
+        raise UserError("docker info", f"does not tell what it should ({said}).", "Try it by hand: docker info")
+    return asked.stdout.strip()
 
 
 def require(name: str, where: str) -> dict[str, Any]:

@@ -53,11 +53,15 @@ class Reader:
 
 @dataclass(frozen=True)
 class State:
-    """One file of SECRETS_DIR: ``problem`` says what is wrong with it, ``note`` what the user should know."""
+    """One file of SECRETS_DIR: ``problem`` says what is wrong with it, ``note`` what the user should know.
+
+    ``exposed`` is true if others than its reader may read it.
+    """
 
     file: Path
     problem: str = ""
     note: str = ""
+    exposed: bool = False
 
 
 def write(settings: Settings, reader: Reader) -> list[Path]:
@@ -67,7 +71,7 @@ def write(settings: Settings, reader: Reader) -> list[Path]:
     everything that is missing or malformed, before anything is written.
     """
     wanted = application(settings, reader)
-    owner = _owner(reader)
+    owner = owner_for(reader)
     directory = _directory(settings)
     changed = []
     with files.locked(directory / files.LOCK, "SECRETS_DIR"):
@@ -88,7 +92,8 @@ def check(settings: Settings, reader: Reader) -> list[State]:
     password = _kept(directory / "postgres_password")
     states.append(_state(directory / "sql_alchemy_conn", connection(password) if password else None, reader))
     if directory.is_dir() and directory.stat().st_mode & 0o077:
-        states.insert(0, State(directory, f"others may enter it (mode {directory.stat().st_mode & 0o777:04o})"))
+        problem = f"others may enter it (mode {directory.stat().st_mode & 0o777:04o})"
+        states.insert(0, State(directory, problem, exposed=True))
     return states
 
 
@@ -203,16 +208,24 @@ def _directory(settings: Settings) -> Path:
     if not os.path.lexists(directory):
         files.make_directory(directory.parent, "SECRETS_DIR")
         directory.mkdir(mode=DIRECTORY_MODE)
+    require_directory(directory)
+    return directory
+
+
+def require_directory(directory: Path) -> None:
+    """Raise UserError unless it is a folder that nobody else may enter."""
     if not directory.is_dir():
         raise UserError("SECRETS_DIR", f"{directory} is not a folder.", "Name another, or move that file away.")
     if directory.stat().st_mode & 0o077:
         mode = f"{directory.stat().st_mode & 0o777:04o}"
         raise UserError("SECRETS_DIR", f"others may enter {directory} (mode {mode}).", f"Type: chmod 700 {directory}")
-    return directory
 
 
-def _owner(reader: Reader) -> int | None:
-    """Who must own the files so that the reader, and nobody else, reads them."""
+def owner_for(reader: Reader) -> int | None:
+    """Who must own the files so that the reader, and nobody else, reads them.
+
+    Raises UserError if we cannot hand files to him.
+    """
     if reader.owner is not None and os.geteuid() not in (0, reader.owner):
         what = f"the containers would run as uid {reader.owner}, and yours is {os.geteuid()}:"
         what += " only root can hand files to somebody else."
@@ -236,7 +249,7 @@ def _state(file: Path, wanted: str | None, reader: Reader) -> State:
         return State(file, "missing")
     found = file.stat()
     if found.st_mode & 0o077:
-        return State(file, f"others may read it (mode {found.st_mode & 0o777:04o})")
+        return State(file, f"others may read it (mode {found.st_mode & 0o777:04o})", exposed=True)
     if reader.owner is not None and found.st_uid != reader.owner:
         return State(file, f"belongs to uid {found.st_uid}, but its reader runs as {reader.owner}")
     if (content := _kept(file)) != wanted and (wanted is not None or not content):

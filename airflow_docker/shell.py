@@ -6,16 +6,25 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from airflow_docker.errors import UserError
 
 Process = subprocess.Popen
+_end: ContextVar[float] = ContextVar("end")
 
 
 class TimedOut(UserError):
-    """A program that did not end in its time and was ended."""
+    """A program that did not end in its time, ``seconds``, and was ended."""
+
+    def __init__(self, args: Sequence[str], seconds: float) -> None:
+        self.seconds = round(seconds, 1)
+        what = f"no answer within {self.seconds:g} seconds."
+        super().__init__(show(args[:3]), what, f"Try it by hand: {show(args)}")
 
 
 class NotFound(UserError):
@@ -32,10 +41,30 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _cannot_start(program: str, problem: OSError) -> UserError:
-    if shutil.which(program) is None and not Path(program).exists():
+    is_path = "/" in program  # a bare name is no file of the current folder, which may have one of that name
+    if shutil.which(program) is None and not (is_path and Path(program).exists()):
         return NotFound(program, "the program is not installed or not on PATH.", f"Install {program} and try again.")
     what = f"cannot be started ({problem.strerror})."
     return UserError(program, what, "It must be executable, and its first line name an interpreter that exists.")
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """No program that :func:`capture` runs inside is waited for when these seconds are over. Holds for this thread."""
+    token = _end.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _end.reset(token)
+
+
+def _limit(timeout: float | None) -> float | None:
+    """How long to wait now: ``timeout``, or what is left of :func:`within` if that is less."""
+    end = _end.get(None)
+    if end is None:
+        return timeout
+    left = max(end - time.monotonic(), 0.0)
+    return left if timeout is None else min(left, timeout)
 
 
 def capture(
@@ -52,13 +81,14 @@ def capture(
     ``env`` is added to this process's environment, or is all of it if ``exactly``; ``timeout`` is in seconds.
     Raises UserError when the program cannot be started, TimedOut when it runs out of time.
     """
+    limit = _limit(timeout)
     try:
         return subprocess.run(
             list(args),
             env=dict(env or {}) if exactly else _environment(env),
             cwd=cwd,
             input=stdin,
-            timeout=timeout,
+            timeout=limit,
             capture_output=True,
             text=True,
             errors="replace",
@@ -66,10 +96,8 @@ def capture(
         )
     except OSError as problem:
         raise _cannot_start(args[0], problem) from None
-    except subprocess.TimeoutExpired:
-        raise TimedOut(
-            show(args[:3]), f"no answer within {timeout:g} seconds.", f"Try it by hand: {show(args)}"
-        ) from None
+    except subprocess.TimeoutExpired as problem:
+        raise TimedOut(args, limit if limit is not None else problem.timeout) from None
 
 
 def stream(

@@ -136,6 +136,9 @@ class Engine(Protocol):
     def parse_dags(self) -> str:
         """What came of the DAG files, as JSON of docker/runtime/dags.py; needs nothing that runs."""
 
+    def holder(self, port: int) -> str:
+        """What of its own kind listens on a port of this machine; empty if it cannot tell."""
+
     def last_lines(self, container: str, lines: int = 20) -> str:
         """The end of what a service said."""
 
@@ -145,6 +148,14 @@ class Engine(Protocol):
 
 def choose(settings: Settings, *, tell: bool = True) -> Engine:
     """The engine that ENGINE names, or the one that fits; one line says which and why, if ``tell``."""
+    engine, why = decide(settings)
+    if tell:
+        console.say(f"· Engine: {engine.name} ({why})")
+    return engine
+
+
+def decide(settings: Settings) -> tuple[Engine, str]:
+    """The engine, and why it is this one."""
     from airflow_docker.engines.compose import Compose
     from airflow_docker.engines.standalone import Standalone
 
@@ -158,6 +169,4 @@ def choose(settings: Settings, *, tell: bool = True) -> Engine:
         engine, why = standalone, reason.what.rstrip(".")
     else:
         engine, why = compose, "Docker answers"
-    if tell:
-        console.say(f"· Engine: {engine.name} ({why})")
-    return engine
+    return engine, why

@@ -38,6 +38,7 @@ from airflow_docker.settings import PROJECT, Settings, is_macos, names
 
 COMPOSE_FILE = PROJECT / "compose.yaml"
 AIRFLOW_SERVICES = ("init", "webserver", "scheduler", "triggerer")
+INSTALL_PLUGIN = "Install docker-compose-plugin, or docker-compose of version 2 and docker-buildx."
 _LABEL = "com.docker.compose.project"
 _THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
 
@@ -170,12 +171,7 @@ class Compose:
 
     def require(self) -> None:
         images.require_engine()
-        if shell.capture(["docker", "compose", "version"], timeout=images.ASK_SECONDS).returncode:
-            raise UserError(
-                "docker compose",
-                "the compose plugin (version 2) is missing.",
-                "Install docker-compose-plugin, or docker-compose of version 2 and docker-buildx.",
-            )
+        plugin_version()
 
     def require_fit(self) -> None:
         if not self.settings.airflow_version.startswith("2."):
@@ -267,7 +263,7 @@ class Compose:
         """Compose itself knows what is to be made anew; its words go to a file and are shown when it fails."""
         before = {state.container: state for state in self.states()}
         if not any(s.service == "webserver" and s.state in ("running", "restarting") for s in before.values()):
-            ports.require_free(self.settings.airflow_port, self._holder)
+            ports.require_free(self.settings.airflow_port, self.holder)
         images.require(self.settings.postgres_image, "POSTGRES_IMAGE")
         self.write_overlay()
         log = self.settings.state_dir / "up.log"
@@ -368,11 +364,19 @@ class Compose:
         """compose.yaml, its variables and the overlay."""
         return json.dumps([COMPOSE_FILE.read_text(), self.environment(), self.overlay], sort_keys=True)
 
-    def _holder(self, port: int) -> str:
+    def holder(self, port: int) -> str:
         """Which container has published a port, if one has."""
         shown = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
         names = shell.capture(shown, timeout=images.ASK_SECONDS).stdout.split()
         return f"the container {names[0]}" if names else ""
+
+
+def plugin_version() -> str:
+    """The version of the compose plugin, like ``2.26.1``. Raises UserError if it is missing."""
+    asked = shell.capture(["docker", "compose", "version", "--short"], timeout=images.ASK_SECONDS)
+    if asked.returncode:
+        raise UserError("docker compose", "the compose plugin (version 2) is missing.", INSTALL_PLUGIN)
+    return asked.stdout.strip().removeprefix("v")
 
 
 def mounted(settings: Settings) -> str:

@@ -169,7 +169,7 @@ class Standalone:
             if self.is_up():
                 with console.step("Ending what runs of an earlier start"):
                     processes.end(self.mark, GRACE_SECONDS)
-            ports.require_free(self.settings.airflow_port, lambda _: "")
+            ports.require_free(self.settings.airflow_port, self.holder)
             make_home(self.settings, self.folder / "home", Path(self.environment))
             self._place_logs()
             (self.folder / LOG).mkdir(exist_ok=True)
@@ -266,6 +266,9 @@ class Standalone:
     def data(self) -> list[str]:
         made = environments.used_by(self.settings, self.place)
         return [str(entry) for entry in (self.database, *made) if entry.exists()]
+
+    def holder(self, port: int) -> str:
+        return ""
 
     def states(self) -> list[ServiceState]:
         running = processes.marked(self.mark)
