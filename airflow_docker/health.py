@@ -121,11 +121,9 @@ def wait(engine: Engine, *, timeout: float, before: dict[str, ServiceState], set
 
 def error(engine: Engine, state: ServiceState, reason: str) -> UserError:
     """The error for a service at fault, after its last lines have been shown."""
-    from airflow_docker.shell import show
-
     lines = engine.last_lines(state.container)
     console.say(f"--- the last lines of {state.service} ---\n{lines or '(it said nothing)'}\n---")
-    return UserError(state.service, f"the service {reason}.", f"Read on: {show(engine.logs_command(state.service))}")
+    return UserError(state.service, f"the service {reason}.", f"Read on: inv logs {state.service}")
 
 
 def _late(engine: Engine, waiting: Sequence[str], timeout: float) -> UserError:

@@ -142,9 +142,6 @@ class Engine(Protocol):
     def last_lines(self, container: str, lines: int = 20) -> str:
         """The end of what a service said."""
 
-    def logs_command(self, service: str) -> list[str]:
-        """What to type to read on."""
-
 
 def choose(settings: Settings, *, tell: bool = True) -> Engine:
     """The engine that ENGINE names, or the one that fits; one line says which and why, if ``tell``."""

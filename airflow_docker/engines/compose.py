@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -87,17 +88,6 @@ class Compose:
     def down_command(self, volumes: bool = False) -> list[str]:
         return self.command("down", "--remove-orphans", *(["--volumes"] if volumes else []))
 
-    def logs_command(self, service: str) -> list[str]:
-        """What we tell the user to type; short, as compose finds a project by its name."""
-        return [
-            "docker",
-            "compose",
-            "--project-name",
-            self.settings.compose_project_name,
-            "logs",
-            *filter(None, [service]),
-        ]
-
     def exec_command(self, container: str, words: list[str], terminal: bool) -> list[str]:
         return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *words]
 
@@ -109,9 +99,12 @@ class Compose:
         )
         return ["docker", "exec", "--interactive", container, "sh", "-c", program]
 
-    def read_logs_command(self, services: list[str], follow: bool, tail: int | None, since: str) -> list[str]:
+    def logs_command(self, services: list[str], follow: bool, tail: int | None, since: str, plain: bool) -> list[str]:
+        """``plain`` for a pipe: without it compose puts marks of a terminal even there."""
         options = [*(["--follow"] if follow else []), *([] if tail is None else ["--tail", str(tail)])]
-        return [*self.logs_command(""), *options, *(["--since", since] if since else []), *services]
+        project = ["--project-name", self.settings.compose_project_name]
+        words = ["docker", "compose", *(["--ansi", "never"] if plain else []), *project, "logs"]
+        return [*words, *options, *(["--since", since] if since else []), *services]
 
     def parse_command(self, own_database: bool) -> list[str]:
         """A container like the scheduler's, with the database of the stack, or with one that nobody keeps."""
@@ -344,7 +337,8 @@ class Compose:
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         stamp = since.isoformat() if since else ""
-        return shell.stream(self.read_logs_command(services, follow, tail, stamp))
+        plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))
+        return shell.stream(self.logs_command(services, follow, tail, stamp, plain))
 
     def parse_dags(self) -> str:
         self.write_overlay()

@@ -148,9 +148,6 @@ class Standalone:
     def services(self) -> list[str]:
         return ["init", *SERVICES]
 
-    def logs_command(self, service: str) -> list[str]:
-        return ["tail", "-n", "100", str(self.folder / LOG / f"{service}.log")]
-
     # --- what is done ---
 
     def is_up(self) -> bool:

@@ -26,7 +26,24 @@ def test_commands(make_settings):
     assert made.up_command() == [*COMPOSE, "up", "--detach", "--no-build", "--remove-orphans"]
     assert made.down_command() == [*COMPOSE, "down", "--remove-orphans"]
     assert made.down_command(volumes=True) == [*COMPOSE, "down", "--remove-orphans", "--volumes"]
-    assert made.logs_command("init") == ["docker", "compose", "--project-name", "p", "logs", "init"]
+    logs = ["docker", "compose", "--ansi", "never", "--project-name", "p", "logs"]
+    assert made.logs_command([], False, None, "", plain=True) == logs
+    assert made.logs_command(["a", "b"], True, 5, "2026-01-01", plain=True) == [
+        *logs, "--follow", "--tail", "5", "--since", "2026-01-01", "a", "b",
+    ]  # fmt: skip
+    assert made.exec_command("c", ["x", "y z"], terminal=True) == [
+        "docker",
+        "exec",
+        "--interactive",
+        "--tty",
+        "c",
+        "x",
+        "y z",
+    ]
+    assert made.parse_command(own_database=False)[-4:] == [
+        "scheduler", "python", "/opt/airflow-docker/dags.py", "/opt/airflow/dags",
+    ]  # fmt: skip
+    assert "hunter2" not in " ".join(made.query_command("c"))
     label = "label=com.docker.compose.project=p"
     assert made.containers_command() == ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
     assert made.volumes_command() == ["docker", "volume", "ls", "--quiet", "--filter", label]

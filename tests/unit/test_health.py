@@ -83,9 +83,6 @@ class Scripted:
     def last_lines(self, container, lines=20):
         return f"the last lines of {container}"
 
-    def logs_command(self, service):
-        return ["show", "logs", service]
-
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
@@ -108,7 +105,7 @@ def test_wait_gives_up_with_the_last_lines_and_the_next_command(capsys):
     with pytest.raises(UserError) as caught:
         wait(Scripted([], broken), timeout=1000)
     assert caught.value.text.startswith("webserver: the service crashes (exit code 1)")
-    assert "Read on: show logs webserver" in caught.value.text
+    assert "Read on: inv logs webserver" in caught.value.text
     assert "the last lines of id-webserver" in capsys.readouterr().err
 
 
