@@ -8,6 +8,9 @@ import pytest
 
 from airflow_docker.settings import load
 
+# Here and not in a folder's own conftest.py, so that a stack is started once for all folders.
+pytest_plugins = ["stack.fixtures"]
+
 
 @pytest.fixture
 def make_settings(tmp_path):

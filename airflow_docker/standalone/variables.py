@@ -48,6 +48,9 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
         # Airflow 2 refuses more than one task at a time on SQLite for fear of its locks. With a
         # write-ahead log (see init.py) and a patient client they wait for each other instead.
         "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+        # A task that ends would schedule those after it; only a row lock, which SQLite lacks, keeps
+        # the scheduler from doing so too, and a task that both schedule is run as a second attempt.
+        "AIRFLOW__SCHEDULER__SCHEDULE_AFTER_TASK_EXECUTION": "false",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database(folder)}?timeout={_PATIENCE}",
         "AIRFLOW__CORE__FERNET_KEY_CMD": f"cat {shlex.quote(str(keys / 'fernet_key'))}",
         "AIRFLOW__WEBSERVER__SECRET_KEY_CMD": f"cat {shlex.quote(str(keys / 'webserver_secret_key'))}",

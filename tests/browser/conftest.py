@@ -1,0 +1,52 @@
+"""A browser without a window, and where the pictures it takes go."""
+
+import os
+import shutil
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from airflow_docker.settings import PROJECT
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+OPTIONS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+PATIENCE = 60_000  # milliseconds
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chromium():
+    """The browser's program: in CI it must be there, elsewhere its absence is told in the summary."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if not found and os.environ.get("CI") == "true":
+        pytest.fail(
+            f"the tests of the web page must run in CI, but none of {', '.join(NAMES)} is there; see .ci/browser"
+        )
+    if not found:
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} is on PATH")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    expect.set_options(timeout=PATIENCE)
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=chromium, args=OPTIONS) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(browser, stack):
+    """An empty window of somebody who has not logged in."""
+    address = f"http://127.0.0.1:{stack.settings.airflow_port}"
+    with browser.new_context(base_url=address, viewport={"width": 1280, "height": 800}) as context:
+        context.set_default_timeout(PATIENCE)
+        yield context.new_page()
+
+
+@pytest.fixture
+def pictures(stack, tmp_path):
+    """The README's folder of pictures if they are to be made anew, from the one stack that it shows."""
+    wanted = os.environ.get("PICTURES") == "1" and stack.engine == "compose"
+    return PROJECT / "docs" / "pictures" if wanted else tmp_path
