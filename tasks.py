@@ -117,6 +117,24 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
     stack.down(engine_for(c), volumes=volumes, yes=yes)
 
 
+@verb(help={"file": "where to (default: a new file in STATE_DIR/backups)", "encrypt": "with a passphrase"})
+def backup(c: Context, file: str = "", encrypt: bool = False) -> None:
+    """Write database, keys and settings into one file; all goes on running."""
+    from airflow_docker import backup as copy
+    from airflow_docker.settings import flag_path
+
+    copy.create(engine_for(c), flag_path("--file", file), encrypt=encrypt)
+
+
+@verb(help={"file": "what inv backup wrote", "yes": "stop what runs, and replace what there is"})
+def restore(c: Context, file: str, yes: bool = False) -> None:
+    """Bring back the database and the keys of a backup."""
+    from airflow_docker import backup as copy
+    from airflow_docker.settings import flag_path
+
+    copy.restore(engine_for(c), flag_path("--file", file), yes=yes)
+
+
 @verb(help={"json": "as JSON, on standard output"})
 def status(c: Context, json: bool = False) -> None:
     """Say what runs and how it is (exit code 0: healthy, 3: not running, 1: not well)."""
@@ -165,4 +183,4 @@ def lint(c: Context) -> None:
     development.lint()
 
 
-namespace = Collection(pull, secrets, build, image, up, down, status, config, demo, test, bench, lint)
+namespace = Collection(pull, secrets, build, image, up, down, backup, restore, status, config, demo, test, bench, lint)

@@ -18,6 +18,34 @@ if TYPE_CHECKING:
     from airflow_docker.settings import Settings
 
 
+class Store(Protocol):
+    """The metadata database of a stack, as backup and restore need it."""
+
+    @property
+    def kind(self) -> str: ...
+
+    def exists(self) -> bool:
+        """True if there is one, whether anything runs or not."""
+
+    def serving(self) -> AbstractContextManager[None]:
+        """It answers for so long, whatever else runs."""
+
+    def dump(self, file: Path) -> None:
+        """Copy it as it is at one moment, while it is in use. Raises UserError if that fails."""
+
+    def load(self, file: Path) -> None:
+        """Put what :meth:`dump` wrote beside the database in use. Raises UserError if that is not an Airflow's."""
+
+    def swap(self, password: str) -> None:
+        """Use what was loaded, with this password if it has one; what was in use is kept aside."""
+
+    def take_back(self, had: bool, password: str) -> None:
+        """Undo :meth:`load` and :meth:`swap`, however far they came; if there was no database (``had``), none is left."""
+
+    def forget(self) -> None:
+        """Destroy what is kept aside."""
+
+
 class Engine(Protocol):
     """What the verbs need of an engine. An artifact is what it runs: an image, or an environment."""
 
@@ -28,6 +56,9 @@ class Engine(Protocol):
     @property
     def reader(self) -> Reader:
         """Who reads the secrets, and where."""
+
+    @property
+    def store(self) -> Store: ...
 
     def require(self) -> None:
         """Raise UserError unless it can run here."""

@@ -26,6 +26,7 @@ from airflow_docker import (
     secrets,
     shell,
 )
+from airflow_docker.engines.postgres import Postgres
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
 from airflow_docker.platforms import Platform
@@ -54,6 +55,10 @@ class Compose:
     def reader(self) -> secrets.Reader:
         """The containers' user; Docker Desktop shows files to every container user as its own."""
         return secrets.Reader(None if is_macos() else self.settings.airflow_uid, secrets.DRS_CNF_IN_CONTAINER)
+
+    @property
+    def store(self) -> Postgres:
+        return Postgres(self)
 
     @property
     def place(self) -> Path:

@@ -20,6 +20,7 @@ from airflow_docker.platforms import Platform
 from airflow_docker.settings import PROJECT, Settings
 from airflow_docker.standalone import environments, probes, processes
 from airflow_docker.standalone.home import links, make_home
+from airflow_docker.standalone.sqlite import Sqlite
 from airflow_docker.standalone.supervisor import GRACE_SECONDS, LOG, PLAN, STATE, Plan
 from airflow_docker.standalone.variables import database, own_variables, variables
 
@@ -49,6 +50,10 @@ class Standalone:
     def reader(self) -> secrets.Reader:
         """The user who starts it."""
         return secrets.Reader(os.geteuid(), str(self.settings.secrets_dir / secrets.FILE_NAMES["DRS_CNF"]))
+
+    @property
+    def store(self) -> Sqlite:
+        return Sqlite(self.folder, self.database)
 
     def require(self) -> None:
         if sys.platform not in ("linux", "darwin"):
