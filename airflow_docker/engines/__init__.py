@@ -40,7 +40,7 @@ class Store(Protocol):
         """Use what was loaded, with this password if it has one; what was in use is kept aside."""
 
     def take_back(self, had: bool, password: str) -> None:
-        """Undo :meth:`load` and :meth:`swap`, however far they came; if there was no database (``had``), none is left."""
+        """Undo :meth:`load` and :meth:`swap`, however far they came; if there was none (``had``), none is left."""
 
     def forget(self) -> None:
         """Destroy what is kept aside."""
