@@ -56,6 +56,8 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
     """Bring back what the backup ``file`` holds. Raises UserError, with all as it was, if that cannot be."""
     if file is None:
         raise UserError("--file", "it names nothing.", "Name a file that inv backup wrote.", USAGE)
+    if not file.is_file():
+        raise UserError(str(file), "there is no such file.", "Name one that inv backup wrote.")
     settings = engine.settings
     engine.require()
     engine.require_fit()
@@ -143,8 +145,6 @@ def _tell(target: Path, is_encrypted: bool) -> None:
 
 
 def _open(file: Path, folder: Path) -> backup_file.Description:
-    if not file.is_file():
-        raise UserError(str(file), "there is no such file.", "Name one that inv backup wrote.")
     if encryption.is_encrypted(file):
         passphrase = _passphrase()
         with file.open("rb") as source, (folder / _PLAIN).open("wb") as plain:

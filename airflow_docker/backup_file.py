@@ -71,7 +71,7 @@ def read(file: Path, folder: Path) -> Description:
     """
     _require_seal(file)
     try:
-        with gzip.open(file) as unpacked, tarfile.open(fileobj=unpacked, mode="r|", ignore_zeros=False) as tar:
+        with gzip.open(file) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
             return _unpack(tar, folder)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError):
         raise _foreign() from None

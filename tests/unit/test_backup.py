@@ -1,5 +1,6 @@
 """The file of a backup: what is written is read, and nothing else is."""
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -371,7 +372,7 @@ class Killed(BaseException):
 
 
 def kill_at_call(patch, count):
-    """Die at the ``count``-th change of the file system; True as long as there are so many."""
+    """Die at the ``count``-th change of the file system."""
     calls = []
 
     def dying(original):
@@ -385,8 +386,6 @@ def kill_at_call(patch, count):
 
     for owner, name in [(Path, "rename"), (Path, "mkdir"), (Path, "unlink"), (Path, "replace")]:
         patch.setattr(owner, name, dying(getattr(owner, name)))
-    patch.setattr(replacement, "_undo", lambda _: None)
-    return calls
 
 
 @pytest.mark.parametrize("is_fresh", [False, True])
@@ -404,12 +403,16 @@ def test_after_a_kill_at_any_moment_there_is_the_old_or_the_new(filled, tmp_path
             make_again(filled.store, "old")
         with pytest.MonkeyPatch.context() as patch:
             kill_at_call(patch, count)
+            patch.setattr(replacement, "_undo", lambda _: None)
             try:
                 replacement.replace(filled, tmp_path / "new.db", keys)
             except Killed:
                 is_whole = False
             else:
                 is_whole = True
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
+            kill_at_call(patch, count % 9 + 1)  # and the undoing too
+            replacement.undo_interrupted(filled)
         replacement.undo_interrupted(filled)
         assert not replacement.is_pending(filled)
         found = (content_of(filled.store) if filled.store.exists() else None, secrets.kept(filled.settings))
