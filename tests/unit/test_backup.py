@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import snapshot
 
-from airflow_docker import backup, backup_file, encryption, files, replacement, secrets
+from airflow_docker import backup, backup_file, encryption, files, replacement, secrets, shell
 from airflow_docker.engines import postgres
 from airflow_docker.engines.compose import Compose
 from airflow_docker.errors import UserError
@@ -500,3 +500,11 @@ def test_a_password_is_quoted_and_its_statement_not_logged():
     assert text.index("log_min_error_statement = 'panic'") < text.index("PASSWORD")
     assert text.index("BEGIN;") < text.index("RENAME") < text.index("PASSWORD") < text.index("COMMIT;")
     assert "PASSWORD" not in postgres.take_back_sql("")
+
+
+def test_a_program_has_files_for_its_input_and_output(tmp_path):
+    (tmp_path / "in").write_bytes(b"\0x")
+    result = shell.pipe(["sh", "-c", "cat; echo oh >&2; exit 3"], source=tmp_path / "in", target=tmp_path / "out")
+    assert ((tmp_path / "out").read_bytes(), result.stderr, result.returncode) == (b"\0x", b"oh\n", 3)
+    with pytest.raises(UserError, match="no-such-program"):
+        shell.pipe(["no-such-program"])
