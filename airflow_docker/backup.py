@@ -93,7 +93,8 @@ def _all_keys(settings: Settings) -> Mapping[str, str]:
     keys = secrets.kept(settings)
     if missing := [name for name in secrets.GENERATED if name not in keys]:
         what = f"there is no {missing[0]}, without which a backup is worth nothing."
-        raise UserError("SECRETS_DIR", what, "Bring it back, or type: inv up")
+        todo = "Bring it back. If it is lost: inv up makes a new one, which reads nothing that the old one has written."
+        raise UserError("SECRETS_DIR", what, todo)
     return keys
 
 

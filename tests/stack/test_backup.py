@@ -135,6 +135,10 @@ def refuses_what_is_damaged_or_in_the_way(project, backup, before, folder):
     before.require_same(project)
     project.inv("down")
     assert "has a database, which this would replace" in project.inv("restore", str(backup), code=2)
+    project.inv("backup", "--file", str(folder / "while down"))
+    (folder / "of that").mkdir()
+    assert backup_file.read(folder / "while down", folder / "of that").database == choose(project.settings).store.kind
+    project.inv("status", code=3)
 
 
 def comes_back_on_a_machine_that_knows_nothing(project, backup, before, monkeypatch):
