@@ -129,6 +129,30 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
     stack.down(engine_for(c, tell=True), volumes=volumes, yes=yes)
 
 
+@verb(
+    "Operate",
+    words="file",
+    help={"file": "where to (default: a new file in STATE_DIR/backups)", "encrypt": "with a passphrase"},
+)
+def backup(c: Context, file: str = "", encrypt: bool = False) -> None:
+    """Write database, keys and settings into one file; all goes on running."""
+    from airflow_docker import backup as copy
+    from airflow_docker.settings import flag_path
+
+    copy.create(engine_for(c), flag_path("--file", file), encrypt=encrypt)
+
+
+@verb(
+    "Operate", words="file", help={"file": "what inv backup wrote", "yes": "stop what runs, and replace what there is"}
+)
+def restore(c: Context, file: str, yes: bool = False) -> None:
+    """Bring back the database and the keys of a backup."""
+    from airflow_docker import backup as copy
+    from airflow_docker.settings import flag_path
+
+    copy.restore(engine_for(c), flag_path("--file", file), yes=yes)
+
+
 @verb("Run", help={"json": "as JSON, on standard output", "all": "all stacks of ours on this machine"})
 def status(c: Context, json: bool = False, all: bool = False) -> None:
     """Say what runs and how it is. Exit code: 0 healthy, 3 not running, else 1."""
@@ -273,5 +297,5 @@ def lint(c: Context) -> None:
 
 namespace = Collection(
     up, down, status, pull, secrets, build, image, logs, shell, airflow, restart, dags, clean,
-    doctor, config, demo, test, bench, lint,
+    backup, restore,     doctor, config, demo, test, bench, lint,
 )  # fmt: skip

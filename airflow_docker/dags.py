@@ -75,7 +75,7 @@ def run(engine: Engine, dag: str, conf: str) -> None:
         _check_conf(conf)
     engine = ready(engine)
     name = _quoted(dag)
-    paused = engine.query(f"SELECT is_paused FROM dag WHERE dag_id = {name} AND is_active")  # noqa: S608
+    paused = engine.store.query(f"SELECT is_paused FROM dag WHERE dag_id = {name} AND is_active")  # noqa: S608
     if not paused:
         raise UserError(dag, "there is no such DAG in the running Airflow.", "List them: inv dags")
     if paused[0][0] in ("1", "t"):
@@ -112,8 +112,8 @@ def _follow(engine: Engine, dag: str, run_id: str) -> None:
     where = f"WHERE dag_id = {_quoted(dag)} AND run_id = {_quoted(run_id)}"
     told: dict[str, str] = {}
     while True:
-        state = engine.query(f"SELECT state FROM dag_run {where}")  # noqa: S608
-        tasks = engine.query(f"SELECT task_id, map_index, state, try_number FROM task_instance {where}")  # noqa: S608
+        state = engine.store.query(f"SELECT state FROM dag_run {where}")  # noqa: S608
+        tasks = engine.store.query(f"SELECT task_id, map_index, state, try_number FROM task_instance {where}")  # noqa: S608
         for task, index, now, attempt in tasks:
             name = task if index == "-1" else f"{task}[{index}]"
             if now and told.get(name) != now:

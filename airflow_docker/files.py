@@ -27,10 +27,18 @@ def write(file: Path, content: bytes, mode: int = 0o644, owner: int | None = Non
     """
     if _is(file, content, mode, owner):
         return False
+    with replacing(file, mode, owner) as output:
+        output.write(content)
+    return True
+
+
+@contextmanager
+def replacing(file: Path, mode: int, owner: int | None = None) -> Iterator[IO[bytes]]:
+    """What is written here becomes ``file``, as in :func:`write`, if all goes well; otherwise nothing changes."""
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
         with os.fdopen(descriptor, "wb") as output:
-            output.write(content)
+            yield output
             output.flush()
             if owner is not None and owner != os.geteuid():
                 os.fchown(output.fileno(), owner, -1)
@@ -40,7 +48,6 @@ def write(file: Path, content: bytes, mode: int = 0o644, owner: int | None = Non
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    return True
 
 
 def _is(file: Path, content: bytes, mode: int, owner: int | None) -> bool:

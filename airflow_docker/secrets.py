@@ -8,7 +8,7 @@ import io
 import os
 import re
 import secrets as random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +81,27 @@ def write(settings: Settings, reader: Reader) -> list[Path]:
             if files.write(directory / name, content.encode(), MODE, owner):
                 changed.append(directory / name)
     return changed
+
+
+def kept(settings: Settings) -> dict[str, str]:
+    """The infrastructure keys that there are, by name."""
+    found = {name: _kept(settings.secrets_dir / name) for name in GENERATED}
+    return {name: content for name, content in found.items() if content}
+
+
+def put(settings: Settings, reader: Reader, keys: Mapping[str, str]) -> None:
+    """Have these infrastructure keys and no others, owned and readable as :func:`write` makes them."""
+    owner = owner_for(reader)
+    directory = _directory(settings)
+    contents = dict(keys)
+    if password := keys.get("postgres_password"):
+        contents["sql_alchemy_conn"] = connection(password)
+    with files.locked(directory / files.LOCK, "SECRETS_DIR"):
+        for name in (*GENERATED, "sql_alchemy_conn"):
+            if name in contents:
+                files.write(directory / name, contents[name].encode(), MODE, owner)
+            else:
+                (directory / name).unlink(missing_ok=True)
 
 
 def check(settings: Settings, reader: Reader) -> list[State]:

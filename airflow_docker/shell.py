@@ -100,6 +100,22 @@ def capture(
         raise TimedOut(args, limit if limit is not None else problem.timeout) from None
 
 
+def pipe(
+    args: Sequence[str], *, env: Mapping[str, str] | None = None, source: Path | None = None, target: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run with the file ``source`` as its input and ``target`` as its output; neither goes through memory.
+
+    The errors are kept, the caller judges the exit code. Raises UserError if it cannot be started.
+    """
+    with Path(source or os.devnull).open("rb") as given, Path(target or os.devnull).open("wb") as taken:
+        try:
+            return subprocess.run(
+                list(args), env=_environment(env), stdin=given, stdout=taken, stderr=subprocess.PIPE, check=False
+            )
+        except OSError as problem:
+            raise _cannot_start(args[0], problem) from None
+
+
 def stream(
     args: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, exactly: bool = False
 ) -> int:

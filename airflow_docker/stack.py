@@ -6,7 +6,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from airflow_docker import builds, checkouts, console, files, folders, health, repos, secrets
+from airflow_docker import builds, checkouts, console, files, folders, health, replacement, repos, secrets
 from airflow_docker.engines import Engine
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings
@@ -39,6 +39,7 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     settings = engine.settings
     engine.require()
     engine.require_fit()
+    replacement.undo_interrupted(engine)
     missing = [source for source in repos.sources(settings) if checkouts.is_missing(source)]
     if missing:
         repos.pull(missing)
@@ -102,9 +103,14 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
         return
     with console.step(f"Stopping {name}"):
         engine.stop(volumes)
-    _digest_file(engine).unlink(missing_ok=True)
+    forget_start(engine)
     if not volumes:
         console.say("  The database stays. To destroy it: inv down --volumes")
+
+
+def forget_start(engine: Engine) -> None:
+    """Whatever the next start finds, it is not as before."""
+    _digest_file(engine).unlink(missing_ok=True)
 
 
 def _digest_file(engine: Engine) -> Path:

@@ -102,10 +102,10 @@ def _dags(engine: Engine) -> tuple[dict[str, Any] | None, int | None]:
     """What the database knows, and its size; nothing if it cannot be asked."""
     since = (datetime.now(UTC) - timedelta(hours=24)).strftime("%Y-%m-%d %H:%M:%S+00:00")
     try:
-        loaded = engine.query("SELECT count(*) FROM dag WHERE is_active")
-        errors = engine.query("SELECT filename, stacktrace FROM import_error ORDER BY filename")
-        runs = engine.query(f"SELECT state, count(*) FROM dag_run WHERE start_date > '{since}' GROUP BY state")  # noqa: S608
-        size = engine.query(engine.size_query)
+        loaded = engine.store.query("SELECT count(*) FROM dag WHERE is_active")
+        errors = engine.store.query("SELECT filename, stacktrace FROM import_error ORDER BY filename")
+        runs = engine.store.query(f"SELECT state, count(*) FROM dag_run WHERE start_date > '{since}' GROUP BY state")  # noqa: S608
+        size = engine.store.query(engine.store.size_query)
     except UserError:
         return None, None
     listed = [{"file": file, "error": (trace.strip().splitlines() or [""])[-1]} for file, trace in errors]

@@ -20,6 +20,41 @@ if TYPE_CHECKING:
     from airflow_docker.settings import Settings
 
 
+class Store(Protocol):
+    """The metadata database of a stack."""
+
+    @property
+    def kind(self) -> str: ...
+
+    def query(self, sql: str) -> list[list[str]]:
+        """What the metadata database answers, as text. Raises UserError if it cannot be asked."""
+
+    @property
+    def size_query(self) -> str:
+        """Asks the database for its size in bytes."""
+
+    def exists(self) -> bool:
+        """True if there is one, whether anything runs or not."""
+
+    def serving(self) -> AbstractContextManager[None]:
+        """It answers for so long, whatever else runs."""
+
+    def dump(self, file: Path) -> None:
+        """Copy it as it is at one moment, while it is in use. Raises UserError if that fails."""
+
+    def load(self, file: Path) -> None:
+        """Put what :meth:`dump` wrote beside the database in use. Raises UserError if that is not an Airflow's."""
+
+    def swap(self, password: str) -> None:
+        """Use what was loaded, with this password if it has one; what was in use is kept aside."""
+
+    def take_back(self, had: bool, password: str) -> None:
+        """Undo :meth:`load` and :meth:`swap`, however far they came; if there was none (``had``), none is left."""
+
+    def forget(self) -> None:
+        """Destroy what is kept aside."""
+
+
 class Engine(Protocol):
     """What the verbs need of an engine. An artifact is what it runs: an image, or an environment."""
 
@@ -30,6 +65,9 @@ class Engine(Protocol):
     @property
     def reader(self) -> Reader:
         """Who reads the secrets, and where."""
+
+    @property
+    def store(self) -> Store: ...
 
     def require(self) -> None:
         """Raise UserError unless it can run here."""
@@ -119,13 +157,6 @@ class Engine(Protocol):
 
     def ask(self, service: str, words: list[str]) -> CompletedProcess[str]:
         """The same, with both outputs kept."""
-
-    def query(self, sql: str) -> list[list[str]]:
-        """What the metadata database answers, as text. Raises UserError if it cannot be asked."""
-
-    @property
-    def size_query(self) -> str:
-        """Asks the database for its size in bytes."""
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         """Show what services said; the exit code."""

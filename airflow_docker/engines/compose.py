@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import os
 import sys
@@ -32,6 +30,7 @@ from airflow_docker import (
     secrets,
     shell,
 )
+from airflow_docker.engines.postgres import Postgres
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
 from airflow_docker.platforms import Platform
@@ -64,6 +63,10 @@ class Compose:
         return secrets.Reader(None if is_macos() else self.settings.airflow_uid, secrets.DRS_CNF_IN_CONTAINER)
 
     @property
+    def store(self) -> Postgres:
+        return Postgres(self)
+
+    @property
     def place(self) -> Path:
         return self.settings.build_dir
 
@@ -90,14 +93,6 @@ class Compose:
 
     def exec_command(self, container: str, words: list[str], terminal: bool) -> list[str]:
         return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *words]
-
-    def query_command(self, container: str) -> list[str]:
-        """SQL comes by standard input; the password is read where it is."""
-        program = (
-            "PGPASSWORD=$(cat /run/secrets/postgres_password) exec psql --host=127.0.0.1 --username=airflow"
-            " --dbname=airflow --no-psqlrc --quiet --csv --tuples-only --set=ON_ERROR_STOP=1"
-        )
-        return ["docker", "exec", "--interactive", container, "sh", "-c", program]
 
     def logs_command(self, services: list[str], follow: bool, tail: int | None, since: str, plain: bool) -> list[str]:
         """``plain`` for a pipe: without it compose puts marks of a terminal even there."""
@@ -314,26 +309,17 @@ class Compose:
 
     def execute(self, service: str, words: list[str]) -> int:
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        return shell.stream(self.exec_command(self._container(service), words, terminal))
+        return shell.stream(self.exec_command(self.container(service), words, terminal))
 
     def ask(self, service: str, words: list[str]) -> CompletedProcess[str]:
-        return shell.capture(self.exec_command(self._container(service), words, terminal=False))
+        return shell.capture(self.exec_command(self.container(service), words, terminal=False))
 
-    def _container(self, service: str) -> str:
+    def container(self, service: str) -> str:
         """The running container of a service. Raises UserError if there is none."""
         found = [s.container for s in self.states() if s.service == service and s.state == "running"]
         if not found:
             raise UserError(service, "the service is not running.", "Type: inv up")
         return found[0]
-
-    def query(self, sql: str) -> list[list[str]]:
-        asked = shell.capture(self.query_command(self._container("postgres")), stdin=sql, timeout=images.ASK_SECONDS)
-        if asked.returncode:
-            last = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise UserError("postgres", f"the database cannot be asked ({last}).", "Type: inv status")
-        return list(csv.reader(io.StringIO(asked.stdout)))
-
-    size_query = "SELECT pg_database_size('airflow')"
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         stamp = since.isoformat() if since else ""

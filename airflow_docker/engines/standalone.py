@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from airflow_docker.platforms import Platform
 from airflow_docker.settings import PROJECT, Settings
 from airflow_docker.standalone import environments, logs, probes, processes
 from airflow_docker.standalone.home import links, make_home
+from airflow_docker.standalone.sqlite import Sqlite
 from airflow_docker.standalone.supervisor import GRACE_SECONDS, LOG, PLAN, RESTART, STATE, Plan
 from airflow_docker.standalone.variables import database, own_variables, variables
 
@@ -54,6 +54,10 @@ class Standalone:
     def reader(self) -> secrets.Reader:
         """The user who starts it."""
         return secrets.Reader(os.geteuid(), str(self.settings.secrets_dir / secrets.FILE_NAMES["DRS_CNF"]))
+
+    @property
+    def store(self) -> Sqlite:
+        return Sqlite(self.folder, self.database)
 
     def require(self) -> None:
         if sys.platform not in ("linux", "darwin"):
@@ -232,15 +236,6 @@ class Standalone:
             )
         found = self.variables() | {name: os.environ[name] for name in ("COLUMNS", "EDITOR") if name in os.environ}
         return {name: value for name, value in found.items() if name != processes.MARK}
-
-    def query(self, sql: str) -> list[list[str]]:
-        try:
-            with contextlib.closing(probes.reading(self.database)) as opened:
-                return [["" if cell is None else str(cell) for cell in row] for row in opened.execute(sql)]
-        except sqlite3.Error as problem:
-            raise UserError(str(self.database), f"cannot be asked ({problem}).", "Type: inv status") from None
-
-    size_query = "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         logs.show(self.folder / LOG, services or self.services(), follow, tail, since)

@@ -140,6 +140,10 @@ class ComposeProject(Project):
         password = (self.settings.secrets_dir / "postgres_password").read_text()
         return docker("exec", "-e", f"PGPASSWORD={password}", self.container("postgres"), *command)
 
+    def python(self, script):
+        """Output of a script that runs where Airflow does."""
+        return docker("exec", self.container("scheduler"), "python", "-c", script)
+
     def sees(self, name):
         """A secret as the tasks see it."""
         return self.sh("scheduler", f"cat /run/secrets/{name}")
@@ -181,6 +185,15 @@ class StandaloneProject(Project):
 
     def environment(self):
         return self.processes("scheduler")[0].environ()
+
+    def python(self, script):
+        """Output of a script that runs where Airflow does."""
+        scheduler = self.processes("scheduler")[0]
+        environ = {k: v for k, v in scheduler.environ().items() if k not in (processes.MARK, processes.SERVICE)}
+        interpreter = json.loads((self.stack.folder / "services.json").read_text())["services"]["scheduler"][0]
+        result = run(interpreter, "-c", script, env=environ)
+        assert result.returncode == 0, result.stderr
+        return result.stdout.strip()
 
     def sees(self, name):
         """A secret as the tasks see it."""

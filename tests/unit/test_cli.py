@@ -38,6 +38,9 @@ def inv(tmp_path):
         (["secrets", "--check"], "", 1, "not all secrets are in order. Type: inv secrets"),
         (["--dry", "pull"], "", 2, "--dry: no verb has a dry run."),
         (["secrets"], "SECRETS_DIR=/proc/x/y\n", 1, "SECRETS_DIR: /proc/x cannot be made"),
+        (["restore", "none.backup"], "ENGINE=standalone\n", 1, "none.backup: there is no such file."),
+        (["restore", "--file", ""], "ENGINE=standalone\n", 2, "--file: it names nothing."),
+        (["backup"], "ENGINE=standalone\n", 1, "inv backup: there is no database yet"),
         (["nonsense"], "", 1, "No idea what 'nonsense' is!"),
     ],
 )

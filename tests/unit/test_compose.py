@@ -43,7 +43,6 @@ def test_commands(make_settings):
     assert made.parse_command(own_database=False)[-4:] == [
         "scheduler", "python", "/opt/airflow-docker/dags.py", "/opt/airflow/dags",
     ]  # fmt: skip
-    assert "hunter2" not in " ".join(made.query_command("c"))
     label = "label=com.docker.compose.project=p"
     assert made.containers_command() == ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
     assert made.volumes_command() == ["docker", "volume", "ls", "--quiet", "--filter", label]

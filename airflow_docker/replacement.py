@@ -1,0 +1,75 @@
+"""Another database and other keys in place of those in use: both or, whatever happens, neither.
+
+The old ones are kept until the new ones are proven. A note says that, and what the old keys
+were; whoever finds it after a kill undoes what was begun.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from airflow_docker import console, files, secrets
+from airflow_docker.engines import Engine
+
+LOCK = "backup.lock"
+"""In STATE_DIR: one backup or restore at a time."""
+
+
+def replace(engine: Engine, database: Path, keys: Mapping[str, str]) -> None:
+    """Use what :meth:`Store.dump` wrote, and these keys. Nothing else of the stack may run.
+
+    To be called with LOCK held. Raises UserError, with all as it was, if that fails.
+    """
+    store, old = engine.store, secrets.kept(engine.settings)
+    had = store.exists()
+    # A server that begins anew, or has lost its keys, wants some before it can be asked anything.
+    is_early = not had or len(old) < len(secrets.GENERATED)
+    try:
+        if is_early:
+            _begin(engine, had, old, keys)
+        with store.serving():
+            store.load(database)
+            if not is_early:
+                _begin(engine, had, old, keys)
+            store.swap(keys["postgres_password"])
+            _note(engine).unlink()
+            store.forget()
+    except BaseException:
+        if is_pending(engine):
+            _undo(engine)
+        raise
+
+
+def is_pending(engine: Engine) -> bool:
+    """True if a replacement was begun and neither ended nor undone."""
+    return _note(engine).is_file()
+
+
+def undo_interrupted(engine: Engine) -> None:
+    """Bring back what was, if a replacement was killed; wait for one that is being made."""
+    if not is_pending(engine):
+        return
+    with files.locked(engine.settings.state_dir / LOCK, "backup"):
+        if is_pending(engine):
+            with console.step("Undoing a restore that was interrupted"):
+                _undo(engine)
+
+
+def _begin(engine: Engine, had: bool, old: Mapping[str, str], keys: Mapping[str, str]) -> None:
+    note = {"had": had, "keys": dict(old)}
+    files.write(_note(engine), json.dumps(note).encode(), 0o600)
+    secrets.put(engine.settings, engine.reader, keys)
+
+
+def _undo(engine: Engine) -> None:
+    """Each step may have been done already."""
+    note = json.loads(_note(engine).read_text())
+    engine.store.take_back(note["had"], note["keys"].get("postgres_password", ""))
+    secrets.put(engine.settings, engine.reader, note["keys"])
+    _note(engine).unlink()
+
+
+def _note(engine: Engine) -> Path:
+    return engine.settings.state_dir / f"undo.{engine.name}.json"

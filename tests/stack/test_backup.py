@@ -1,0 +1,191 @@
+"""What a backup holds is there again after a restore; what cannot be restored changes nothing."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from conftest import git
+
+from airflow_docker import backup_file, replacement, secrets
+from airflow_docker.engines import choose
+from stack.conftest import until
+from stack.test_stack import Browser
+
+DAG = """
+from datetime import datetime
+from airflow.decorators import dag, task
+
+@dag(schedule="@once", start_date=datetime(2024, 1, 1), catchup=False, is_paused_upon_creation=False)
+def rows():
+    @task
+    def one():
+        return 1
+    one()
+
+rows()
+"""
+COMMANDS = """
+from airflow.cli.cli_parser import get_parser
+for line in {lines!r}:
+    args = get_parser().parse_args(line.split())
+    args.func(args)
+"""
+READ = """
+from airflow.hooks.base import BaseHook
+from airflow.models import Variable
+print("stored:", BaseHook.get_connection("kept").password, Variable.get("kept"))
+"""
+TABLES = ("dag_run", "task_instance", "connection", "variable", "ab_user", "ab_user_role")
+
+
+class Content:
+    """All of a stack that a backup must bring back; the log as far as it was written by then."""
+
+    def __init__(self, project, last_event=None):
+        self.last_event = last_event or project.sql("select max(id) from log")
+        self.rows = {table: sorted(project.sql(f"select * from {table}").splitlines()) for table in TABLES}
+        self.rows["log"] = project.sql(f"select * from log where id <= {self.last_event} order by id").splitlines()
+        self.keys = secrets.kept(project.settings)
+
+    def require_same(self, project):
+        found = Content(project, self.last_event)
+        assert found.rows == self.rows
+        assert found.keys == self.keys
+
+
+@pytest.fixture
+def filled(project):
+    """A running stack with runs, a connection, a variable and a user."""
+    repository = project.folder / "remotes" / "ao-workflows"
+    (repository / "airflow-docker/dags/sample_sync.py").unlink()
+    (repository / "airflow-docker/dags/rows.py").write_text(DAG)
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", "rows")
+    project.inv("up")
+    lines = [
+        "connections add kept --conn-type http --conn-password marker-stored",
+        "variables set kept marker-variable",
+        "users create --username second --role Viewer --firstname a --lastname b --email b@localhost --password old",
+    ]
+    project.python(COMMANDS.format(lines=lines))
+    until(lambda: project.sql("select 1 from dag_run where state = 'success'"))
+    return project
+
+
+def damaged(backup):
+    """Copies of a backup that must be refused."""
+    content = backup.read_bytes()
+    middle = len(content) // 2
+    changed = content[:middle] + bytes([content[middle] ^ 0x55]) + content[middle + 1 :]
+    for name, bad in {"half": content[:middle], "short": content[:-1], "changed": changed, "empty": b""}.items():
+        file = backup.with_name(name)
+        file.write_bytes(bad)
+        yield file
+
+
+def without_database(backup, folder):
+    """A backup that is whole and sealed, but for what is in its database."""
+    folder.mkdir()
+    described = backup_file.read(backup, folder)
+    (folder / backup_file.DATABASE).write_bytes(b"no database at all")
+    with (folder / "sealed").open("wb") as target:
+        backup_file.write(target, described, folder)
+    return folder / "sealed"
+
+
+def test_everything_is_there_again_and_a_refusal_changes_nothing(filled, monkeypatch, tmp_path):
+    project, encrypted = filled, tmp_path / "it.backup"
+    before = Content(project)
+    assert all(before.rows.values())
+    plain = made(project)
+    monkeypatch.setenv("BACKUP_PASSPHRASE", "three words more")
+    project.inv("backup", "--encrypt", "--file", str(encrypted))
+    assert not [value for value in before.keys.values() if value.encode() in encrypted.read_bytes()]
+    before.require_same(project)  # it has gone on running
+
+    refuses_what_is_damaged_or_in_the_way(project, plain, before, tmp_path)
+    comes_back_on_a_machine_that_knows_nothing(project, encrypted, before, monkeypatch)
+    undoes_what_was_interrupted(project, plain, tmp_path)
+    said = project.inv("restore", str(plain), "--yes")
+    assert "Restoring" in said and project.running()
+    before.require_same(project)
+
+
+def made(project):
+    project.inv("backup")
+    (backup,) = (project.settings.state_dir / "backups").iterdir()
+    assert backup.name.startswith(f"{project.settings.compose_project_name}-20")
+    assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+    assert not [left for left in project.settings.state_dir.iterdir() if left.name.startswith(("backup.", "undo."))]
+    assert "there already" in project.inv("backup", "--file", str(backup), code=1)
+    return backup
+
+
+def refuses_what_is_damaged_or_in_the_way(project, backup, before, folder):
+    started = project.running()
+    for file in damaged(backup):
+        project.inv("restore", str(file), "--yes", code=1)
+        file.unlink()
+    assert "is running. Type: inv down" in project.inv("restore", str(backup), code=2)
+    assert project.running() == started
+    before.require_same(project)
+    # This one is only found out when the old database has been set aside.
+    project.inv("restore", str(without_database(backup, folder / "members")), "--yes", code=1)
+    assert project.json("status")["state"] == "healthy"
+    before.require_same(project)
+    project.inv("down")
+    assert "has a database, which this would replace" in project.inv("restore", str(backup), code=2)
+    project.inv("backup", "--file", str(folder / "while down"))
+    (folder / "of that").mkdir()
+    assert backup_file.read(folder / "while down", folder / "of that").database == choose(project.settings).store.kind
+    project.inv("status", code=3)
+
+
+def comes_back_on_a_machine_that_knows_nothing(project, backup, before, monkeypatch):
+    project.inv("down", "--volumes", "--yes")
+    for file in [*project.settings.secrets_dir.iterdir()]:
+        file.unlink()
+    project.settings.secrets_dir.rmdir()
+    right = "three words more"
+    monkeypatch.setenv("BACKUP_PASSPHRASE", right.upper())
+    assert "the passphrase is wrong" in project.inv("restore", str(backup), code=1)
+    assert not project.settings.secrets_dir.exists()
+    monkeypatch.setenv("BACKUP_PASSPHRASE", right)
+    project.inv("restore", str(backup))
+    assert not project.running()
+    for name in secrets.GENERATED:
+        found = (project.settings.secrets_dir / name).stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o400, choose(project.settings).reader.owner)
+    project.inv("up")
+    before.require_same(project)
+    assert "stored: marker-stored marker-variable" in project.python(READ)
+    port = project.settings.airflow_port
+    assert Browser(port).log_in("admin", before.keys["admin_password"])
+    assert Browser(port).log_in("second", "old")
+
+
+def undoes_what_was_interrupted(project, backup, folder):
+    """A kill when both databases have changed places; the next start finds it."""
+    project.python(COMMANDS.format(lines=["variables set later x"]))
+    project.inv("down")
+    engine = choose(project.settings)
+    (folder / "other").mkdir()
+    backup_file.read(backup, folder / "other")
+    keys = {name: "another-" + name for name in secrets.GENERATED}
+    kept = secrets.kept(project.settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replacement, "_undo", lambda _: None)
+        patch.setattr(type(engine.store), "forget", lambda _: None)
+        patch.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            replacement.replace(engine, folder / "other" / backup_file.DATABASE, keys)
+    assert secrets.kept(project.settings) == keys
+    assert "Undoing a restore that was interrupted" in project.inv("up")
+    assert secrets.kept(project.settings) == kept
+    assert project.sql("select count(*) from variable where key = 'later'") == "1"
+
+
+def killed(file, *, missing_ok=False, unlink=Path.unlink):
+    if file.name.startswith("undo."):
+        raise KeyboardInterrupt
+    unlink(file, missing_ok=missing_ok)
