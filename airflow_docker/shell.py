@@ -6,8 +6,9 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -114,6 +115,21 @@ def pipe(
             )
         except OSError as problem:
             raise _cannot_start(args[0], problem) from None
+
+
+def relay(args: Sequence[str], clean: Callable[[str], str]) -> int:
+    """Run and pass its output on line by line, as ``clean`` makes each; the exit code.
+
+    Raises UserError if it cannot be started.
+    """
+    try:
+        with subprocess.Popen(list(args), stdout=subprocess.PIPE, text=True, errors="replace") as process:
+            for line in process.stdout or ():
+                sys.stdout.write(clean(line))
+                sys.stdout.flush()
+    except OSError as problem:
+        raise _cannot_start(args[0], problem) from None
+    return process.returncode
 
 
 def stream(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +39,7 @@ COMPOSE_FILE = PROJECT / "compose.yaml"
 AIRFLOW_SERVICES = ("init", "webserver", "scheduler", "triggerer")
 INSTALL_PLUGIN = "Install docker-compose-plugin, or docker-compose of version 2 and docker-buildx."
 _LABEL = "com.docker.compose.project"
+_ERASE = "\x1b[2K"  # compose 2.26 begins each line with it, even in a pipe
 _THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
 
 
@@ -94,11 +94,9 @@ class Compose:
     def exec_command(self, container: str, words: list[str], terminal: bool) -> list[str]:
         return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *words]
 
-    def logs_command(self, services: list[str], follow: bool, tail: int | None, since: str, plain: bool) -> list[str]:
-        """``plain`` for a pipe: without it compose puts marks of a terminal even there."""
+    def logs_command(self, services: list[str], follow: bool, tail: int | None, since: str) -> list[str]:
         options = [*(["--follow"] if follow else []), *([] if tail is None else ["--tail", str(tail)])]
-        project = ["--project-name", self.settings.compose_project_name]
-        words = ["docker", "compose", *(["--ansi", "never"] if plain else []), *project, "logs"]
+        words = ["docker", "compose", "--project-name", self.settings.compose_project_name, "logs"]
         return [*words, *options, *(["--since", since] if since else []), *services]
 
     def parse_command(self, own_database: bool) -> list[str]:
@@ -323,8 +321,10 @@ class Compose:
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         stamp = since.isoformat() if since else ""
-        plain = not sys.stdout.isatty() or bool(os.environ.get("NO_COLOR"))
-        return shell.stream(self.logs_command(services, follow, tail, stamp, plain))
+        command = self.logs_command(services, follow, tail, stamp)
+        if sys.stdout.isatty():
+            return shell.stream(command)
+        return shell.relay(command, lambda line: line.removeprefix(_ERASE))
 
     def parse_dags(self) -> str:
         self.write_overlay()

@@ -26,9 +26,9 @@ def test_commands(make_settings):
     assert made.up_command() == [*COMPOSE, "up", "--detach", "--no-build", "--remove-orphans"]
     assert made.down_command() == [*COMPOSE, "down", "--remove-orphans"]
     assert made.down_command(volumes=True) == [*COMPOSE, "down", "--remove-orphans", "--volumes"]
-    logs = ["docker", "compose", "--ansi", "never", "--project-name", "p", "logs"]
-    assert made.logs_command([], False, None, "", plain=True) == logs
-    assert made.logs_command(["a", "b"], True, 5, "2026-01-01", plain=True) == [
+    logs = ["docker", "compose", "--project-name", "p", "logs"]
+    assert made.logs_command([], False, None, "") == logs
+    assert made.logs_command(["a", "b"], True, 5, "2026-01-01") == [
         *logs, "--follow", "--tail", "5", "--since", "2026-01-01", "a", "b",
     ]  # fmt: skip
     assert made.exec_command("c", ["x", "y z"], terminal=True) == [
