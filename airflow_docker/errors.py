@@ -1,5 +1,6 @@
 """What a user can cause: one sentence instead of a traceback."""
 
+import errno
 import functools
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -9,6 +10,7 @@ from invoke.exceptions import Exit
 P = ParamSpec("P")
 R = TypeVar("R")
 FAILED = 1
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 USAGE = 2
 
 
@@ -52,6 +54,9 @@ def guarded(body: Callable[P, R]) -> Callable[P, R]:
         try:
             return body(*args, **kwargs)
         except OSError as problem:
+            if problem.errno in _NO_ROOM:
+                what = f"there is no room left ({problem.strerror})."
+                raise UserError(str(problem.filename or "the disk"), what, "Free some: inv clean, inv doctor") from None
             if problem.filename is None or problem.strerror is None:
                 raise
             todo = "Look at its owner, its mode and the free space."

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -270,3 +271,63 @@ def test_another_env_is_another_installation(project, tmp_path):
         assert "18099" in json.dumps(values)
     other = run(*command, "--env", "nope", "config", env=environ)
     assert other.returncode == 2 and "There are: staging." in other.stderr
+
+
+MEANT = {"SERVICE": "scheduler", "DAG": "quick", "FILE": "requirements.txt", '{"key": "value"}': '{"word": "x"}'}
+NOT_HERE = ("--volumes", "--follow", "--env staging", "inv shell", "inv down", "--images", "--quiet up", "restore")
+
+
+def documented():
+    """The commands of the table `Every day` in docs/operating.md, as they are typed."""
+    table = (PROJECT / "docs" / "operating.md").read_text().partition("## Every day")[2].partition("\n## ")[0]
+    found = re.findall(r"`(inv [^`]+)`", table)
+    assert len(found) > 12
+    return [command for command in found if not any(part in command for part in NOT_HERE)]
+
+
+@pytest.mark.parametrize("command", documented())
+def test_what_the_operators_guide_says_can_be_typed(stack, quick, command, tmp_path):
+    (tmp_path / "requirements.txt").write_text("humanize\nxxhash\n")
+    for word, meant in MEANT.items():
+        command = command.replace(word, meant)
+    words = shlex.split(command)[1:]
+    result = run(*INV, *words, env=stack.environ, cwd=tmp_path, stdin=subprocess.DEVNULL)
+    strict = "--strict" in words  # whose exit code depends on the base image
+    assert result.returncode == 0 or (strict and result.returncode == 1), result.stdout + result.stderr
+    stack.inv("build")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system with room for little more than nothing."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place))
+    if mounted.returncode and os.environ.get("CI") == "true":
+        pytest.fail(f"a small tmpfs is needed in CI: {mounted.stderr}")
+    if mounted.returncode:
+        pytest.skip("only root can mount a small file system")
+    try:
+        yield place
+    finally:
+        run("umount", "--lazy", str(place))
+
+
+@pytest.mark.parametrize("setting", ["STATE_DIR", "BUILD_DIR", "SECRETS_DIR"])
+def test_a_full_disk_is_told_and_nothing_is_half_written(project, small_disk, setting):
+    project.inv("pull")
+    project.set(**{setting: str(small_disk / "x")})
+    (small_disk / "filler").write_bytes(b"x" * 60 * 1024)
+    with (small_disk / "filler").open("ab", buffering=0) as filler:
+        while True:
+            try:
+                filler.write(b"x" * 512)
+            except OSError:
+                break
+    said = project.inv("up", "--timeout", "60", code=1)
+    assert re.search(r"no room left|No space left|no space left", said), said
+    assert not [
+        f for f in (small_disk / "x").rglob("*") if f.is_file() and not f.stat().st_size and f.suffix == ".json"
+    ]
+    project.set(**{setting: str(project.folder / "roomy")})
+    project.inv("build")

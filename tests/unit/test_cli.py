@@ -87,3 +87,15 @@ def test_what_the_system_refuses_is_a_sentence(inv, tmp_path):
 def test_several_verbs_in_a_row_and_from_another_folder(inv):
     code, text = inv("config", "secrets", env="")
     assert code == 0 and "wrote db_apps.config" in text
+
+
+def test_a_full_disk_is_a_sentence_even_when_nobody_knows_which_file():
+    import errno
+
+    from airflow_docker.errors import UserError, guarded
+
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(UserError, match="the disk: there is no room left .No space left on device.. Free some"):
+        guarded(full)()

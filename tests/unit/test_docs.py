@@ -10,7 +10,7 @@ import tasks
 from airflow_docker import settings
 from airflow_docker.settings import PROJECT
 
-DOCS = [PROJECT / name for name in ("README.md", "docs/operating.md", "docs/architecture.md")]
+DOCS = [PROJECT / name for name in ("README.md", "docs/operating.md", "docs/migration.md", "docs/architecture.md")]
 
 
 def inv(*args):
@@ -37,7 +37,7 @@ def test_every_verb_and_flag_has_help_and_stands_in_the_readme(verb):
 
 def test_the_commands_in_the_docs_exist():
     known = set(verbs())
-    for file in DOCS[:2]:
+    for file in DOCS[:3]:
         commands = re.findall(r"(?:^|`|/)inv ([a-z][^`\n#]*)", file.read_text(), re.M)
         assert len(commands) > 5
         for command in commands:
@@ -55,6 +55,7 @@ def test_settings_named_in_the_docs_exist():
         "CI",
         "AWS_SHARED_CREDENTIALS_FILE",
         "SPT_NOENV",
+        "SYNC_ACCESS_UID",
         "BACKUP_PASSPHRASE",
     }
     for file in DOCS:

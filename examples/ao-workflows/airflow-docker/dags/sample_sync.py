@@ -50,7 +50,10 @@ def sample_sync():
     @task
     def sync(work: str) -> str:
         """syncOneWork.sh is on PATH: it comes from the other repository."""
-        subprocess.run(["syncOneWork.sh", "-a", str(ARCHIVE), work], check=True)
+        command = ["syncOneWork.sh", "-a", str(ARCHIVE), work]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        print(done.stdout)  # into the task's log, where people look for it
+        done.check_returncode()
         return str(ARCHIVE / Path(work).name)
 
     @task
