@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from invoke.exceptions import Exit
 
-from airflow_docker import builds, console, health
+from airflow_docker import builds, console, health, stack
 from airflow_docker.engines import Engine
 from airflow_docker.errors import USAGE, UserError
 
@@ -73,6 +73,8 @@ def restart(engine: Engine, services: list[str], timeout: float) -> None:
     console.say(f"· Restarting {', '.join(services) or engine.settings.compose_project_name} …")
     with made.restarting(services) as settled:
         health.wait(made, timeout=timeout, before=before, settled=settled)
+    if not services:
+        stack.note_start(made)
 
 
 def ready(engine: Engine) -> Engine:

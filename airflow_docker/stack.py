@@ -62,6 +62,11 @@ def _start(engine: Engine, timeout: float) -> None:
     with engine.starting(as_before=_is_as_before(engine)) as settled:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
         health.wait(engine, timeout=timeout, before=before, settled=settled)
+    note_start(engine)
+
+
+def note_start(engine: Engine) -> None:
+    """Everything runs with just these settings."""
     files.write(_digest_file(engine), _digest(engine).encode())
 
 

@@ -51,16 +51,16 @@ def quick(stack, dags):
 
 
 def test_logs_of_one_service_with_tail_and_since(stack):
-    said = stack.inv("logs", "scheduler", "--tail", "5")
+    said = stack.inv("logs", "scheduler", "--tail", "5", shows_services=True)
     lines = [line for line in said.splitlines() if line.strip()]
     assert 1 <= len(lines) <= 5 and all(line.startswith("scheduler") for line in lines)
-    everything = stack.inv("logs")
+    everything = stack.inv("logs", shows_services=True)
     assert {line.split()[0].split("-")[0] for line in everything.splitlines() if " | " in line} >= {
         "webserver",
         "scheduler",
         "triggerer",
     }
-    assert len(stack.inv("logs", "--since", "1s").splitlines()) < len(everything.splitlines())
+    assert len(stack.inv("logs", "--since", "1s", shows_services=True).splitlines()) < len(everything.splitlines())
     assert "nope: there is no such service. There are: " in stack.inv("logs", "nope", code=2)
     assert "--since: 'yesterday' is neither a duration nor a time." in stack.inv("logs", "--since", "yesterday", code=2)
     assert "--tail: 'x' is not a number of lines." in stack.inv("logs", "--tail", "x", code=2)
@@ -108,6 +108,7 @@ def test_restart_of_one_service_and_of_what_does_not_run(stack):
     stack.inv("down")
     stack.inv("restart")
     assert stack.json("status")["state"] == "healthy"
+    assert "Already up and healthy" in stack.inv("up")
     assert "There are: " in stack.inv("restart", "nope", code=2)
 
 

@@ -148,7 +148,7 @@ def test_a_crashing_service_is_reported_at_once_with_its_last_lines(project, set
     lines = said.partition(f"--- the last lines of {failing[1]} ---")[2].partition("\n---\n")[0]
     assert says in lines
     command = re.search(r"Read on: inv (.*)$", said, re.M)[1]
-    assert says in project.inv(*command.split())
+    assert says in project.inv(*command.split(), shows_services=True)
 
 
 def test_a_taken_port_names_the_setting(project):
