@@ -1,1 +1,6 @@
 """Turns two git repositories and a .env into a running Apache Airflow."""
+
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+"""The folder of tasks.py, compose.yaml and docker/."""

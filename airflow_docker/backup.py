@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from airflow_docker import backup_file, bundle, console, encryption, files, replacement, report, secrets, stack
+from airflow_docker import PROJECT, backup_file, bundle, console, encryption, files, replacement, report, secrets, stack
 from airflow_docker.engines import Engine
 from airflow_docker.errors import USAGE, UserError
-from airflow_docker.settings import PROJECT, Settings
+from airflow_docker.settings import Settings
 
 PASSPHRASE = "BACKUP_PASSPHRASE"  # noqa: S105
 """The environment variable that is taken instead of asking."""

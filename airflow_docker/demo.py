@@ -9,13 +9,13 @@ import time
 import zipfile
 from pathlib import Path
 
-from airflow_docker import builds, console, dotenv_file, files, health, shell, stack
+from airflow_docker import PROJECT, builds, console, dotenv_file, files, health, shell, stack
 from airflow_docker.engines import Engine, choose
 from airflow_docker.engines.compose import Compose
 from airflow_docker.engines.standalone import Standalone
 from airflow_docker.errors import UserError
 from airflow_docker.setting_types import Base
-from airflow_docker.settings import PROJECT, Settings, default_project_name, load
+from airflow_docker.settings import Settings, default_project_name, load
 
 PLACE = PROJECT / ".demo"
 INHERITED = (

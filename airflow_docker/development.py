@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from airflow_docker import console, files, indexes, resolver, shell
+from airflow_docker import PROJECT, console, files, indexes, resolver, shell
 from airflow_docker.errors import UserError
-from airflow_docker.settings import PROJECT
 
 TOOLS = PROJECT / "requirements-dev.txt"
 

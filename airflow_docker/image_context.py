@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airflow_docker import audit_tool, files
-from airflow_docker.settings import PROJECT, Settings
+from airflow_docker import PROJECT, audit_tool, files
+from airflow_docker.settings import Settings
 
 SYSTEM, AUDIT, RUNTIME = "system", "audit", "runtime"
 OURS = ("Dockerfile", SYSTEM, AUDIT, RUNTIME)

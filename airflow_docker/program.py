@@ -11,8 +11,8 @@ from invoke.program import Program
 from invoke.tasks import Task
 from invoke.util import helpline
 
+from airflow_docker import PROJECT
 from airflow_docker.errors import USAGE, UserError
-from airflow_docker.settings import PROJECT
 
 
 class Inv(Program):

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from airflow_docker import dotenv_file
+from airflow_docker import PROJECT, dotenv_file
 from airflow_docker.errors import USAGE, UserError, raise_all
 from airflow_docker.setting_types import (
     Base,
@@ -43,9 +43,6 @@ from airflow_docker.setting_types import (
     time_zone,
     url_problem,
 )
-
-PROJECT = Path(__file__).resolve().parent.parent
-"""The folder of tasks.py, compose.yaml and docker/."""
 
 APPLICATION_SECRETS = ("DB_APPS", "DRS_CNF", "AWS")
 _SECRET_NAME = re.compile(rf"SECRET_({'|'.join(APPLICATION_SECRETS)})(_FILE|_SECTIONS|__.+__.+)")

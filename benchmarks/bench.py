@@ -28,9 +28,8 @@ from conftest import git  # noqa: E402
 from measure import Result, compare  # noqa: E402
 from stack.conftest import ComposeProject, docker  # noqa: E402
 
-from airflow_docker import console  # noqa: E402
+from airflow_docker import PROJECT, console  # noqa: E402
 from airflow_docker.engines.compose import Compose  # noqa: E402
-from airflow_docker.settings import PROJECT  # noqa: E402
 
 # The requirements of buda-base/ao-workflows, a set that moves boto3 in the base image.
 REAL = "bdrc-bag==0.0.8a\nboto3~=1.21.21\nbdrc-volume-manifest-builder>=1.2.6\nbdrc-util>=1.0.11\nbotocore~=1.24.21\npyyaml\n"
@@ -68,7 +67,7 @@ class Bench:
     # --- the parts ---
 
     def inv(self, *args: str, fails: bool = False) -> None:
-        command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), *args]
+        command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), *args]
         quietly(*command, env=self.project.environ, fails=fails)
 
     def start(self) -> None:
@@ -119,7 +118,7 @@ class Bench:
 
     def listing(self) -> Result:
         def ours() -> None:
-            quietly(sys.executable, "-m", "invoke", "--search-root", str(PROJECT), "--list")
+            quietly(sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), "--list")
 
         return compare("inv --list", "an empty tasks.py", ours, [self.start], 1.15, self.runs * 4)
 

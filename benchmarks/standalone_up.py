@@ -17,9 +17,9 @@ from pathlib import Path
 from measure import Result, compare
 from stack.conftest import StandaloneProject
 
+from airflow_docker import PROJECT
 from airflow_docker.builds import built
 from airflow_docker.engines.standalone import Standalone
-from airflow_docker.settings import PROJECT
 
 _LONGEST = 120.0  # seconds
 
@@ -85,7 +85,9 @@ def warm_up(folder: Path, runs: int, quietly: Callable[..., None]) -> Result:
     project = StandaloneProject(folder / "standalone")
 
     def inv(*args: str) -> None:
-        quietly(sys.executable, "-m", "invoke", "--search-root", str(PROJECT), *args, env=project.environ)
+        quietly(
+            sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), *args, env=project.environ
+        )
 
     inv("up")
     stack = Standalone(project.settings)

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_docker import (
+    PROJECT,
     bundle,
     console,
     files,
@@ -33,7 +34,7 @@ from airflow_docker.engines.postgres import Postgres
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
 from airflow_docker.platforms import Platform
-from airflow_docker.settings import PROJECT, Settings, is_macos, names
+from airflow_docker.settings import Settings, is_macos, names
 
 COMPOSE_FILE = PROJECT / "compose.yaml"
 AIRFLOW_SERVICES = ("init", "webserver", "scheduler", "triggerer")

@@ -16,11 +16,11 @@ from subprocess import CompletedProcess
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_docker import bundle, console, files, health, ports, requirements, secrets, shell
+from airflow_docker import PROJECT, bundle, console, files, health, ports, requirements, secrets, shell
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
 from airflow_docker.platforms import Platform
-from airflow_docker.settings import PROJECT, Settings
+from airflow_docker.settings import Settings
 from airflow_docker.standalone import environments, logs, probes, processes
 from airflow_docker.standalone.home import links, make_home
 from airflow_docker.standalone.sqlite import Sqlite

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from airflow_docker.settings import PROJECT
+from airflow_docker import PROJECT
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (

@@ -16,8 +16,9 @@ from pathlib import Path
 import psutil
 from conftest import git
 
+from airflow_docker import PROJECT
 from airflow_docker.engines.standalone import Standalone
-from airflow_docker.settings import PROJECT, load
+from airflow_docker.settings import load
 from airflow_docker.standalone import processes
 
 ENGINES = ("standalone", "compose")

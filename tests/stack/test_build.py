@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from airflow_docker.settings import PROJECT
+from airflow_docker import PROJECT
 from stack.conftest import ComposeProject, docker, run
 
 

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from conftest import git, snapshot
 
-from airflow_docker.settings import PROJECT
+from airflow_docker import PROJECT
 from airflow_docker.standalone import processes
 from stack.conftest import ENGINES, docker, free_port, run
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 from conftest import snapshot
 
-from airflow_docker.settings import PROJECT
+from airflow_docker import PROJECT
 
 STATES = {"ok", "warning", "error", "skipped"}
 

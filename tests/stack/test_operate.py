@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from airflow_docker.settings import PROJECT
+from airflow_docker import PROJECT
 from stack.conftest import run, until
 
 INV = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT)]

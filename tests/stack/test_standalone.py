@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from airflow_docker.settings import PROJECT
+from airflow_docker import PROJECT
 from airflow_docker.standalone import processes
 from stack.conftest import run, until
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from airflow_docker.settings import PROJECT
+from airflow_docker import PROJECT
 
 
 @pytest.fixture

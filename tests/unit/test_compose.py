@@ -5,9 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from airflow_docker import images
+from airflow_docker import PROJECT, images
 from airflow_docker.engines.compose import AIRFLOW_SERVICES, Compose
-from airflow_docker.settings import PROJECT
 
 COMPOSE = [
     "docker", "compose", "--project-name", "p", "--project-directory", str(PROJECT), "--env-file", "/dev/null",

@@ -7,8 +7,7 @@ import sys
 import pytest
 
 import tasks
-from airflow_docker import settings
-from airflow_docker.settings import PROJECT
+from airflow_docker import PROJECT, settings
 
 DOCS = [PROJECT / name for name in ("README.md", "docs/operating.md", "docs/migration.md", "docs/architecture.md")]
 

@@ -12,7 +12,7 @@ import threading
 import pytest
 from conftest import Remote, git, snapshot
 
-from airflow_docker import bundle, doctor, repos, secrets, shell
+from airflow_docker import PROJECT, bundle, doctor, repos, secrets, shell
 from airflow_docker.checks import machine, programs, project
 from airflow_docker.checks import remote as elsewhere
 from airflow_docker.doctor import Check
@@ -20,7 +20,6 @@ from airflow_docker.engines.compose import Compose
 from airflow_docker.engines.standalone import Standalone
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
-from airflow_docker.settings import PROJECT
 from airflow_docker.settings import names as settings_names
 
 DAGS = "airflow-docker/dags"

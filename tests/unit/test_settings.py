@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_docker import settings
+from airflow_docker import PROJECT, settings
 from airflow_docker.errors import USAGE, UserError
-from airflow_docker.settings import PROJECT, Base, Secret, load, names, redact
+from airflow_docker.settings import Base, Secret, load, names, redact
 
 
 def load_text(tmp_path, text, environ=None, **flags):

@@ -7,9 +7,8 @@ import stat
 import pytest
 from conftest import snapshot
 
-from airflow_docker import sync_scripts
+from airflow_docker import PROJECT, sync_scripts
 from airflow_docker.errors import UserError
-from airflow_docker.settings import PROJECT
 
 COPY = "scripts/syncAnywhere/deployment/copyLinksToBin"
 
