@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow_docker import (
-    PROJECT,
     bundle,
     console,
     files,
@@ -30,26 +26,21 @@ from airflow_docker import (
     secrets,
     shell,
 )
+from airflow_docker.engines.compose_commands import COMPOSE_FILE, Commands, build_overlay
 from airflow_docker.engines.postgres import Postgres
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
 from airflow_docker.platforms import Platform
-from airflow_docker.settings import Settings, is_macos, names
+from airflow_docker.settings import is_macos
 
-COMPOSE_FILE = PROJECT / "compose.yaml"
-AIRFLOW_SERVICES = ("init", "webserver", "scheduler", "triggerer")
 INSTALL_PLUGIN = "Install docker-compose-plugin, or docker-compose of version 2 and docker-buildx."
-_LABEL = "com.docker.compose.project"
 _ERASE = "\x1b[2K"  # compose 2.26 begins each line with it, even in a pipe
-_THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
 
 
 @dataclass(frozen=True)
-class Compose:
-    """The stack of one project; ``image`` is the Airflow image with its tag."""
+class Compose(Commands):
+    """The stack of one project."""
 
-    settings: Settings
-    image: str = ""
     name = "compose"
     one_shot = ("init",)
     context = (*image_context.OURS, requirements.LOCK, bundle.HOME, bundle.BIN)
@@ -70,83 +61,6 @@ class Compose:
     @property
     def place(self) -> Path:
         return self.settings.build_dir
-
-    # --- what is run: builders, which neither run nor read anything ---
-
-    def command(self, *args: str) -> list[str]:
-        """A ``docker compose`` call that depends on nothing but its arguments and :meth:`environment`."""
-        overlays = ["--file", str(self.overlay_file)] if self.overlay else []
-        return [
-            "docker", "compose", "--project-name", self.settings.compose_project_name,
-            "--project-directory", str(PROJECT), "--env-file", "/dev/null",
-            "--file", str(COMPOSE_FILE), *overlays, *args,
-        ]  # fmt: skip
-
-    def build_command(self, overlay: Path, no_cache: bool = False) -> list[str]:
-        """``overlay`` adds what only this build knows: labels and times."""
-        return self.command("--file", str(overlay), "build", *(["--no-cache"] if no_cache else []), "init")
-
-    def up_command(self, services: Sequence[str] = ()) -> list[str]:
-        return self.command("up", "--detach", "--no-build", "--remove-orphans", *services)
-
-    def down_command(self, volumes: bool = False) -> list[str]:
-        return self.command("down", "--remove-orphans", *(["--volumes"] if volumes else []))
-
-    def exec_command(self, container: str, words: list[str], terminal: bool) -> list[str]:
-        return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *words]
-
-    def logs_command(self, services: list[str], follow: bool, tail: int | None, since: str) -> list[str]:
-        options = [*(["--follow"] if follow else []), *([] if tail is None else ["--tail", str(tail)])]
-        words = ["docker", "compose", "--project-name", self.settings.compose_project_name, "logs"]
-        return [*words, *options, *(["--since", since] if since else []), *services]
-
-    def parse_command(self, own_database: bool) -> list[str]:
-        """A container like the scheduler's, with the database of the stack, or with one that nobody keeps."""
-        thrown_away = ["--env", f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///{_THROWN_AWAY}"]
-        return self.command(
-            "run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull",
-            *(thrown_away if own_database else []), "scheduler",
-            "python", "/opt/airflow-docker/dags.py", "/opt/airflow/dags",
-        )  # fmt: skip
-
-    def containers_command(self) -> list[str]:
-        label = f"label={_LABEL}={self.settings.compose_project_name}"
-        return ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
-
-    def volumes_command(self) -> list[str]:
-        label = f"label={_LABEL}={self.settings.compose_project_name}"
-        return ["docker", "volume", "ls", "--quiet", "--filter", label]
-
-    def environment(self) -> dict[str, str]:
-        """The values of compose.yaml's variables: settings, and nothing secret."""
-        values = {name: self.settings.shown(name) for name in names()}
-        page = self.settings.airflow_options.get("AIRFLOW__WEBSERVER__BASE_URL", "")
-        return values | {
-            "AIRFLOW_IMAGE": self.image or self.settings.airflow_image,
-            "HEALTH_PATH": urlsplit(page).path.rstrip("/") + "/health",
-            "MOUNTED": mounted(self.settings),
-        }
-
-    @cached_property
-    def overlay(self) -> dict[str, Any]:
-        """What the settings add to compose.yaml: Airflow options of .env and archives beyond the four."""
-        services: dict[str, Any] = {}
-        if options := self.settings.airflow_options:
-            literal = {name: value.replace("$", "$$") for name, value in options.items()}
-            services = {name: {"environment": literal} for name in AIRFLOW_SERVICES}
-        if self.settings.extra_mounts:
-            services.setdefault("scheduler", {})["volumes"] = [
-                {"type": "bind", "source": str(host).replace("$", "$$"), "target": target,
-                 "bind": {"create_host_path": False}}
-                for host, target in self.settings.extra_mounts
-            ]  # fmt: skip
-        return {"services": services} if services else {}
-
-    @property
-    def overlay_file(self) -> Path:
-        return self.settings.state_dir / "compose.overlay.yaml"
-
-    # --- what is done ---
 
     def problem(self) -> UserError | None:
         """Why this engine cannot run here, or None."""
@@ -213,12 +127,6 @@ class Compose:
         if "airflow-docker.fingerprint" not in labels:
             raise UserError(artifact, "this image was not built by airflow-docker.", "Name another, or none.")
         return {"id": found["Id"]} | dict(sorted(labels.items()))
-
-    def images_command(self) -> list[str]:
-        """Images of ours: those of AIRFLOW_IMAGE's name that carry our label."""
-        shown = "{{.Repository}}:{{.Tag}}"
-        label = "label=airflow-docker.fingerprint"
-        return ["docker", "image", "ls", "--filter", label, "--format", shown, self.settings.airflow_image]
 
     def unused(self, keep: str | None) -> list[tuple[str, int]]:
         used = shell.capture(["docker", "ps", "--all", "--format", "{{.Image}}"]).stdout.split()
@@ -358,30 +266,6 @@ def plugin_version() -> str:
     if asked.returncode:
         raise UserError("docker compose", "the compose plugin (version 2) is missing.", INSTALL_PLUGIN)
     return asked.stdout.strip().removeprefix("v")
-
-
-def mounted(settings: Settings) -> str:
-    """Changes when a secret file or a mounted folder is replaced by another of the same name.
-
-    Containers hold on to what they were started with and must then be made anew. Made of the
-    entries' identity (device, inode; for files also the time), not of their content.
-    """
-    folders = [settings.workflow_dev_dir / settings.dags_dir, settings.arch_root, settings.logs_dir,
-               settings.app_log_dir, settings.work_data_dir, settings.archive0_dir, settings.archive1_dir,
-               settings.archive2_dir, settings.archive3_dir, *(host for host, _ in settings.extra_mounts)]  # fmt: skip
-    parts = []
-    for entry in [*secrets.files_of(settings), *folders]:
-        with contextlib.suppress(OSError):
-            found = entry.stat()
-            parts.append((entry.name, found.st_dev, found.st_ino, 0 if entry in folders else found.st_mtime_ns))
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
-
-
-def build_overlay(manifest: bundle.Manifest) -> dict[str, Any]:
-    """What a build adds to compose.yaml: labels, and the times that files and image get instead of the clock's."""
-    labels = {name: value.replace("$", "$$") for name, value in manifest.labels().items()}
-    args = {"SOURCE_DATE_EPOCH": str(manifest.epoch), "LAYER_EPOCH": str(manifest.layer_epoch)}
-    return {"services": {"init": {"build": {"labels": labels, "args": args}}}}
 
 
 def _state(container: dict[str, Any]) -> ServiceState:

@@ -6,7 +6,8 @@ from pathlib import Path
 import yaml
 
 from airflow_docker import PROJECT, images
-from airflow_docker.engines.compose import AIRFLOW_SERVICES, Compose
+from airflow_docker.engines.compose import Compose
+from airflow_docker.engines.compose_commands import AIRFLOW_SERVICES
 
 COMPOSE = [
     "docker", "compose", "--project-name", "p", "--project-directory", str(PROJECT), "--env-file", "/dev/null",

@@ -1,0 +1,131 @@
+"""What the compose engine runs: argument lists, variables and overlays. Nothing here runs anything."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_docker import PROJECT, bundle, secrets
+from airflow_docker.settings import Settings, names
+
+COMPOSE_FILE = PROJECT / "compose.yaml"
+AIRFLOW_SERVICES = ("init", "webserver", "scheduler", "triggerer")
+_LABEL = "com.docker.compose.project"
+_THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The calls for one project; ``image`` is the Airflow image with its tag."""
+
+    settings: Settings
+    image: str = ""
+
+    def command(self, *args: str) -> list[str]:
+        """A ``docker compose`` call that depends on nothing but its arguments and :meth:`environment`."""
+        overlays = ["--file", str(self.overlay_file)] if self.overlay else []
+        return [
+            "docker", "compose", "--project-name", self.settings.compose_project_name,
+            "--project-directory", str(PROJECT), "--env-file", "/dev/null",
+            "--file", str(COMPOSE_FILE), *overlays, *args,
+        ]  # fmt: skip
+
+    def build_command(self, overlay: Path, no_cache: bool = False) -> list[str]:
+        """``overlay`` adds what only this build knows: labels and times."""
+        return self.command("--file", str(overlay), "build", *(["--no-cache"] if no_cache else []), "init")
+
+    def up_command(self, services: Sequence[str] = ()) -> list[str]:
+        return self.command("up", "--detach", "--no-build", "--remove-orphans", *services)
+
+    def down_command(self, volumes: bool = False) -> list[str]:
+        return self.command("down", "--remove-orphans", *(["--volumes"] if volumes else []))
+
+    def exec_command(self, container: str, words: list[str], terminal: bool) -> list[str]:
+        return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *words]
+
+    def logs_command(self, services: list[str], follow: bool, tail: int | None, since: str) -> list[str]:
+        options = [*(["--follow"] if follow else []), *([] if tail is None else ["--tail", str(tail)])]
+        words = ["docker", "compose", "--project-name", self.settings.compose_project_name, "logs"]
+        return [*words, *options, *(["--since", since] if since else []), *services]
+
+    def parse_command(self, own_database: bool) -> list[str]:
+        """A container like the scheduler's, with the database of the stack, or with one that nobody keeps."""
+        thrown_away = ["--env", f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///{_THROWN_AWAY}"]
+        return self.command(
+            "run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull",
+            *(thrown_away if own_database else []), "scheduler",
+            "python", "/opt/airflow-docker/dags.py", "/opt/airflow/dags",
+        )  # fmt: skip
+
+    def containers_command(self) -> list[str]:
+        label = f"label={_LABEL}={self.settings.compose_project_name}"
+        return ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
+
+    def volumes_command(self) -> list[str]:
+        label = f"label={_LABEL}={self.settings.compose_project_name}"
+        return ["docker", "volume", "ls", "--quiet", "--filter", label]
+
+    def environment(self) -> dict[str, str]:
+        """The values of compose.yaml's variables: settings, and nothing secret."""
+        values = {name: self.settings.shown(name) for name in names()}
+        page = self.settings.airflow_options.get("AIRFLOW__WEBSERVER__BASE_URL", "")
+        return values | {
+            "AIRFLOW_IMAGE": self.image or self.settings.airflow_image,
+            "HEALTH_PATH": urlsplit(page).path.rstrip("/") + "/health",
+            "MOUNTED": mounted(self.settings),
+        }
+
+    @cached_property
+    def overlay(self) -> dict[str, Any]:
+        """What the settings add to compose.yaml: Airflow options of .env and archives beyond the four."""
+        services: dict[str, Any] = {}
+        if options := self.settings.airflow_options:
+            literal = {name: value.replace("$", "$$") for name, value in options.items()}
+            services = {name: {"environment": literal} for name in AIRFLOW_SERVICES}
+        if self.settings.extra_mounts:
+            services.setdefault("scheduler", {})["volumes"] = [
+                {"type": "bind", "source": str(host).replace("$", "$$"), "target": target,
+                 "bind": {"create_host_path": False}}
+                for host, target in self.settings.extra_mounts
+            ]  # fmt: skip
+        return {"services": services} if services else {}
+
+    @property
+    def overlay_file(self) -> Path:
+        return self.settings.state_dir / "compose.overlay.yaml"
+
+    def images_command(self) -> list[str]:
+        """Images of ours: those of AIRFLOW_IMAGE's name that carry our label."""
+        shown = "{{.Repository}}:{{.Tag}}"
+        label = "label=airflow-docker.fingerprint"
+        return ["docker", "image", "ls", "--filter", label, "--format", shown, self.settings.airflow_image]
+
+
+def mounted(settings: Settings) -> str:
+    """Changes when a secret file or a mounted folder is replaced by another of the same name.
+
+    Containers hold on to what they were started with and must then be made anew. Made of the
+    entries' identity (device, inode; for files also the time), not of their content.
+    """
+    folders = [settings.workflow_dev_dir / settings.dags_dir, settings.arch_root, settings.logs_dir,
+               settings.app_log_dir, settings.work_data_dir, settings.archive0_dir, settings.archive1_dir,
+               settings.archive2_dir, settings.archive3_dir, *(host for host, _ in settings.extra_mounts)]  # fmt: skip
+    parts = []
+    for entry in [*secrets.files_of(settings), *folders]:
+        with contextlib.suppress(OSError):
+            found = entry.stat()
+            parts.append((entry.name, found.st_dev, found.st_ino, 0 if entry in folders else found.st_mtime_ns))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def build_overlay(manifest: bundle.Manifest) -> dict[str, Any]:
+    """What a build adds to compose.yaml: labels, and the times that files and image get instead of the clock's."""
+    labels = {name: value.replace("$", "$$") for name, value in manifest.labels().items()}
+    args = {"SOURCE_DATE_EPOCH": str(manifest.epoch), "LAYER_EPOCH": str(manifest.layer_epoch)}
+    return {"services": {"init": {"build": {"labels": labels, "args": args}}}}
