@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,11 +24,24 @@ def verb(group: str, words: str = "", **options: Any) -> Callable[[Callable[...,
     """A task whose failures are sentences; ``words`` is the flag that words behind the verb are for."""
 
     def make(body: Callable[..., None]) -> Task[Any]:
-        made: Any = task(**options)(guarded(body))
+        made: Any = task(**options)(guarded(outside_git(body)))
         made.group, made.words = group, words
         return cast(Task[Any], made)
 
     return make
+
+
+def outside_git(body: Callable[..., None]) -> Callable[..., None]:
+    """``body``, run as if no repository surrounded it: a hook of git has variables that name one."""
+
+    @functools.wraps(body)
+    def run(*args: Any, **kwargs: Any) -> None:
+        from airflow_docker import remotes
+
+        remotes.leave_surrounding_repository()
+        body(*args, **kwargs)
+
+    return run
 
 
 def seconds(text: str) -> float:

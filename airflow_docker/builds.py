@@ -101,11 +101,7 @@ def _record_file(engine: Engine) -> Path:
 
 def record(engine: Engine) -> dict[str, Any]:
     """What is noted of the last build: artifact, time (``built``, ISO 8601), commits (``revisions``); empty if none."""
-    try:
-        noted: dict[str, Any] = json.loads(_record_file(engine).read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return noted
+    return files.read_object(_record_file(engine), "artifact")
 
 
 def _deciding(settings: Settings) -> dict[str, str]:

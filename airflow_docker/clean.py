@@ -94,7 +94,9 @@ def _show(found: list[Leftover]) -> None:
 
 def _remove(engine: Engine, left: Leftover) -> None:
     if left.kind == IMAGES:
-        engine.discard(left.name)
+        with bundle.held(engine.settings):  # nobody builds meanwhile
+            if left.name in [name for name, _ in engine.unused(builds.last_artifact(engine))]:
+                engine.discard(left.name)
     elif left.kind == BUILD:
         with bundle.held(engine.settings):
             files.empty(engine.settings.build_dir, "BUILD_DIR", engine.purged)

@@ -83,8 +83,11 @@ def examine() -> list[Result]:
         current = settings.load()
     except UserError as error:
         return [Result("settings", problem(error))]
-    with shell.within(SECONDS):
-        engine, why = engines.decide(current)
+    try:
+        with shell.within(SECONDS):
+            engine, why = engines.decide(current)
+    except UserError as error:
+        return [Result("settings", _settings(current)), Result("engine", problem(error))]
     first = [Result("settings", _settings(current)), Result("engine", _engine(engine, why))]
     if engine.name == "compose":
         first += run([DOCKER], current, engine)

@@ -91,7 +91,7 @@ def _parsed(header: bytes) -> tuple[bytes, tuple[int, int, int]]:
 def _key(passphrase: str, salt: bytes, log_n: int, r: int, p: int) -> bytes:
     from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-    return Scrypt(salt=salt, length=32, n=1 << log_n, r=r, p=p).derive(passphrase.encode())
+    return Scrypt(salt=salt, length=32, n=1 << log_n, r=r, p=p).derive(os.fsencode(passphrase))
 
 
 def _nonce(number: int, *, is_last: bool) -> bytes:

@@ -2,6 +2,8 @@
 
 import errno
 import functools
+import os
+import sys
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -10,6 +12,7 @@ from invoke.exceptions import Exit
 P = ParamSpec("P")
 R = TypeVar("R")
 FAILED = 1
+_PIPE_CLOSED = 128 + 13
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 USAGE = 2
 
@@ -53,6 +56,9 @@ def guarded(body: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return body(*args, **kwargs)
+        except BrokenPipeError:  # whoever read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise Exit(code=_PIPE_CLOSED) from None
         except OSError as problem:
             if problem.errno in _NO_ROOM:
                 what = f"there is no room left ({problem.strerror})."

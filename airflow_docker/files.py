@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from airflow_docker import console
 from airflow_docker.errors import UserError
@@ -61,6 +62,15 @@ def _is(file: Path, content: bytes, mode: int, owner: int | None) -> bool:
         )
     except OSError:
         return False
+
+
+def read_object(file: Path, *required: str) -> dict[str, Any]:
+    """The JSON object in a file that we wrote; empty if there is none, or none with the ``required`` names."""
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and all(name in found for name in required) else {}
 
 
 def make_directory(directory: Path, where: str, owner: int | None = None) -> None:

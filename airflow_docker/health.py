@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from airflow_docker import console
@@ -32,6 +32,10 @@ class ServiceState:
     def has_not_started_since(self, before: dict[str, ServiceState]) -> bool:
         """True if the container ran, or had ended, ``before`` and has not been started again."""
         return self.container in before and self.started == before[self.container].started
+
+    def forgiven(self, before: dict[str, ServiceState]) -> ServiceState:
+        """Without the restarts since ``before``: they may have had a cause that is being mended."""
+        return replace(self, restarts=before[self.container].restarts) if self.container in before else self
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,14 @@ def wait(engine: Engine, *, timeout: float, before: dict[str, ServiceState], set
     began = time.monotonic()
     services = engine.services()
     told: set[str] = set()
+    is_rebased = False
     while True:
         has_settled = settled()
-        states = [s for s in engine.states() if has_settled or not s.has_not_started_since(before)]
+        now = engine.states()
+        if has_settled and not is_rebased:  # what crashed for want of another service has that now
+            before = before | {s.container: s for s in now if s.container in before}
+            is_rebased = True
+        states = now if has_settled else [s.forgiven(before) for s in now if not s.has_not_started_since(before)]
         verdict = judge(states, services, engine.one_shot, before)
         for service in [s for s in verdict.ready if s not in told]:
             told.add(service)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from datetime import UTC, datetime, timedelta
@@ -31,10 +32,11 @@ def moment(text: str) -> datetime:
     """The time that ``10m``, ``1h30m``, ``2d``, or a date or time in ISO 8601 means. Raises UserError."""
     if parts := re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text):
         values = {name: int(value or 0) for name, value in zip(_UNITS.values(), parts.groups(), strict=True)}
-        return datetime.now(UTC) - timedelta(**values)
+        with contextlib.suppress(OverflowError):
+            return datetime.now(UTC) - timedelta(**values)
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         what = f"'{text}' is neither a duration nor a time."
         raise UserError("--since", what, "Say for instance 10m, 2h, 3d or 2026-01-31T08:00.", USAGE) from None
 
@@ -71,6 +73,8 @@ def restart(engine: Engine, services: list[str], timeout: float) -> None:
     made = ready(engine)
     before = {state.container: state for state in made.states()}
     console.say(f"· Restarting {', '.join(services) or engine.settings.compose_project_name} …")
+    if not stack.is_as_before(made):
+        stack.begin_start(made)
     with made.restarting(services) as settled:
         health.wait(made, timeout=timeout, before=before, settled=settled)
     if not services:

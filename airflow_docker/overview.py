@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from airflow_docker import console, images, shell
@@ -49,7 +50,7 @@ def _of_standalone() -> list[dict[str, Any]]:
     return [
         _entry(project, "standalone", where, states)
         for where in sorted(processes.marks())
-        for project, states in [supervisor.told_of(where)]
+        for project, states in [supervisor.told_of(Path(where))]
     ]
 
 

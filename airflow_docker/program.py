@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class Inv(Program):
     def parse_tasks(self) -> None:
         """Put the flag before words that follow a verb which takes such."""
         tasks = {name: self.collection[name] for name in self.collection.task_names}
-        self.core.unparsed = with_flags(self.core.unparsed, tasks)
+        core = {f"--{name}" for a in self.core_args() if a.takes_value for name in a.names}
+        self.core.unparsed = with_flags(self.core.unparsed, tasks, core)
         super().parse_tasks()
 
     def execute(self) -> None:
@@ -60,17 +62,17 @@ def env_file(name: str) -> Path:
     return file
 
 
-def with_flags(words: list[str], tasks: dict[str, Task[Any]]) -> list[str]:
+def with_flags(words: list[str], tasks: dict[str, Task[Any]], core: Collection[str] = ()) -> list[str]:
     """``logs scheduler`` becomes ``logs --service=scheduler`` for verbs that have such words."""
     done: list[str] = []
-    flag, valued, takes_value = "", set[str](), False
+    flag, valued, takes_value = "", set(core), False
     for word in words:
         is_word = not takes_value and not word.startswith("-")
         takes_value = word in valued
         if is_word and word in tasks:
             flag = getattr(tasks[word], "words", "")
             arguments = [a for a in tasks[word].get_arguments() if a.takes_value]
-            valued = {f"{'--' if len(name) > 1 else '-'}{name}" for a in arguments for name in a.names}
+            valued = set(core) | {f"{'--' if len(name) > 1 else '-'}{name}" for a in arguments for name in a.names}
         elif is_word and flag:
             word = f"--{flag}={word}"
         done.append(word)

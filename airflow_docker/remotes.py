@@ -17,6 +17,20 @@ from airflow_docker.setting_types import SCP_FORM, redact
 PROBE_SECONDS = 5.0
 
 
+# What `git rev-parse --local-env-vars` lists, but for configuration.
+_LOCAL = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE", "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE", "GIT_IMPLICIT_WORK_TREE", "GIT_NAMESPACE",
+)  # fmt: skip
+
+
+def leave_surrounding_repository() -> None:
+    """Forget the repository that git was told to use, as in its hooks: it would be used instead of ours."""
+    for name in _LOCAL:
+        os.environ.pop(name, None)
+
+
 def split_credentials(url: str) -> tuple[str, str]:
     """An http(s) URL without its user and password, and those two as ``user:password`` (empty if there are none)."""
     parts = urlsplit(url)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from airflow_docker import console, files, secrets
 from airflow_docker.engines import Engine
+from airflow_docker.errors import UserError
 
 LOCK = "backup.lock"
 """In STATE_DIR: one backup or restore at a time."""
@@ -65,7 +66,10 @@ def _begin(engine: Engine, had: bool, old: Mapping[str, str], keys: Mapping[str,
 
 def _undo(engine: Engine) -> None:
     """Each step may have been done already."""
-    note = json.loads(_note(engine).read_text())
+    note = files.read_object(_note(engine), "had", "keys")
+    if not note:
+        what = "is not what was written, so the restore that was interrupted cannot be undone."
+        raise UserError(str(_note(engine)), what, "Restore the backup again after moving this file away.")
     engine.store.take_back(note["had"], note["keys"].get("postgres_password", ""))
     secrets.put(engine.settings, engine.reader, note["keys"])
     _note(engine).unlink()

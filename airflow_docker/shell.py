@@ -123,12 +123,17 @@ def relay(args: Sequence[str], clean: Callable[[str], str]) -> int:
     Raises UserError if it cannot be started.
     """
     try:
-        with subprocess.Popen(list(args), stdout=subprocess.PIPE, text=True, errors="replace") as process:
+        process = subprocess.Popen(list(args), stdout=subprocess.PIPE, text=True, errors="replace")
+    except OSError as problem:
+        raise _cannot_start(args[0], problem) from None
+    with process:
+        try:
             for line in process.stdout or ():
                 sys.stdout.write(clean(line))
                 sys.stdout.flush()
-    except OSError as problem:
-        raise _cannot_start(args[0], problem) from None
+        except BaseException:
+            process.terminate()
+            raise
     return process.returncode
 
 

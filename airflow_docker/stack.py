@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from airflow_docker import builds, checkouts, console, files, folders, health, replacement, repos, secrets
-from airflow_docker.engines import Engine
+from airflow_docker.engines import Engine, started_file
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings
 
@@ -50,7 +50,7 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     engine = engine.using(artifact or builds.build(engine))
     folders.prepare(settings, engine.reader.owner)
     builds.tell_news(engine)
-    if _is_as_before(engine) and health.all_ready(engine):
+    if is_as_before(engine) and health.all_ready(engine):
         console.done("Already up and healthy")
     else:
         _start(engine, timeout)
@@ -59,10 +59,18 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
 
 def _start(engine: Engine, timeout: float) -> None:
     before = {state.container: state for state in engine.states()}
-    with engine.starting(as_before=_is_as_before(engine)) as settled:
+    as_before = is_as_before(engine)
+    if not as_before:
+        begin_start(engine)
+    with engine.starting(as_before=as_before) as settled:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
         health.wait(engine, timeout=timeout, before=before, settled=settled)
     note_start(engine)
+
+
+def begin_start(engine: Engine) -> None:
+    """From now on something may run, and nobody knows yet with which settings."""
+    files.write(_digest_file(engine), b"begun")
 
 
 def note_start(engine: Engine) -> None:
@@ -70,7 +78,7 @@ def note_start(engine: Engine) -> None:
     files.write(_digest_file(engine), _digest(engine).encode())
 
 
-def _is_as_before(engine: Engine) -> bool:
+def is_as_before(engine: Engine) -> bool:
     """True if the last start was with just these settings."""
     file = _digest_file(engine)
     return file.is_file() and file.read_text() == _digest(engine)
@@ -119,4 +127,4 @@ def forget_start(engine: Engine) -> None:
 
 
 def _digest_file(engine: Engine) -> Path:
-    return engine.settings.state_dir / f"up.{engine.name}"
+    return started_file(engine.settings, engine.name)

@@ -9,6 +9,7 @@ from subprocess import CompletedProcess
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_docker import console
+from airflow_docker.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -193,8 +194,22 @@ def decide(settings: Settings) -> tuple[Engine, str]:
         engine, why = (compose if settings.engine == "compose" else standalone), "as ENGINE says"
     elif standalone.is_up():
         engine, why = standalone, "it is up"
+    elif _has_run(settings, "standalone") and not _has_run(settings, "compose"):
+        engine, why = standalone, "it was up here last"
     elif reason := compose.problem():
+        if _has_run(settings, "compose"):
+            raise UserError("ENGINE", f"this project runs on compose, and {reason.what}", reason.todo)
         engine, why = standalone, reason.what.rstrip(".")
     else:
         engine, why = compose, "Docker answers"
     return engine, why
+
+
+def _has_run(settings: Settings, engine: str) -> bool:
+    """True if it was up, and has not been brought down for good: two engines must not run one project's DAGs."""
+    return started_file(settings, engine).is_file()
+
+
+def started_file(settings: Settings, engine: str) -> Path:
+    """Notes with which settings a stack was started; it is there until the stack is brought down."""
+    return settings.state_dir / f"up.{engine}"

@@ -34,6 +34,7 @@ from airflow_docker.platforms import Platform
 from airflow_docker.settings import is_macos
 
 INSTALL_PLUGIN = "Install docker-compose-plugin, or docker-compose of version 2 and docker-buildx."
+_USERS = "images-in-use"
 _ERASE = "\x1b[2K"  # compose 2.26 begins each line with it, even in a pipe
 
 
@@ -117,7 +118,10 @@ class Compose(Commands):
             )
 
     def claim(self, artifact: str) -> None:
-        """Images stay until they are cleaned away."""
+        """Images stay until they are cleaned away; projects that share BUILD_DIR see whose is whose."""
+        users = self.place / _USERS
+        users.mkdir(exist_ok=True)
+        files.write(users / self.settings.compose_project_name, artifact.encode())
 
     def labels(self, artifact: str) -> dict[str, str] | None:
         found = images.inspect(artifact)
@@ -131,7 +135,10 @@ class Compose(Commands):
     def unused(self, keep: str | None) -> list[tuple[str, int]]:
         used = shell.capture(["docker", "ps", "--all", "--format", "{{.Image}}"]).stdout.split()
         named = shell.capture(self.images_command()).stdout.split()
-        old = [name for name in named if name not in (*used, keep)]
+        claimed = [
+            f.read_text() for f in (self.place / _USERS).glob("*") if f.name != self.settings.compose_project_name
+        ]
+        old = [name for name in named if name not in (*used, *claimed, keep)]
         return [(name, int(found["Size"])) for name in old if (found := images.inspect(name))]
 
     def discard(self, artifact: str) -> None:
@@ -239,7 +246,7 @@ class Compose(Commands):
         self.write_overlay()
         runs = bool(self.states())
         result = shell.capture(self.parse_command(own_database=not runs), env=self.environment())
-        if not runs:  # the network that it needed
+        if not runs and not self.states():  # the network that it needed; a stack may have been started meanwhile
             shell.capture(self.down_command(), env=self.environment())
         if result.returncode:
             console.say(result.stderr.rstrip())

@@ -90,8 +90,10 @@ class Postgres:
                 raise UserError(_SERVICE, what, f"Read on: inv logs {_SERVICE}")
             yield
         finally:
-            end = self.compose.command("stop", _SERVICE) if before else self.compose.down_command()
-            shell.capture(end, env=self.compose.environment())
+            others = [state for state in self.compose.states() if state.service != _SERVICE]
+            if before or not others:  # else a stack has been started meanwhile, and needs it
+                end = self.compose.command("stop", _SERVICE) if before else self.compose.down_command()
+                shell.capture(end, env=self.compose.environment())
 
     def dump(self, file: Path) -> None:
         with self.serving():

@@ -24,7 +24,7 @@ from airflow_docker.settings import Settings
 from airflow_docker.standalone import environments, logs, probes, processes
 from airflow_docker.standalone.home import links, make_home
 from airflow_docker.standalone.sqlite import Sqlite
-from airflow_docker.standalone.supervisor import GRACE_SECONDS, LOG, PLAN, RESTART, STATE, Plan
+from airflow_docker.standalone.supervisor import GRACE_SECONDS, LOG, PLAN, RESTART, STATE, TAKEN, Plan
 from airflow_docker.standalone.variables import database, own_variables, variables
 
 FOLDER = "standalone"
@@ -64,6 +64,9 @@ class Standalone:
             raise UserError("ENGINE", f"standalone does not run on {sys.platform}.", "Set ENGINE=compose.")
 
     def require_fit(self) -> None:
+        if found := {"?", "$"} & set(str(self.folder)):
+            what = f"Airflow cannot have a database at {self.folder} (because of {' '.join(sorted(found))})."
+            raise UserError("STATE_DIR", what, "Name another folder.")
         if not self.settings.airflow_version.startswith("2."):
             what = f"the services are those of Airflow 2, not of {self.settings.airflow_version}."
             raise UserError("AIRFLOW_VERSION", what, "Set a 2.x version.")
@@ -89,6 +92,9 @@ class Standalone:
     def build(self, made: bundle.Bundle, no_cache: bool) -> None:
         if no_cache and self.is_up():
             raise UserError("--no-cache", "the environment is in use.", "Type: inv down build --no-cache up")
+        if others := environments.others_using(self.settings, Path(made.manifest.artifact)):
+            what = f"the environment is that of {', '.join(others)} too."
+            raise UserError("BUILD_DIR", what, "Leave --no-cache out, or set another BUILD_DIR.")
         environments.build(self.settings, made)
 
     def claim(self, artifact: str) -> None:
@@ -107,7 +113,9 @@ class Standalone:
         shutil.rmtree(artifact)
 
     def remove_artifacts(self) -> None:
-        environments.release(self.settings, self.place, keep=())
+        if environments.used_by(self.settings, self.place):
+            with bundle.held(self.settings):
+                environments.release(self.settings, self.place, keep=())
 
     # --- what is run: pure builders ---
 
@@ -161,6 +169,7 @@ class Standalone:
     @contextlib.contextmanager
     def starting(self, *, as_before: bool) -> Iterator[Callable[[], bool]]:
         """A supervisor that runs as before is left to its work; whatever else is there is ended first."""
+        self._require_own()
         files.claim(self.folder, "STATE_DIR")
         self.folder.chmod(0o700)  # the database and the logs are the user's own
         with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
@@ -169,7 +178,9 @@ class Standalone:
                 return
             if self.is_up():
                 with console.step("Ending what runs of an earlier start"):
-                    processes.end(self.mark, GRACE_SECONDS)
+                    self._end()
+            for request in (RESTART, TAKEN):
+                (self.folder / request).unlink(missing_ok=True)
             ports.require_free(self.settings.airflow_port, self.holder)
             make_home(self.settings, self.folder / "home", Path(self.environment))
             self._place_logs()
@@ -179,7 +190,7 @@ class Standalone:
             env = self.variables() | {"PYTHONPATH": str(PROJECT)}
             command = [sys.executable, "-m", "airflow_docker.standalone.supervisor", str(self.folder)]
             log = self.folder / LOG / "supervisor.log"
-            supervisor = shell.start(command, env=env, log=log, daemon=True)
+            supervisor = shell.start(command, env=env, log=log, daemon=True, cwd=self.folder)
             yield lambda: self._has_begun(supervisor, log)
 
     def _place_logs(self) -> None:
@@ -209,18 +220,32 @@ class Standalone:
             return
         request = self.folder / RESTART
         files.write(request, "\n".join(services).encode())
-        yield lambda: not request.exists()
+        yield lambda: not request.exists() and not (self.folder / TAKEN).exists()
 
     def stop(self, data: bool) -> None:
-        if self.folder.is_dir():
-            with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
-                processes.end(self.mark, GRACE_SECONDS)
-                (self.folder / STATE).unlink(missing_ok=True)
-        else:
-            processes.end(self.mark, GRACE_SECONDS)
+        self._require_own()
+        if not self.folder.is_dir():  # somebody has removed STATE_DIR
+            self._end()
+            return
+        with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
+            self._end()
+            (self.folder / STATE).unlink(missing_ok=True)
+            if data:
+                files.purge(self.folder, "STATE_DIR")
         if data:
             self.remove_artifacts()
-            files.purge(self.folder, "STATE_DIR")
+
+    def _end(self) -> None:
+        if left := processes.end(self.mark, GRACE_SECONDS):
+            what = f"the processes {', '.join(map(str, left))} cannot be ended; do they wait for a mount that hangs?"
+            raise UserError("standalone", what, "See to that, then try again.")
+
+    def _require_own(self) -> None:
+        """Raise UserError if the folder is that of another project: two .env with one STATE_DIR."""
+        project = files.read_object(self.folder / PLAN).get("project", self.settings.compose_project_name)
+        if project != self.settings.compose_project_name:
+            what = f"{self.folder} is that of the project {project}."
+            raise UserError("STATE_DIR", what, "Give each .env a STATE_DIR (and SECRETS_DIR) of its own.")
 
     def execute(self, service: str, words: list[str]) -> int:
         return shell.stream(words, env=self._variables_of_commands(), exactly=True)
@@ -238,15 +263,16 @@ class Standalone:
         return {name: value for name, value in found.items() if name != processes.MARK}
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
-        logs.show(self.folder / LOG, services or self.services(), follow, tail, since)
+        logs.show(self.folder / LOG, services or self.services(), follow and self.is_up(), tail, since)
         return 0
 
     def parse_dags(self) -> str:
-        make_home(self.settings, self.folder / "home", Path(self.environment))
         with tempfile.TemporaryDirectory() as place:
+            home = Path(place, "home")  # that of the stack may be in use, with what was built before
+            make_home(self.settings, home, Path(self.environment))
             new = {"AIRFLOW_HOME": place, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/dags.db"}
             dags = str(self.settings.workflow_dev_dir / self.settings.dags_dir)
-            env = self.variables() | ({} if self.database.is_file() else new)
+            env = self.variables() | {"HOME": str(home)} | ({} if self.database.is_file() else new)
             del env[processes.MARK]
             script = PROJECT / "docker" / "runtime" / "dags.py"
             result = shell.capture([self.python, str(script), dags], env=env, exactly=True)
@@ -286,11 +312,7 @@ class Standalone:
 
     def _told(self) -> dict[str, Any]:
         """What the supervisor has told last."""
-        try:
-            told: dict[str, Any] = json.loads((self.folder / STATE).read_text())
-        except (FileNotFoundError, ValueError):
-            return {}
-        return told
+        return files.read_object(self.folder / STATE, "supervisor", "services")
 
     def _is_supervised(self) -> bool:
         told = self._told()
@@ -298,10 +320,7 @@ class Standalone:
 
     def _running(self) -> list[str]:
         """The environment that the running stack was started from."""
-        plan = self.folder / PLAN
-        if not self.is_up() or not plan.is_file():
-            return []
-        commands = Plan(**json.loads(plan.read_text())).services.values()
+        commands = files.read_object(self.folder / PLAN).get("services", {}).values() if self.is_up() else []
         return [str(environments.environment_of(Path(command[0]))) for command in commands]
 
     def _is_initialised(self, stamp: str) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import platform
 import re
 import shutil
+import ssl
 import sys
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +23,7 @@ from airflow_docker.settings import Settings
 
 SCRIPTS, INSTALL_LOG = "scripts", "install.log"
 _VENV, _USERS = "venv", "used-by"
-_FETCH_SECONDS = 5.0
+_FETCH_SECONDS, _LARGEST = 5.0, 1 << 20
 _PUBLISHED = "https://raw.githubusercontent.com/apache/airflow/constraints-{}/constraints-{}.txt"
 """Where Airflow says so:
 https://airflow.apache.org/docs/apache-airflow/2.11.2/installation/installing-from-pypi.html"""
@@ -49,9 +52,8 @@ def is_whole(environment: Path) -> bool:
 
 def labels(environment: Path) -> dict[str, str] | None:
     """What it is made of, in the words of an image's labels; None if it is not there."""
-    if not is_whole(environment):
-        return None
-    return bundle.Manifest(**json.loads((environment / bundle.MANIFEST).read_text())).labels()
+    manifest = files.read_object(environment / bundle.MANIFEST, *bundle.Manifest.__dataclass_fields__)
+    return bundle.Manifest(**manifest).labels() if manifest and is_whole(environment) else None
 
 
 def python_for(airflow_version: str, running: tuple[int, int]) -> str:
@@ -69,20 +71,28 @@ def platform_of(settings: Settings, place: Path) -> Platform:
     chosen = python_for(version, sys.version_info[:2])
     name = f"Python {chosen} on {platform.system()} {platform.machine()}"
     skipped = " ".join(sorted(settings.standalone_skip))
-    tested = _tested(version, chosen, place / f"tested-{version}-{chosen}.txt")
+    tested = _tested(settings, chosen, place / f"tested-{version}-{chosen}.txt")
     return Platform(name, f"{name} -{skipped}", "", version, chosen, {}, {}, "1970-01-01T00:00:00", tested)
 
 
-def _tested(version: str, python_version: str, cache: Path) -> dict[str, str]:
+def _tested(settings: Settings, chosen: str, cache: Path) -> dict[str, str]:
     """The versions that Airflow's own constraints name, kept in ``cache``; nothing where they cannot be had."""
-    if not cache.is_file():
-        try:
-            address = _PUBLISHED.format(version, python_version)
-            with urllib.request.urlopen(address, timeout=_FETCH_SECONDS) as answer:  # noqa: S310
-                files.write(cache, answer.read())
-        except (OSError, ValueError):
-            return {}
-    return resolver.pins(cache.read_text())
+    with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+        if not cache.is_file():
+            text = _fetched(_PUBLISHED.format(settings.airflow_version, chosen), settings.extra_ca_bundle)
+            if "flask" not in resolver.pins(text):  # a proxy's own page, perhaps
+                return {}
+            files.write(cache, text.encode())
+        return resolver.pins(cache.read_text())
+    return {}
+
+
+def _fetched(address: str, bundle: Path | None) -> str:
+    context = ssl.create_default_context()
+    if bundle:
+        context.load_verify_locations(bundle)
+    with urllib.request.urlopen(address, timeout=_FETCH_SECONDS, context=context) as answer:  # noqa: S310
+        return str(answer.read(_LARGEST).decode())
 
 
 def tell_what_is_for_images(settings: Settings) -> None:
@@ -111,6 +121,7 @@ def build(settings: Settings, made: bundle.Bundle) -> None:
     environment = Path(made.manifest.artifact)
     shutil.rmtree(environment, ignore_errors=True)  # of a run that was killed, or to be made anew
     environment.mkdir()
+    claim(settings, environment)
     lock = environment / requirements.LOCK
     lock.write_text(without((made.place / requirements.LOCK).read_text(), settings.standalone_skip))
     env = indexes.for_uv(settings, made.place / resolver.CA_BUNDLE)
@@ -181,6 +192,12 @@ def claim(settings: Settings, environment: Path) -> None:
     (environment / _USERS / settings.compose_project_name).touch()
 
 
+def others_using(settings: Settings, environment: Path) -> list[str]:
+    """The other projects that use an environment."""
+    users = [user.name for user in sorted((environment / _USERS).glob("*"))]
+    return [user for user in users if user != settings.compose_project_name]
+
+
 def used_by(settings: Settings, place: Path) -> list[Path]:
     """The environments that this project uses."""
     return [user.parent.parent for user in sorted(place.glob(f"*/{_USERS}/{settings.compose_project_name}"))]
@@ -198,9 +215,8 @@ def release(settings: Settings, place: Path, keep: tuple[str, ...]) -> None:
 
 def only_of(settings: Settings, place: Path) -> list[Path]:
     """The environments that no other project uses."""
-    ours = settings.compose_project_name
     found = [f for f in sorted(place.glob("*")) if f.is_dir() and re.fullmatch(r"[0-9a-f]{12}", f.name)]
-    return [f for f in found if not [user for user in (f / _USERS).glob("*") if user.name != ours]]
+    return [f for f in found if not others_using(settings, f)]
 
 
 def size(environment: Path) -> int:

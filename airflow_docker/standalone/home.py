@@ -41,7 +41,9 @@ def make_home(settings: Settings, home: Path, environment: Path) -> None:
     for host, inside in settings.extra_mounts:
         if not PurePosixPath(inside).is_relative_to(_IN_CONTAINER) and str(host) != inside:
             console.warn(f"EXTRA_MOUNTS: {inside} is a container's path; here the folder stays {host}.")
-    for name, target in links(settings, environment).items():
+    found = links(settings, environment)
+    _require_apart(found, environment)
+    for name, target in found.items():
         link = home / name
         files.make_directory(link.parent, "STATE_DIR")
         if link.is_symlink():
@@ -52,3 +54,18 @@ def make_home(settings: Settings, home: Path, environment: Path) -> None:
             what = f"{link} stands where a link to {target} belongs."
             raise UserError("STATE_DIR", what, "Move it away and type: inv up") from None
     shutil.copytree(environment / HOME, home, dirs_exist_ok=True)
+
+
+def _require_apart(found: dict[str, Path], environment: Path) -> None:
+    """Raise UserError if something would be written through a link, into what is not ours."""
+    files_of_config = [str(f.relative_to(environment / HOME)) for f in (environment / HOME).rglob("*") if f.is_file()]
+    for setting, names in (("EXTRA_MOUNTS", list(found)), ("SITE_CONFIG", files_of_config)):
+        for name in names:
+            around = [
+                link
+                for link in found
+                if PurePosixPath(name).is_relative_to(link) and (link, setting) != (name, "EXTRA_MOUNTS")
+            ]
+            if around:
+                what = f"~/{name} would lie in ~/{around[0]}, which is a link to {found[around[0]]}."
+                raise UserError(setting, what, "Choose another place for it.")

@@ -18,7 +18,7 @@ MARK, SERVICE = "AIRFLOW_DOCKER_STANDALONE", "AIRFLOW_DOCKER_SERVICE"
 KEEP_ENVIRON = {"SPT_NOENV": "1"}
 """Airflow names its processes by setproctitle, which would overwrite the environment that others see.
 https://github.com/dvarrazzo/py-setproctitle#environment-variables"""
-_POLL_SECONDS = 0.1
+_POLL_SECONDS, _KILL_SECONDS = 0.1, 10.0
 _GONE = (psutil.NoSuchProcess, psutil.AccessDenied, OSError)
 
 
@@ -37,14 +37,21 @@ def marks() -> set[str]:
     return {environ[MARK] for _, environ in _environments() if environ.get(MARK)}
 
 
-def end(mark: str, grace: float, service: str | None = None) -> None:
-    """End them all: TERM first, and KILL for those that are there after ``grace`` seconds."""
+def end(mark: str, grace: float, service: str | None = None) -> list[int]:
+    """End them all: TERM first, and KILL for those that are there after ``grace`` seconds.
+
+    Gives the ids of those that even that has not ended: they wait for a device, as for a
+    network mount that hangs.
+    """
     _signal(marked(mark, service), signal.SIGTERM)
     limit = time.monotonic() + grace
     while left := marked(mark, service):
+        if time.monotonic() > limit + _KILL_SECONDS:
+            return [process.pid for process in left]
         if time.monotonic() > limit:
             _signal(left, signal.SIGKILL)
         time.sleep(_POLL_SECONDS)
+    return []
 
 
 def is_alive(pid: int, mark: str) -> bool:

@@ -20,10 +20,11 @@ from pathlib import Path
 from airflow_docker import files
 from airflow_docker.standalone import processes
 
-PLAN, STATE, LOG, RESTART = "services.json", "state.json", "log", "restart"
+PLAN, STATE, LOG = "services.json", "state.json", "log"
+RESTART, TAKEN = "restart", "restart.taken"
 GRACE_SECONDS = 30.0
 """How long a service may take to end; the same as stop_grace_period in compose.yaml."""
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS, _TROUBLED_SECONDS = 0.2, 5.0
 _LONGEST_PAUSE, _STEADY_SECONDS = 60.0, 60.0
 _LARGEST_LOG = 20 << 20  # bytes
 
@@ -72,15 +73,21 @@ class Supervisor:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         (self.folder / LOG).mkdir(exist_ok=True)
         if self._initialise():
-            for service in self.services:
-                self._start(service)
             while not self.stopping:
+                self._look_round()
                 time.sleep(_LOOK_SECONDS)
-                self._restart()
-                for service in self.services:
-                    self._look_after(service)
         self.stopping = True
         processes.end(self.plan.mark, GRACE_SECONDS)  # all but this process
+
+    def _look_round(self) -> None:
+        """A full disk must not end what looks after the services: the next round may find room."""
+        try:
+            self._restart()
+            for service in self.services:
+                self._look_after(service)
+        except OSError as problem:
+            print(f"{datetime.now(UTC).isoformat()} {problem}", file=sys.stderr, flush=True)
+            time.sleep(_TROUBLED_SECONDS)
 
     def _initialise(self) -> bool:
         if self.init.command:
@@ -100,6 +107,8 @@ class Supervisor:
         log = self.folder / LOG / f"{service.name}.log"
         if log.is_file() and log.stat().st_size > _LARGEST_LOG:
             log.replace(log.with_suffix(".log.1"))
+        # A killed web server leaves its own, and believes any process that has that number now.
+        (self.folder / "airflow" / f"airflow-{service.name}.pid").unlink(missing_ok=True)
         env = {**os.environ, processes.SERVICE: service.name}
         with log.open("ab") as output:
             child = subprocess.Popen(service.command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -110,19 +119,20 @@ class Supervisor:
 
     def _restart(self) -> None:
         """Do what was asked for; it counts for no crash."""
-        request = self.folder / RESTART
+        request, taken = self.folder / RESTART, self.folder / TAKEN
         if not request.is_file():
             return
-        names = request.read_text().split()
+        request.replace(taken)  # what is asked for meanwhile is another request
+        names = taken.read_text().split()
         for service in [s for s in self.services if s.name in names]:
             processes.end(self.plan.mark, GRACE_SECONDS, service.name)
             self.children[service.name].wait()
             self._start(service)
-        request.unlink()
+        taken.unlink()
 
     def _look_after(self, service: Service) -> None:
         """Start again what has ended, after a pause that grows while it keeps ending."""
-        if service.state == "restarting":
+        if service.state in ("created", "restarting"):
             if time.monotonic() >= service.due:
                 self._start(service)
             return
@@ -143,15 +153,11 @@ class Supervisor:
         files.write(self.folder / STATE, json.dumps(state, indent=1).encode())
 
 
-def told_of(folder: str) -> tuple[str, list[str]]:
+def told_of(folder: Path) -> tuple[str, list[str]]:
     """The project and the states of its services (but for init), as a folder's supervisor has told them last."""
-    try:
-        plan, state = (json.loads(Path(folder, name).read_text()) for name in (PLAN, STATE))
-    except (OSError, ValueError):
-        return "?", []
-    return str(plan.get("project", "?")), [
-        str(service["state"]) for name, service in state["services"].items() if name != "init"
-    ]
+    plan = files.read_object(folder / PLAN)
+    services = files.read_object(folder / STATE, "supervisor", "services").get("services", {})
+    return str(plan.get("project", "?")), [str(s.get("state")) for name, s in services.items() if name != "init"]
 
 
 def main() -> None:

@@ -74,3 +74,22 @@ def test_sizes(tmp_path):
     (tmp_path / "b" / "c").write_bytes(b"x" * 5)
     assert status.size_of(tmp_path, float("inf")) == 15
     assert status.size_of(tmp_path, 0.0) is None
+
+
+def test_flags_of_the_program_keep_their_values():
+    parsed = program.with_flags(["logs", "--env", "staging", "scheduler"], VERBS, {"--env"})
+    assert parsed == ["logs", "--env", "staging", "--service=scheduler"]
+
+
+def test_no_duration_is_too_long():
+    with pytest.raises(UserError, match="--since"):
+        operate.moment("9999999999d")
+
+
+def test_the_repository_of_a_hook_is_left_alone(monkeypatch):
+    from airflow_docker import remotes
+
+    monkeypatch.setenv("GIT_DIR", "/somebody/else/.git")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
+    tasks.outside_git(lambda: None)()
+    assert "GIT_DIR" not in remotes.os.environ and "GIT_CONFIG_COUNT" in remotes.os.environ

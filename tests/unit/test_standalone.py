@@ -13,6 +13,7 @@ from airflow_docker.engines.standalone import Standalone
 from airflow_docker.errors import UserError
 from airflow_docker.standalone import environments, logs
 from airflow_docker.standalone.home import links, make_home
+from airflow_docker.standalone.supervisor import told_of
 from airflow_docker.standalone.variables import own_variables, variables
 
 
@@ -194,3 +195,64 @@ def test_airflow_3_and_other_systems_are_refused(make_settings, monkeypatch):
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(UserError, match="standalone does not run on win32"):
         Standalone(make_settings()).require()
+
+
+def test_nothing_is_written_through_a_link_into_what_is_not_ours(make_settings, tmp_path):
+    environment, home = tmp_path / "e", tmp_path / "home"
+    (environment / "home/.aws").mkdir(parents=True)
+    settings = make_settings("EXTRA_MOUNTS=x:/home/airflow/extern/Archive0/sub\n")
+    with pytest.raises(UserError, match="EXTRA_MOUNTS: ~/extern/Archive0/sub would lie in ~/extern/Archive0"):
+        make_home(settings, home, environment)
+    (environment / "home/.aws/credentials").write_text("x")
+    with pytest.raises(UserError, match="SITE_CONFIG: ~/.aws/credentials would lie in"):
+        make_home(make_settings(), home, environment)
+    assert not (home / "extern").exists()
+
+
+def test_a_state_dir_of_another_project_is_left_alone(make_settings, tmp_path):
+    mine = Standalone(make_settings("COMPOSE_PROJECT_NAME=mine\n"), str(tmp_path / "e"))
+    mine.folder.mkdir(parents=True)
+    (mine.folder / "services.json").write_text('{"project": "other", "services": {}}')
+    for act in (lambda: mine.stop(data=True), lambda: mine.starting(as_before=False).__enter__()):
+        with pytest.raises(UserError, match="is that of the project other. Give each .env a STATE_DIR"):
+            act()
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '"x"', '{"supervisor": 1}', "nonsense"])
+def test_odd_notes_are_no_notes(make_settings, tmp_path, text):
+    engine = Standalone(make_settings(), str(tmp_path / "e"))
+    engine.folder.mkdir(parents=True)
+    for name in ("state.json", "services.json"):
+        (engine.folder / name).write_text(text)
+    assert engine.states() == [] and engine._running() == []
+    assert told_of(engine.folder)[1] == []
+    (tmp_path / "e/venv/bin").mkdir(parents=True)
+    (tmp_path / "e/venv/bin/python").touch()
+    (tmp_path / "e/manifest.json").write_text(text)
+    assert environments.labels(tmp_path / "e") is None
+
+
+def test_a_project_stays_on_the_engine_that_it_runs_on(make_settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    settings = make_settings()
+    settings.state_dir.mkdir()
+    (settings.state_dir / "up.compose").write_text("begun")
+    with pytest.raises(UserError, match="ENGINE: this project runs on compose, and there is no docker on PATH"):
+        choose(settings)
+    (settings.state_dir / "up.compose").unlink()
+    (settings.state_dir / "up.standalone").write_text("begun")
+    (tmp_path / "docker").write_text("#!/bin/sh\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert choose(settings).name == "standalone"
+
+
+def test_the_published_constraints_are_taken_only_if_they_are_such(make_settings, tmp_path, monkeypatch):
+    cache = tmp_path / "tested"
+    for answer in ("<html>no</html>", "\xff"):
+        monkeypatch.setattr(environments, "_fetched", lambda *_, answer=answer: answer)
+        assert environments._tested(make_settings(), "3.11", cache) == {} and not cache.exists()
+    monkeypatch.setattr(environments, "_fetched", lambda *_: "flask==2.2.5\n")
+    assert environments._tested(make_settings(), "3.11", cache) == {"flask": "2.2.5"}
+    cache.write_bytes(b"\xff\xfe")
+    assert environments._tested(make_settings(), "3.11", cache) == {}
