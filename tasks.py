@@ -235,6 +235,8 @@ def dags(c: Context, run: str = "", conf: str = "", json: bool = False) -> None:
     """Parse every DAG in what was built; or run one."""
     from airflow_docker import dags as look
 
+    if conf and not run:
+        raise UserError("--conf", "is for a run.", "Name the DAG: inv dags --run DAG --conf JSON", USAGE)
     look.run(engine_for(c), run, conf) if run else look.check(engine_for(c), json)
 
 

@@ -39,7 +39,8 @@ def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> None:
         raise UserError(str(target), "this file is there already.", "Name another, or move it away.")
     keys = _all_keys(settings)
     passphrase = _new_passphrase() if encrypt else ""
-    files.make_directory(target.parent, "--file")
+    if not target.parent.is_dir():
+        raise UserError("--file", f"there is no folder {target.parent}.", "Make it, or name another place.")
     with _work_folder(settings) as folder:
         with console.step("Copying the database"):
             engine.store.dump(folder / backup_file.DATABASE)

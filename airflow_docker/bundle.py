@@ -106,7 +106,9 @@ def assemble(engine: Engine, *, refresh: bool = False, upgrade: bool = False, ch
     _copy_site_config(settings, directory / HOME)
     engine.fill()
     sync_scripts.collect(settings.ao_dev_dir, directory / BIN)
-    lock = requirements.lock(settings, platform, [dag_file, *sync_requirements(settings)], place, upgrade)
+    lock = requirements.lock(
+        settings, platform, [dag_file, *sync_requirements(settings)], place, upgrade, trial=bool(chosen)
+    )
     epoch = max(head.time for head in heads)
     _set_times(directory, engine.context, epoch)
     fingerprint = fingerprint_of(directory, engine.context, platform.id)

@@ -16,7 +16,7 @@ from airflow_docker.operate import ready
 
 SLOW_SECONDS = 3.0
 """A DAG file that takes longer is parsed again and again at that cost: worth a word."""
-_POLL_SECONDS = 1.0
+_POLL_SECONDS, _SHOWN_LINES = 1.0, 15
 _ENDED = ("success", "failed")
 
 
@@ -42,12 +42,16 @@ def check(engine: Engine, as_json: bool) -> None:
 
 def _prepared(engine: Engine) -> Engine:
     """The engine with what was built, and what a parse needs besides."""
-    made = ready(engine)
+    engine.require()
+    engine.require_fit()
+    artifact = builds.last_artifact(engine)
+    if artifact is None:
+        raise UserError(engine.settings.compose_project_name, "nothing has been built yet.", "Type: inv up")
     secrets.write(engine.settings, engine.reader)
     folders.prepare(engine.settings, engine.reader.owner)
-    if (last := builds.built(engine)) is None or last != builds.last_artifact(engine):
+    if builds.built(engine) != artifact:
         console.warn("the settings have changed since the last build. Type: inv build")
-    return made
+    return engine.using(artifact)
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -77,7 +81,11 @@ def run(engine: Engine, dag: str, conf: str) -> None:
     name = _quoted(dag)
     paused = engine.store.query(f"SELECT is_paused FROM dag WHERE dag_id = {name} AND is_active")  # noqa: S608
     if not paused:
-        raise UserError(dag, "there is no such DAG in the running Airflow.", "List them: inv dags")
+        raise UserError(
+            dag,
+            "the running Airflow knows no such DAG.",
+            "A new file is seen within half a minute: try again; or: inv dags",
+        )
     if paused[0][0] in ("1", "t"):
         raise UserError(dag, "the DAG is paused, so a run would wait.", f'Type: inv airflow "dags unpause {dag}"')
     run_id = f"inv__{datetime.now(UTC).isoformat()}"
@@ -125,9 +133,22 @@ def _follow(engine: Engine, dag: str, run_id: str) -> None:
             break
         time.sleep(_POLL_SECONDS)
     if state[0][0] != "success":
-        failed = ", ".join(sorted(name for name, now in told.items() if now == "failed")) or "no task"
-        raise UserError(dag, f"the run has failed ({failed}).", "Read on: inv logs scheduler, or the log in the page.")
+        failed = sorted(name for name, now in told.items() if now == "failed")
+        logs = [log for name in failed if (log := _log(engine, dag, run_id, name))]
+        for log in logs:
+            lines = log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:]
+            console.say("\n".join([f"--- the last lines of {log} ---", *lines, "---"]))
+        todo = f"Read on: {logs[0]}" if logs else "Read on in the page."
+        raise UserError(dag, f"the run has failed ({', '.join(failed) or 'no task'}).", todo)
     console.done(f"{dag} has succeeded ({run_id})")
+
+
+def _log(engine: Engine, dag: str, run_id: str, task: str) -> Path | None:
+    """The newest log of a task, where Airflow's own pattern has it."""
+    task, _, index = task.partition("[")
+    place = engine.settings.logs_dir / f"dag_id={dag}" / f"run_id={run_id}" / f"task_id={task}"
+    place = place / f"map_index={index.rstrip(']')}" if index else place
+    return max(place.glob("attempt=*.log"), key=lambda log: log.stat().st_mtime, default=None)
 
 
 def _tell(name: str, state: str, attempt: str) -> None:

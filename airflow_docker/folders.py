@@ -15,6 +15,18 @@ ARCHIVES = ("ARCH_ROOT", "ARCHIVE0_DIR", "ARCHIVE1_DIR", "ARCHIVE2_DIR", "ARCHIV
 """Folders that may be network mounts: made only at their default place under STATE_DIR, never changed."""
 
 
+def claim_state(settings: Settings) -> None:
+    """Make STATE_DIR this project's. Raises UserError if it is that of another: two .env with one STATE_DIR."""
+    files.make_directory(settings.state_dir, "STATE_DIR")
+    note, name = settings.state_dir / "project", settings.compose_project_name
+    owner = note.read_text().strip() if note.is_file() else name
+    if owner != name:
+        what = f"{settings.state_dir} is that of the project {owner}, and this is {name}."
+        todo = f"Give each .env a STATE_DIR and a SECRETS_DIR of its own; after a mere change of name remove {note}."
+        raise UserError("STATE_DIR", what, todo)
+    files.write(note, f"{name}\n".encode())
+
+
 def prepare(settings: Settings, owner: int | None) -> None:
     """Make what is ours to make, for the uid ``owner``, and check the rest.
 

@@ -71,6 +71,9 @@ def restart(engine: Engine, services: list[str], timeout: float) -> None:
     """End and start services, all of them by default, and wait until all is healthy; what does not run is started."""
     known(engine, services)
     made = ready(engine)
+    if not made.states():
+        stack.up(engine, timeout=timeout)
+        return
     before = {state.container: state for state in made.states()}
     console.say(f"· Restarting {', '.join(services) or engine.settings.compose_project_name} …")
     if not stack.is_as_before(made):
@@ -82,9 +85,9 @@ def restart(engine: Engine, services: list[str], timeout: float) -> None:
 
 
 def ready(engine: Engine) -> Engine:
-    """The engine with what was built last. Raises UserError if there is nothing."""
+    """The engine with what runs, or else what was built last. Raises UserError if there is nothing."""
     engine.require()
-    artifact = builds.last_artifact(engine)
+    artifact = engine.in_use() or builds.last_artifact(engine)
     if artifact is None:
         raise UserError(engine.settings.compose_project_name, "nothing has been built yet.", "Type: inv up")
     return engine.using(artifact)

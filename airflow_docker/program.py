@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from invoke.exceptions import ParseError
 from invoke.parser.argument import Argument
 from invoke.program import Program
 from invoke.tasks import Task
@@ -30,7 +32,17 @@ class Inv(Program):
         tasks = {name: self.collection[name] for name in self.collection.task_names}
         core = {f"--{name}" for a in self.core_args() if a.takes_value for name in a.names}
         self.core.unparsed = with_flags(self.core.unparsed, tasks, core)
-        super().parse_tasks()
+        try:
+            super().parse_tasks()
+        except ParseError as problem:
+            known = [
+                *tasks,
+                *(f"--{name}" for task in tasks.values() for a in task.get_arguments() for name in a.names),
+            ]
+            typed = [word for word in self.core.unparsed if word not in known]
+            near = difflib.get_close_matches(typed[0], known, n=1) if typed else []
+            hint = f"Did you mean {near[0]}?" if near else "See: inv --list, inv --help VERB"
+            raise UserError("inv", f"{str(problem).rstrip('!.')}.", hint, USAGE) from None
 
     def execute(self) -> None:
         """Choose the settings, then run the verbs."""

@@ -16,12 +16,18 @@ from airflow_docker.resolver import CA_BUNDLE, Resolver, Target, pins, target_of
 from airflow_docker.settings import Settings
 
 LOCK, _KEY = "requirements.lock", "requirements.key"
-NOTES = (_KEY, CA_BUNDLE)
+_OWN, _OWN_KEY = "requirements.own.lock", "requirements.own.key"
+"""The lock without a trial of other requirements, which must leave nothing behind."""
+NOTES = (_KEY, CA_BUNDLE, _OWN, _OWN_KEY)
 """What stands beside the lock without being part of the image."""
 
 
-def lock(settings: Settings, base: Platform, inputs: list[Path], directory: Path, upgrade: bool = False) -> Path:
+def lock(
+    settings: Settings, base: Platform, inputs: list[Path], directory: Path, upgrade: bool = False, trial: bool = False
+) -> Path:
     """Resolve ``inputs`` into the lock in ``directory``; unchanged inputs keep it, byte for byte.
+
+    A ``trial`` starts from the lock that there is and is forgotten by the next that is none.
 
     Raises UserError for a line that cannot be read, or, naming files and lines, if there is no solution.
     """
@@ -31,6 +37,9 @@ def lock(settings: Settings, base: Platform, inputs: list[Path], directory: Path
     for left in directory.glob(".resolving-*"):  # of a run that was killed
         shutil.rmtree(left)
     key = _key(target, base, wanted, settings.airflow_constraints)
+    if not trial and (directory / _OWN).is_file() and _text(directory / _OWN) != _text(output):
+        files.write(output, (directory / _OWN).read_bytes())
+        files.write(directory / _KEY, (directory / _OWN_KEY).read_bytes())
     if not upgrade and output.is_file() and _text(directory / _KEY) == key:
         return output
     # What is locked, and else what the platform has, is what the resolver should prefer: so the least changes.
@@ -41,8 +50,10 @@ def lock(settings: Settings, base: Platform, inputs: list[Path], directory: Path
     content, said = resolver.solve(wanted, preferred)
     if content is None:
         raise conflicts.explain(resolver, wanted, said, time.monotonic() - began)
-    files.write(output, restrict_hashes(content, wanted).encode())
-    files.write(directory / _KEY, key.encode())
+    locked = restrict_hashes(content, wanted).encode()
+    for lock_name, key_name in [(LOCK, _KEY), *([] if trial else [(_OWN, _OWN_KEY)])]:
+        files.write(directory / lock_name, locked)
+        files.write(directory / key_name, key.encode())
     return output
 
 

@@ -19,6 +19,7 @@ def pull(settings: Settings, only: str | None = None) -> None:
 
 def write_secrets(engine: Engine) -> None:
     """Write SECRETS_DIR and say what changed and what is noteworthy."""
+    folders.claim_state(engine.settings)
     changed = secrets.write(engine.settings, engine.reader)
     words = ", ".join(file.name for file in changed)
     console.done(f"Secrets in {engine.settings.secrets_dir}: {f'wrote {words}' if changed else 'nothing new'}")

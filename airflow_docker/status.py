@@ -164,7 +164,8 @@ def _repository(found: dict[str, Any]) -> str:
     if found["dirty"]:
         words.append("with local changes")
     if found["behind"]:
-        words.append(f"what was built is {found['behind']} commits behind: inv build up")
+        commits = "1 commit" if found["behind"] == 1 else f"{found['behind']} commits"
+        words.append(f"what was built is {commits} behind: inv build up")
     return ", ".join(words)
 
 

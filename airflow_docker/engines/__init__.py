@@ -171,6 +171,9 @@ class Engine(Protocol):
     def holder(self, port: int) -> str:
         """What of its own kind listens on a port of this machine; empty if it cannot tell."""
 
+    def in_use(self) -> str | None:
+        """The artifact that what runs was started from."""
+
     def last_lines(self, container: str, lines: int = 20) -> str:
         """The end of what a service said."""
 

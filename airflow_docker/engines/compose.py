@@ -253,6 +253,12 @@ class Compose(Commands):
             raise UserError("inv dags", f"the DAGs could not be parsed (exit code {result.returncode}).", "See above.")
         return result.stdout
 
+    def in_use(self) -> str | None:
+        found = [s.container for s in self.states() if s.service == "scheduler" and s.state == "running"]
+        if not found:
+            return None
+        return shell.capture(["docker", "inspect", "--format", "{{.Config.Image}}", found[0]]).stdout.strip() or None
+
     def data(self) -> list[str]:
         return shell.capture(self.volumes_command(), timeout=images.ASK_SECONDS).stdout.split()
 

@@ -78,6 +78,7 @@ class Standalone:
         return self.settings.build_dir / FOLDER
 
     def platform(self) -> Platform:
+        self.require_fit()
         return environments.platform_of(self.settings, self.place)
 
     def fill(self) -> None:
@@ -280,6 +281,9 @@ class Standalone:
             console.say(result.stderr.rstrip())
             raise UserError("inv dags", f"the DAGs could not be parsed (exit code {result.returncode}).", "See above.")
         return result.stdout
+
+    def in_use(self) -> str | None:
+        return next(iter(self._running()), None)
 
     def data(self) -> list[str]:
         made = environments.used_by(self.settings, self.place)

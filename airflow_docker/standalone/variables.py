@@ -45,6 +45,7 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
+        "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "10",
         # Airflow 2 refuses more than one task at a time on SQLite for fear of its locks. With a
         # write-ahead log (see init.py) and a patient client they wait for each other instead.
         "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",

@@ -207,3 +207,14 @@ def test_two_at_once_into_one_build_dir(project, tmp_path):
     with ThreadPoolExecutor(3) as pool:
         made = list(pool.map(lambda _: assemble(settings).manifest.fingerprint, range(3)))
     assert len(set(made)) == 1
+
+
+def test_a_trial_of_other_requirements_leaves_nothing_behind(project, tmp_path):
+    lock = tmp_path / "build" / "requirements.lock"
+    first = assemble(project()).manifest
+    before = lock.read_bytes()
+    other = tmp_path / "other.txt"
+    other.write_text("humanize==4.9.0\n")
+    assert assemble(project(), chosen=other).manifest.fingerprint != first.fingerprint
+    assert b"humanize==4.9.0" in lock.read_bytes() and b"humanize==4.9.0" not in before
+    assert (assemble(project()).manifest, lock.read_bytes()) == (first, before)

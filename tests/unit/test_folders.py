@@ -60,3 +60,10 @@ def test_a_folder_the_containers_cannot_write_is_named_with_the_remedy(make, tmp
 def test_a_missing_dag_folder(make):
     with pytest.raises(UserError, match="DAGS_DIR: there is no folder .*/w/other"):
         prepare(make("DAGS_DIR=other\n"))
+
+
+def test_two_projects_do_not_share_a_state_dir(make_settings):
+    folders.claim_state(make_settings("COMPOSE_PROJECT_NAME=one\n"))
+    folders.claim_state(make_settings("COMPOSE_PROJECT_NAME=one\n"))
+    with pytest.raises(UserError, match="STATE_DIR: .* is that of the project one, and this is two."):
+        folders.claim_state(make_settings("COMPOSE_PROJECT_NAME=two\n"))

@@ -1,12 +1,15 @@
 """What is typed, and what it means: times, words behind a verb, names of settings files."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from invoke.collection import Collection
 
 import tasks
-from airflow_docker import operate, program, status
+from airflow_docker import PROJECT, operate, program, status
 from airflow_docker.errors import UserError
 
 VERBS = {name: tasks.namespace[name] for name in tasks.namespace.task_names}
@@ -93,3 +96,24 @@ def test_the_repository_of_a_hook_is_left_alone(monkeypatch):
     monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
     tasks.outside_git(lambda: None)()
     assert "GIT_DIR" not in remotes.os.environ and "GIT_CONFIG_COUNT" in remotes.os.environ
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["stauts"], "inv: No idea what 'stauts' is. Did you mean status?"),
+        (["logs", "--tiel", "5"], "Did you mean --tail?"),
+        (["dags", "--conf", "{}"], "--conf: is for a run."),
+        (["restore"], "inv: 'restore' did not receive required positional arguments: 'file'."),
+    ],
+)
+def test_what_cannot_be_parsed_is_one_sentence_and_bad_usage(typed, says):
+    command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), *typed]
+    result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"ENGINE": "standalone"})
+    assert result.returncode == 2 and says in result.stderr and "Traceback" not in result.stderr
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"'{sys.executable}' '{PROJECT}/airflow_docker' --search-root '{PROJECT}' config | head -c 1"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert "Traceback" not in result.stderr
