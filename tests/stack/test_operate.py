@@ -138,6 +138,7 @@ def test_a_dag_is_run_and_its_end_told_by_the_exit_code(stack, quick):
     assert "--conf: is not JSON" in stack.inv("dags", "--run", "quick", "--conf", "{", code=2)
     stack.inv("airflow", "dags pause quick")
     assert 'Type: inv airflow "dags unpause quick"' in stack.inv("dags", "--run", "quick", code=1)
+    stack.inv("airflow", "dags unpause quick")
 
 
 def test_status_in_json_has_the_documented_form(stack):
