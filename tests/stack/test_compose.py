@@ -11,6 +11,7 @@ from stack.conftest import docker
 
 SERVICES = ("postgres", "init", "webserver", "scheduler", "triggerer")
 APPLICATION = ("aws", "db_apps", "drs_cnf")
+AWS_KEY = "SECRET_AWS__default__aws_secret_access_key"
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def test_the_application_secrets_are_in_the_scheduler_and_nowhere_else(stack):
     for name in APPLICATION:
         path = f"/run/secrets/{name}"
         assert {service for service in SERVICES if path in mounted[service]} == {"scheduler"}
-    assert "marker-aws" in stack.sh("scheduler", "cat /run/secrets/aws")
+    assert stack.values[AWS_KEY] in stack.sh("scheduler", "cat /run/secrets/aws")
     assert "marker-drs" in stack.sh("scheduler", "cat /run/secrets/drs_cnf")
     for service in ("postgres", "webserver", "triggerer"):
         listed = stack.sh(service, "ls /run/secrets").split()
@@ -43,7 +44,7 @@ def test_the_application_secrets_are_in_the_scheduler_and_nowhere_else(stack):
 def test_no_key_stands_in_an_environment_a_command_a_label_or_the_image(stack):
     settings = stack.settings
     values = [(settings.secrets_dir / name).read_text() for name in [*secrets.GENERATED, "sql_alchemy_conn"]]
-    values += ["marker-aws", "marker-drs"]
+    values += [stack.values[AWS_KEY], "marker-drs"]
     image = stack.inspect("scheduler")["Image"]
     seen = [json.dumps(stack.inspect(service)) for service in SERVICES]
     seen += [docker("image", "inspect", image), docker("history", "--no-trunc", image)]

@@ -41,7 +41,7 @@ def inv(tmp_path):
         (["restore", "none.backup"], "ENGINE=standalone\n", 1, "none.backup: there is no such file."),
         (["restore", "--file", ""], "ENGINE=standalone\n", 2, "--file: it names nothing."),
         (["backup"], "ENGINE=standalone\n", 1, "inv backup: there is no database yet"),
-        (["nonsense"], "", 1, "No idea what 'nonsense' is!"),
+        (["nonsense"], "", 2, "inv: No idea what 'nonsense' is. See: inv --list"),
     ],
 )
 def test_each_mistake_is_one_sentence(inv, args, env, code, said):
