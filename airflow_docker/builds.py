@@ -49,17 +49,21 @@ def build(
 
 def built(engine: Engine) -> str | None:
     """The artifact that was built last for this project, if it is still there and the settings are as they were."""
-    last = record(engine)
-    artifact = str(last.get("artifact", ""))
-    return (
-        artifact if artifact and last.get("settings") == _deciding(engine.settings) and engine.has(artifact) else None
-    )
+    return last_artifact(engine) if record(engine).get("settings") == _deciding(engine.settings) else None
 
 
 def last_artifact(engine: Engine) -> str | None:
     """The artifact that was built last for this project, if it is still there, whatever the settings are now."""
     artifact = str(record(engine).get("artifact", ""))
     return artifact if artifact and engine.has(artifact) else None
+
+
+def require_last(engine: Engine) -> str:
+    """The same. Raises UserError if there is none."""
+    artifact = last_artifact(engine)
+    if artifact is None:
+        raise UserError(engine.settings.compose_project_name, "nothing has been built yet.", "Type: inv up")
+    return artifact
 
 
 def has_ever_built(engine: Engine) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from airflow_docker import audit_tool, builds, bundle, console, files
 from airflow_docker.engines import Engine
 from airflow_docker.errors import USAGE, UserError
-from airflow_docker.status import megabytes, size_of
+from airflow_docker.status import megabytes
 
 IMAGES, BUILD, DOWNLOADS, LOGS = KINDS = ("images", "build", "downloads", "logs")
 _LONG = 60.0  # seconds that counting may take here
@@ -45,8 +45,7 @@ def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
             raise UserError("inv clean", "there is no terminal to ask on.", "Say --yes if you mean it.", USAGE)
         if not console.confirm(f"Remove {len(chosen)} of these ({total})?"):
             raise UserError("inv clean", "not confirmed.", "Nothing was removed.")
-    for left in chosen:
-        _remove(engine, left)
+    _remove(engine, chosen)
     console.done(f"Removed {len(chosen)}: {total}")
 
 
@@ -75,7 +74,7 @@ def _log_folders(logs: Path) -> Iterator[Path]:
 
 
 def _size(entry: Path, end: float) -> int:
-    return (size_of(entry, end) or 0) if entry.is_dir() else entry.stat().st_size if entry.is_file() else 0
+    return (files.size_of(entry, end) or 0) if entry.is_dir() else entry.stat().st_size if entry.is_file() else 0
 
 
 def _show(found: list[Leftover]) -> None:
@@ -92,15 +91,18 @@ def _show(found: list[Leftover]) -> None:
     console.table(["kind", "name", "size"], rows)
 
 
-def _remove(engine: Engine, left: Leftover) -> None:
-    if left.kind == IMAGES:
+def _remove(engine: Engine, chosen: list[Leftover]) -> None:
+    kinds = {left.kind for left in chosen}
+    if kinds & {IMAGES, BUILD}:
         with bundle.held(engine.settings):  # nobody builds meanwhile
-            if left.name in [name for name, _ in engine.unused(builds.last_artifact(engine))]:
-                engine.discard(left.name)
-    elif left.kind == BUILD:
-        with bundle.held(engine.settings):
-            files.empty(engine.settings.build_dir, "BUILD_DIR", engine.purged)
-    elif left.kind == DOWNLOADS:
-        Path(left.name).unlink(missing_ok=True)
-    else:
-        shutil.rmtree(left.name)
+            if IMAGES in kinds:
+                still = {name for name, _ in engine.unused(builds.last_artifact(engine))}
+                for left in [left for left in chosen if left.kind == IMAGES and left.name in still]:
+                    engine.discard(left.name)
+            if BUILD in kinds:
+                files.empty(engine.settings.build_dir, "BUILD_DIR", engine.purged)
+    for left in chosen:
+        if left.kind == DOWNLOADS:
+            Path(left.name).unlink(missing_ok=True)
+        elif left.kind == LOGS:
+            shutil.rmtree(left.name)

@@ -26,7 +26,11 @@ def check(engine: Engine, as_json: bool) -> None:
     Raises UserError if there is an import error, or no DAG at all.
     """
     engine = _prepared(engine)
-    found = json.loads(engine.parse_dags())
+    parsed = engine.parse_dags()
+    if parsed.returncode:
+        console.say(parsed.stderr.rstrip())
+        raise UserError("inv dags", f"the DAGs could not be parsed (exit code {parsed.returncode}).", "See above.")
+    found = json.loads(parsed.stdout)
     if as_json:
         console.out(json.dumps(found, indent=2))
     else:
@@ -44,9 +48,7 @@ def _prepared(engine: Engine) -> Engine:
     """The engine with what was built, and what a parse needs besides."""
     engine.require()
     engine.require_fit()
-    artifact = builds.last_artifact(engine)
-    if artifact is None:
-        raise UserError(engine.settings.compose_project_name, "nothing has been built yet.", "Type: inv up")
+    artifact = builds.require_last(engine)
     secrets.write(engine.settings, engine.reader)
     folders.prepare(engine.settings, engine.reader.owner)
     if builds.built(engine) != artifact:

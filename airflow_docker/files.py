@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,6 +162,20 @@ def empty(directory: Path, where: str, names: Iterable[str]) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def size_of(folder: Path, end: float = math.inf) -> int | None:
+    """Bytes of the files below a folder; None if they have not been counted when the clock says ``end``."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if time.monotonic() > end:
+                return None
+            try:
+                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  as there are many
+            except OSError:
+                continue
+    return total
 
 
 @contextmanager

@@ -71,10 +71,10 @@ def restart(engine: Engine, services: list[str], timeout: float) -> None:
     """End and start services, all of them by default, and wait until all is healthy; what does not run is started."""
     known(engine, services)
     made = ready(engine)
-    if not made.states():
+    before = {state.container: state for state in made.states()}
+    if not before:
         stack.up(engine, timeout=timeout)
         return
-    before = {state.container: state for state in made.states()}
     console.say(f"· Restarting {', '.join(services) or engine.settings.compose_project_name} …")
     if not stack.is_as_before(made):
         stack.begin_start(made)
@@ -87,18 +87,10 @@ def restart(engine: Engine, services: list[str], timeout: float) -> None:
 def ready(engine: Engine) -> Engine:
     """The engine with what runs, or else what was built last. Raises UserError if there is nothing."""
     engine.require()
-    artifact = engine.in_use() or builds.last_artifact(engine)
-    if artifact is None:
-        raise UserError(engine.settings.compose_project_name, "nothing has been built yet.", "Type: inv up")
-    return engine.using(artifact)
+    return engine.using(engine.in_use() or builds.require_last(engine))
 
 
 def _end(code: int) -> None:
     """A program that the user asked to see ends with its own exit code."""
     if code:
         raise Exit(code=code if code > 0 else 128 - code)
-
-
-def service_list(text: str) -> list[str]:
-    """Services as they are typed: separated by blanks or commas."""
-    return text.replace(",", " ").split()

@@ -37,8 +37,9 @@ def show(args: Sequence[str]) -> str:
     return shlex.join(args)
 
 
-def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
-    return {**os.environ, **(extra or {})}
+def _environment(given: Mapping[str, str] | None, exactly: bool = False) -> dict[str, str]:
+    """``given`` on top of this process's environment, or alone."""
+    return {**({} if exactly else os.environ), **(given or {})}
 
 
 def _cannot_start(program: str, problem: OSError) -> UserError:
@@ -86,7 +87,7 @@ def capture(
     try:
         return subprocess.run(
             list(args),
-            env=dict(env or {}) if exactly else _environment(env),
+            env=_environment(env, exactly),
             cwd=cwd,
             input=stdin,
             timeout=limit,
@@ -144,9 +145,8 @@ def stream(
 
     Raises UserError if it cannot be started.
     """
-    chosen = dict(env or {}) if exactly else _environment(env)
     try:
-        return subprocess.run(list(args), env=chosen, cwd=cwd, check=False).returncode
+        return subprocess.run(list(args), env=_environment(env, exactly), cwd=cwd, check=False).returncode
     except OSError as problem:
         raise _cannot_start(args[0], problem) from None
 
@@ -159,11 +159,10 @@ def start(
     A ``daemon`` has a session of its own, which the terminal's end does not touch, and no
     environment but ``env``. Raises UserError if it cannot be started.
     """
-    chosen = dict(env) if daemon else _environment(env)
     with log.open("wb") as output:
         try:
             return subprocess.Popen(
-                list(args), env=chosen, cwd=cwd, start_new_session=daemon,
+                list(args), env=_environment(env, exactly=daemon), cwd=cwd, start_new_session=daemon,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
         except OSError as problem:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from airflow_docker import builds, checkouts, console, health, repos, secrets
+from airflow_docker import builds, checkouts, console, files, health, repos, secrets
 from airflow_docker.engines import Engine
 from airflow_docker.errors import FAILED, UserError
 from airflow_docker.health import ServiceState
@@ -115,21 +113,7 @@ def _dags(engine: Engine) -> tuple[dict[str, Any] | None, int | None]:
 
 def _disk(engine: Engine) -> dict[str, int | None]:
     settings, end = engine.settings, time.monotonic() + _DISK_SECONDS
-    return {"logs": size_of(settings.logs_dir, end), "build": size_of(settings.build_dir, end)}
-
-
-def size_of(folder: Path, end: float) -> int | None:
-    """Bytes of the files below a folder; None if they have not been counted when the clock says ``end``."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if time.monotonic() > end:
-                return None
-            try:
-                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  as there are many
-            except OSError:
-                continue
-    return total
+    return {"logs": files.size_of(settings.logs_dir, end), "build": files.size_of(settings.build_dir, end)}
 
 
 def _show(found: dict[str, Any]) -> None:

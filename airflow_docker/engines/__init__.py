@@ -165,8 +165,8 @@ class Engine(Protocol):
     def restarting(self, services: list[str]) -> AbstractContextManager[Callable[[], bool]]:
         """Begin to end and start these services, or start them where they do not run; see :meth:`starting`."""
 
-    def parse_dags(self) -> str:
-        """What came of the DAG files, as JSON of docker/runtime/dags.py; needs nothing that runs."""
+    def parse_dags(self) -> CompletedProcess[str]:
+        """Parse the DAG files, with nothing running: on standard output the JSON of docker/runtime/dags.py."""
 
     def holder(self, port: int) -> str:
         """What of its own kind listens on a port of this machine; empty if it cannot tell."""

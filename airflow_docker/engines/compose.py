@@ -242,16 +242,13 @@ class Compose(Commands):
             return shell.stream(command)
         return shell.relay(command, lambda line: line.removeprefix(_ERASE))
 
-    def parse_dags(self) -> str:
+    def parse_dags(self) -> CompletedProcess[str]:
         self.write_overlay()
         runs = bool(self.states())
         result = shell.capture(self.parse_command(own_database=not runs), env=self.environment())
         if not runs and not self.states():  # the network that it needed; a stack may have been started meanwhile
             shell.capture(self.down_command(), env=self.environment())
-        if result.returncode:
-            console.say(result.stderr.rstrip())
-            raise UserError("inv dags", f"the DAGs could not be parsed (exit code {result.returncode}).", "See above.")
-        return result.stdout
+        return result
 
     def in_use(self) -> str | None:
         found = [s.container for s in self.states() if s.service == "scheduler" and s.state == "running"]

@@ -108,7 +108,7 @@ class Standalone:
     def unused(self, keep: str | None) -> list[tuple[str, int]]:
         kept = [*self._running(), keep]
         ours = environments.only_of(self.settings, self.place)
-        return [(str(folder), environments.size(folder)) for folder in ours if str(folder) not in kept]
+        return [(str(folder), files.size_of(folder) or 0) for folder in ours if str(folder) not in kept]
 
     def discard(self, artifact: str) -> None:
         shutil.rmtree(artifact)
@@ -267,7 +267,7 @@ class Standalone:
         logs.show(self.folder / LOG, services or self.services(), follow and self.is_up(), tail, since)
         return 0
 
-    def parse_dags(self) -> str:
+    def parse_dags(self) -> CompletedProcess[str]:
         with tempfile.TemporaryDirectory() as place:
             home = Path(place, "home")  # that of the stack may be in use, with what was built before
             make_home(self.settings, home, Path(self.environment))
@@ -276,11 +276,7 @@ class Standalone:
             env = self.variables() | {"HOME": str(home)} | ({} if self.database.is_file() else new)
             del env[processes.MARK]
             script = PROJECT / "docker" / "runtime" / "dags.py"
-            result = shell.capture([self.python, str(script), dags], env=env, exactly=True)
-        if result.returncode:
-            console.say(result.stderr.rstrip())
-            raise UserError("inv dags", f"the DAGs could not be parsed (exit code {result.returncode}).", "See above.")
-        return result.stdout
+            return shell.capture([self.python, str(script), dags], env=env, exactly=True)
 
     def in_use(self) -> str | None:
         return next(iter(self._running()), None)

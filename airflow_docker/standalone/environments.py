@@ -217,8 +217,3 @@ def only_of(settings: Settings, place: Path) -> list[Path]:
     """The environments that no other project uses."""
     found = [f for f in sorted(place.glob("*")) if f.is_dir() and re.fullmatch(r"[0-9a-f]{12}", f.name)]
     return [f for f in found if not others_using(settings, f)]
-
-
-def size(environment: Path) -> int:
-    """Bytes of all its files; those that uv shares with its cache count too."""
-    return sum(file.lstat().st_size for file in environment.rglob("*") if not file.is_dir())

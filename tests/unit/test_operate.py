@@ -9,7 +9,7 @@ import pytest
 from invoke.collection import Collection
 
 import tasks
-from airflow_docker import PROJECT, operate, program, status
+from airflow_docker import PROJECT, files, operate, program, status
 from airflow_docker.errors import UserError
 
 VERBS = {name: tasks.namespace[name] for name in tasks.namespace.task_names}
@@ -75,8 +75,8 @@ def test_sizes(tmp_path):
     (tmp_path / "a").write_bytes(b"x" * 10)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "c").write_bytes(b"x" * 5)
-    assert status.size_of(tmp_path, float("inf")) == 15
-    assert status.size_of(tmp_path, 0.0) is None
+    assert files.size_of(tmp_path, float("inf")) == 15
+    assert files.size_of(tmp_path, 0.0) is None
 
 
 def test_flags_of_the_program_keep_their_values():
