@@ -287,12 +287,19 @@ def demo(c: Context, down: bool = False, timeout: str = DEFAULT_TIMEOUT) -> None
     sample.remove() if down else sample.run(seconds(timeout))
 
 
-@verb("Develop", help={"only": "a folder or file under tests/", "k": "run the tests whose name matches"})
-def test(c: Context, only: str = "", k: str = "") -> None:
+@verb(
+    "Develop",
+    help={
+        "only": "a folder or file under tests/",
+        "k": "run the tests whose name matches",
+        "trust": "bad input, kills, faults, load and leaks in full, instead of all tests",
+    },
+)
+def test(c: Context, only: str = "", k: str = "", trust: bool = False) -> None:
     """Run the tests."""
     from airflow_docker import development
 
-    development.test(only, k)
+    development.test(only, k, trust)
 
 
 @verb("Develop", help={"only": "measure what has this word in its name", "json": "as JSON"})

@@ -10,11 +10,15 @@ from airflow_docker.errors import UserError
 TOOLS = PROJECT / "requirements-dev.txt"
 
 
-def test(only: str, k: str) -> None:
-    """Run pytest; its exit code is ours. Needs nothing installed but what `./inv` installs."""
+def test(only: str, k: str, trust: bool) -> None:
+    """Run pytest; its exit code is ours. Needs nothing installed but what `./inv` installs.
+
+    ``trust`` is for the tests of tests/trust alone, which otherwise try less (see its conftest.py).
+    """
     _install_tools()
-    chosen = [*([only] if only else []), *(["-k", k] if k else [])]
-    _run([sys.executable, "-m", "pytest", *chosen])
+    folder = only or ("tests/trust" if trust else "")
+    chosen = [*([folder] if folder else []), *(["-k", k] if k else [])]
+    _run([sys.executable, "-m", "pytest", *chosen], {"TRUST": "full"} if trust else {})
 
 
 def lint() -> None:
@@ -25,8 +29,8 @@ def lint() -> None:
     _run([sys.executable, "-m", "mypy"])
 
 
-def _run(args: list[str]) -> None:
-    code = shell.stream(args, cwd=PROJECT)
+def _run(args: list[str], env: dict[str, str] | None = None) -> None:
+    code = shell.stream(args, env=env, cwd=PROJECT)
     if code:
         raise UserError(shell.show(args[1:]), f"ended with exit code {code}.", "", code)
 

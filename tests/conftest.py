@@ -2,14 +2,18 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from airflow_docker import PROJECT
 from airflow_docker.settings import load
 
 # Here and not in a folder's own conftest.py, so that a stack is started once for all folders.
 pytest_plugins = ["stack.fixtures"]
+
+INV = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT)]
 
 
 @pytest.fixture

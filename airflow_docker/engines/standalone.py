@@ -225,14 +225,14 @@ class Standalone:
 
     def stop(self, data: bool) -> None:
         self._require_own()
-        if not self.folder.is_dir():  # somebody has removed STATE_DIR
+        if self.folder.is_dir():
+            with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
+                self._end()
+                (self.folder / STATE).unlink(missing_ok=True)
+                if data:
+                    files.purge(self.folder, "STATE_DIR")
+        else:  # nothing was started, or somebody has removed STATE_DIR
             self._end()
-            return
-        with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
-            self._end()
-            (self.folder / STATE).unlink(missing_ok=True)
-            if data:
-                files.purge(self.folder, "STATE_DIR")
         if data:
             self.remove_artifacts()
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
+from stack.conftest import pytest_generate_tests  # noqa: F401  on each engine, as there
 
 from airflow_docker import PROJECT
 

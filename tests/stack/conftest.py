@@ -4,17 +4,17 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import shlex
 import shutil
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import psutil
-from conftest import git
+from conftest import INV, git
 
 from airflow_docker import PROJECT
 from airflow_docker.engines.standalone import Standalone
@@ -23,6 +23,14 @@ from airflow_docker.standalone import processes
 
 ENGINES = ("standalone", "compose")
 STANDIN = "airflow-docker-standin"
+
+
+def pytest_generate_tests(metafunc):
+    """Each test runs on each engine, or on those alone that its module names in ON."""
+    for fixture, scope in (("stack", "session"), ("project", "function")):
+        if fixture in metafunc.fixturenames:
+            engines = getattr(metafunc.module, "ON", ENGINES)
+            metafunc.parametrize(fixture, engines, indirect=True, scope=scope)
 
 
 def run(*args, timeout=600, **kwargs):
@@ -88,8 +96,7 @@ class Project:
 
     def inv(self, *args, code=0, shows_services=False, **kwargs):
         """Run a verb; its two outputs together. What services say may hold tracebacks of theirs."""
-        command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), *args]
-        result = run(*command, env=self.environ, stdin=subprocess.DEVNULL, **kwargs)
+        result = run(*INV, *args, env=self.environ, stdin=subprocess.DEVNULL, **kwargs)
         said = result.stdout + result.stderr
         assert result.returncode == code, said
         assert shows_services or "Traceback" not in said
@@ -97,8 +104,7 @@ class Project:
 
     def json(self, *args):
         """What a verb gives with --json, and nothing else, on standard output."""
-        command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), *args, "--json"]
-        return json.loads(run(*command, env=self.environ, stdin=subprocess.DEVNULL).stdout)
+        return json.loads(run(*INV, *args, "--json", env=self.environ, stdin=subprocess.DEVNULL).stdout)
 
     def json_of_build(self):
         """What is noted of the last build."""
@@ -106,20 +112,16 @@ class Project:
 
     def remove(self):
         """Take away all that the project has made."""
-        command = [
-            sys.executable,
-            str(PROJECT / "airflow_docker"),
-            "--search-root",
-            str(PROJECT),
-            "down",
-            "--volumes",
-            "--yes",
-        ]
-        run(*command, env=self.environ)
+        run(*INV, "down", "--volumes", "--yes", env=self.environ)
 
 
 class ComposeProject(Project):
+    """One with images of its own, which none of an earlier run can stand in for."""
+
     engine = "compose"
+
+    def __init__(self, folder: Path, **settings):
+        super().__init__(folder, **{"AIRFLOW_IMAGE": f"airflow-docker-test/{secrets.token_hex(4)}"} | settings)
 
     def container(self, service):
         label = "label=com.docker.compose"

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from stack.conftest import ENGINES, STANDIN, ComposeProject, StandaloneProject, docker, run
+from stack.conftest import STANDIN, ComposeProject, StandaloneProject, docker, run
 
 
 def _missing_engine():
@@ -65,7 +65,6 @@ def stacks(make_project, tmp_path_factory):
             made[engine] = project = make_project(
                 engine,
                 folder,
-                AIRFLOW_IMAGE="airflow-docker-test/stack",
                 AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL="2",
                 # the uid that production uses
                 **({"AIRFLOW_UID": "1001"} if os.geteuid() == 0 and engine == "compose" else {}),
@@ -80,40 +79,16 @@ def stacks(make_project, tmp_path_factory):
             project.remove()
 
 
-@pytest.fixture(scope="session", params=ENGINES)
+@pytest.fixture(scope="session")
 def stack(request, stacks):
     """A running stack, of each engine in turn."""
     return stacks(request.param)
 
 
-@pytest.fixture(scope="session")
-def compose_stack(stacks):
-    return stacks("compose")
-
-
-@pytest.fixture(scope="session")
-def standalone_stack(stacks):
-    return stacks("standalone")
-
-
-@pytest.fixture(params=ENGINES)
+@pytest.fixture
 def project(request, make_project, tmp_path):
     """A project that nothing has been done with yet, of each engine in turn."""
-    yield from fresh(make_project, request.param, tmp_path)
-
-
-@pytest.fixture
-def compose_project(make_project, tmp_path):
-    yield from fresh(make_project, "compose", tmp_path)
-
-
-@pytest.fixture
-def standalone_project(make_project, tmp_path):
-    yield from fresh(make_project, "standalone", tmp_path)
-
-
-def fresh(make_project, engine, folder):
-    made = make_project(engine, folder, AIRFLOW_IMAGE="airflow-docker-test/other")
+    made = make_project(request.param, tmp_path)
     try:
         yield made
     finally:

@@ -8,30 +8,21 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 
 import pytest
+from conftest import INV
 
-from airflow_docker import PROJECT
 from stack.conftest import ComposeProject, docker, run
 
-
-@pytest.fixture
-def stack(compose_stack):
-    return compose_stack
-
-
-@pytest.fixture
-def project(compose_project):
-    return compose_project
+ON = ("compose",)
 
 
 @pytest.fixture(scope="module")
 def built(images, tmp_path_factory):
     """A project whose image has been built once."""
-    project = ComposeProject(tmp_path_factory.mktemp("built"), **images, AIRFLOW_IMAGE="airflow-docker-test/built")
+    project = ComposeProject(tmp_path_factory.mktemp("built"), **images)
     try:
         project.inv("pull", "build")
         yield project
@@ -113,7 +104,7 @@ def tree(name):
 def test_built_twice_from_the_same_commits_the_images_are_the_same(built):
     first = image(built)
     before = tree(first)
-    docker("tag", first, "airflow-docker-test/built:kept")
+    docker("tag", first, f"{built.settings.airflow_image}:kept")
     said = built.inv("build", "--build-dir", str(built.folder / "other"), "--no-cache")
     assert image(built) == first and "Building" in said
     assert docker("image", "inspect", "--format", "{{.Id}}", first) != ""
@@ -213,7 +204,7 @@ def test_packages_audit_tool_compiled_requirements_and_configuration(project, se
 @pytest.mark.parametrize("seconds", [0.3, 0.8, 1.5, 3.0, 5.0])
 def test_a_killed_build_leaves_what_the_next_one_builds_from(project, seconds):
     project.inv("pull")
-    command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), "build", "--no-cache"]
+    command = [*INV, "build", "--no-cache"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, env=project.environ, start_new_session=True, **quiet)
     time.sleep(seconds)
@@ -233,7 +224,7 @@ def test_a_killed_build_leaves_what_the_next_one_builds_from(project, seconds):
 
 def test_two_builds_at_once_wait_for_each_other(project):
     project.inv("pull")
-    command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), "build"]
+    command = [*INV, "build"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     running = [subprocess.Popen(command, env=project.environ, **pipes) for _ in range(2)]
     said = [process.communicate()[0] for process in running]

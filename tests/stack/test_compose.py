@@ -4,8 +4,6 @@ import json
 import os
 import re
 
-import pytest
-
 from airflow_docker import secrets
 from stack.conftest import docker
 
@@ -14,14 +12,7 @@ APPLICATION = ("aws", "db_apps", "drs_cnf")
 AWS_KEY = "SECRET_AWS__default__aws_secret_access_key"
 
 
-@pytest.fixture
-def stack(compose_stack):
-    return compose_stack
-
-
-@pytest.fixture
-def project(compose_project):
-    return compose_project
+ON = ("compose",)
 
 
 def test_the_application_secrets_are_in_the_scheduler_and_nowhere_else(stack):

@@ -42,10 +42,10 @@ def test_a_project_that_nothing_stops_is_well_and_stays_as_it_is(project):
     assert snapshot(project.folder) == before
 
 
-def test_the_fields_stand_in_the_docs(standalone_project):
+def test_the_fields_stand_in_the_docs(project):
     section = (PROJECT / "docs/operating.md").read_text().partition("## inv doctor --json")[2].partition("\n## ")[0]
     fields = set(re.findall(r"^\| `([a-z.\[\]]+)`", section, re.M))
-    told = standalone_project.json("doctor")
+    told = project.json("doctor")
     assert fields == {*told, *(f"checks[].{name}" for name in told["checks"][0])}
     assert {state for state in STATES if f"`{state}`" in section} == STATES
 

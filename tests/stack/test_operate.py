@@ -10,11 +10,10 @@ import sys
 import time
 
 import pytest
+from conftest import INV
 
 from airflow_docker import PROJECT
 from stack.conftest import run, until
-
-INV = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT)]
 
 QUICK = """
 from datetime import datetime

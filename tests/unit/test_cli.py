@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import INV
 
 from airflow_docker import PROJECT
 
@@ -15,7 +16,7 @@ def inv(tmp_path):
 
     def run(*args, env="", **environ):
         (tmp_path / ".env").write_text(env)
-        command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), *args]
+        command = [*INV, *args]
         whole = os.environ | {"ENV_FILE": str(tmp_path / ".env")} | environ
         result = subprocess.run(
             command, env=whole, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=tmp_path

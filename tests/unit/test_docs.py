@@ -2,9 +2,9 @@
 
 import re
 import subprocess
-import sys
 
 import pytest
+from conftest import INV
 
 import tasks
 from airflow_docker import PROJECT, settings
@@ -13,7 +13,7 @@ DOCS = [PROJECT / name for name in ("README.md", "docs/operating.md", "docs/migr
 
 
 def inv(*args):
-    command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), *args]
+    command = [*INV, *args]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 

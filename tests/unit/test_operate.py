@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from conftest import INV
 from invoke.collection import Collection
 
 import tasks
@@ -108,7 +109,7 @@ def test_the_repository_of_a_hook_is_left_alone(monkeypatch):
     ],
 )
 def test_what_cannot_be_parsed_is_one_sentence_and_bad_usage(typed, says):
-    command = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), *typed]
+    command = [*INV, *typed]
     result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"ENGINE": "standalone"})
     assert result.returncode == 2 and says in result.stderr and "Traceback" not in result.stderr
 
