@@ -115,6 +115,17 @@ def matching(pattern: str, meaning: str) -> Parser:
     return parse
 
 
+def memory(value: str, _: Base) -> str:
+    """An amount like 512m or 4g, or 0. Airflow's services do not start with less than 256m."""
+    if value != "0":
+        found = re.fullmatch(r"(\d{1,6})([mg])", value)
+        if not found:
+            raise ValueError(f"'{value}' is not an amount of memory like 512m or 4g, or 0")
+        if int(found[1]) * {"m": 1, "g": 1024}[found[2]] < 256:
+            raise ValueError(f"'{value}' is less than Airflow starts with, 256m")
+    return value
+
+
 def mounts(value: str, base: Base) -> tuple[tuple[Path, str], ...]:
     found = []
     for item in filter(None, (part.strip() for part in value.split(","))):

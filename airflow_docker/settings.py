@@ -34,6 +34,7 @@ from airflow_docker.setting_types import (
     image_name,
     inner_path,
     matching,
+    memory,
     mounts,
     number,
     package_names,
@@ -116,6 +117,8 @@ class Settings:
     airflow_port: int = setting("8089", number(1, 65535))
     airflow_uid: int = setting(default_uid, number(1, 2**31 - 1))
     airflow_admin_user: str = setting("admin", matching(r"[A-Za-z0-9._@-]+", "a user name without blanks"))
+    memory_limit: str = setting("0", memory)
+    pids_limit: int = setting("4096", number(100, 4194304))
     tz: str = setting("America/New_York", time_zone)
     pydev_debug: str = setting("NO", matching(r"YES|NO", "YES or NO"))
     compose_project_name: str = setting(

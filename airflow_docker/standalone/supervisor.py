@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,7 @@ class Supervisor:
             self._restart()
             for service in self.services:
                 self._look_after(service)
+                self._rotate(service)
         except OSError as problem:
             print(f"{datetime.now(UTC).isoformat()} {problem}", file=sys.stderr, flush=True)
             time.sleep(_TROUBLED_SECONDS)
@@ -105,8 +107,6 @@ class Supervisor:
 
     def _start(self, service: Service) -> None:
         log = self.folder / LOG / f"{service.name}.log"
-        if log.is_file() and log.stat().st_size > _LARGEST_LOG:
-            log.replace(log.with_suffix(".log.1"))
         # A killed web server leaves its own, and believes any process that has that number now.
         (self.folder / "airflow" / f"airflow-{service.name}.pid").unlink(missing_ok=True)
         env = {**os.environ, processes.SERVICE: service.name}
@@ -145,6 +145,13 @@ class Supervisor:
         service.due, service.pause = time.monotonic() + service.pause, min(2 * service.pause, _LONGEST_PAUSE)
         self._tell()
         processes.end(self.plan.mark, GRACE_SECONDS, service.name)  # what it has left behind
+
+    def _rotate(self, service: Service) -> None:
+        """Keep one log aside, and one that is written: the service has it open, so it is emptied, not replaced."""
+        log = self.folder / LOG / f"{service.name}.log"
+        if log.is_file() and log.stat().st_size > _LARGEST_LOG:
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
 
     def _tell(self) -> None:
         shown = ("state", "pid", "started", "exit_code", "restarts")

@@ -66,6 +66,7 @@ def stacks(make_project, tmp_path_factory):
                 engine,
                 folder,
                 AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL="2",
+                MEMORY_LIMIT="3g",
                 # the uid that production uses
                 **({"AIRFLOW_UID": "1001"} if os.geteuid() == 0 and engine == "compose" else {}),
             )

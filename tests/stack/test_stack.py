@@ -63,6 +63,15 @@ def test_the_admin_logs_in_with_the_generated_password_and_with_no_other(stack):
     assert stack.sql("select username from ab_user") == "admin"
 
 
+def test_the_page_shows_no_configuration_not_even_to_the_admin(stack):
+    browser = Browser(stack.settings.airflow_port)
+    assert browser.log_in(
+        stack.settings.airflow_admin_user, (stack.settings.secrets_dir / "admin_password").read_text()
+    )
+    page = browser.get("/configuration")[1]
+    assert "chose not to expose the configuration" in page and "sql_alchemy_conn" not in page
+
+
 def test_a_dag_edited_on_the_host_is_seen_without_a_build(stack):
     dags = stack.settings.workflow_dev_dir / stack.settings.dags_dir
     started = stack.running()

@@ -219,7 +219,7 @@ def test_without_docker_auto_says_what_it_chose_and_why(project, tmp_path):
         os.environ["PATH"], path = f"{folder}:{os.environ['PATH']}", os.environ["PATH"]
         began = time.monotonic()
         try:
-            said = project.inv("pull")
+            said = project.inv("down")
         finally:
             os.environ["PATH"] = path
         assert "Engine: standalone (" in said and why in said
