@@ -79,12 +79,24 @@ def pull(c: Context, only: str = "") -> None:
     stack.pull(settings_for(c), only)
 
 
-@verb("Build", help={"check": "write nothing; say what is missing, stale or too readable (exit code 1)"})
-def secrets(c: Context, check: bool = False) -> None:
+@verb(
+    "Build",
+    help={
+        "check": "write nothing; say what is missing, stale or too readable (exit code 1)",
+        "rotate": "make this key of the infrastructure anew, and start again what reads it",
+    },
+)
+def secrets(c: Context, check: bool = False, rotate: str = "") -> None:
     """Write the secret files from the environment and .env."""
-    from airflow_docker import stack
+    from airflow_docker import rotation, stack
 
-    (stack.check_secrets if check else stack.write_secrets)(engine_for(c))
+    if rotate and check:
+        raise UserError("--check", "changes nothing, and --rotate does.", "Say one of them.", USAGE)
+    engine = engine_for(c)
+    if rotate:
+        rotation.rotate(engine, rotate)
+    else:
+        (stack.check_secrets if check else stack.write_secrets)(engine)
 
 
 @verb(

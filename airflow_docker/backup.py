@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from airflow_docker import PROJECT, backup_file, bundle, console, encryption, files, replacement, report, secrets, stack
-from airflow_docker.engines import Engine
+from airflow_docker.engines import Engine, require_alone
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings
 
@@ -23,7 +23,6 @@ PASSPHRASE = "BACKUP_PASSPHRASE"  # noqa: S105
 """The environment variable that is taken instead of asking."""
 FOLDER, MODE = "backups", 0o600
 _WORK, _PLAIN = "backup.work", "plain"
-_START_SECONDS = 300.0
 
 
 def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> None:
@@ -68,6 +67,8 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
         keys = _keys(folder)
         _require_fit(engine, described)
         _require_consent(engine, keys, yes)
+        if keys != secrets.kept(settings):
+            require_alone(engine)
         was_running = bool(engine.states())
         if was_running:
             stack.down(engine)
@@ -77,7 +78,7 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
                 replacement.replace(engine, folder / backup_file.DATABASE, keys)
         finally:
             if was_running and not replacement.is_pending(engine):
-                stack.up(engine, timeout=_START_SECONDS)
+                stack.up(engine, timeout=stack.START_SECONDS)
     if not was_running:
         console.say("  To start it: inv up")
 

@@ -43,6 +43,18 @@ def replace(engine: Engine, database: Path, keys: Mapping[str, str]) -> None:
         raise
 
 
+def change_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Another password of the database, there and in its file. To be called with LOCK held, while it serves."""
+    try:
+        _begin(engine, True, old, new)
+        engine.store.set_password(new["postgres_password"])
+        _note(engine).unlink()
+    except BaseException:
+        if is_pending(engine):
+            _undo(engine)
+        raise
+
+
 def is_pending(engine: Engine) -> bool:
     """True if a replacement was begun and neither ended nor undone."""
     return _note(engine).is_file()

@@ -11,6 +11,9 @@ from airflow_docker.engines import Engine, started_file
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings
 
+START_SECONDS = 300.0
+"""How long a start may take that is part of another verb."""
+
 
 def pull(settings: Settings, only: str | None = None) -> None:
     """Clone or fast-forward the repositories."""
@@ -54,11 +57,12 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     if is_as_before(engine) and health.all_ready(engine):
         console.done("Already up and healthy")
     else:
-        _start(engine, timeout)
+        start(engine, timeout)
     _tell_where(settings, open_page)
 
 
-def _start(engine: Engine, timeout: float) -> None:
+def start(engine: Engine, timeout: float) -> None:
+    """Start what has been built, and wait until it is healthy. Raises UserError if it does not become so."""
     before = {state.container: state for state in engine.states()}
     as_before = is_as_before(engine)
     if not as_before:

@@ -49,6 +49,9 @@ class Store(Protocol):
     def swap(self, password: str) -> None:
         """Use what was loaded, with this password if it has one; what was in use is kept aside."""
 
+    def set_password(self, password: str) -> None:
+        """Let in who has this password, if it asks for one at all."""
+
     def take_back(self, had: bool, password: str) -> None:
         """Undo :meth:`load` and :meth:`swap`, however far they came; if there was none (``had``), none is left."""
 
@@ -168,6 +171,9 @@ class Engine(Protocol):
     def parse_dags(self) -> CompletedProcess[str]:
         """Parse the DAG files, with nothing running: on standard output the JSON of docker/runtime/dags.py."""
 
+    def take_key(self, name: str) -> CompletedProcess[str]:
+        """Have docker/runtime/keys.py take a new key from its file into the database, which must be served."""
+
     def holder(self, port: int) -> str:
         """What of its own kind listens on a port of this machine; empty if it cannot tell."""
 
@@ -206,6 +212,22 @@ def decide(settings: Settings) -> tuple[Engine, str]:
     else:
         engine, why = compose, "Docker answers"
     return engine, why
+
+
+def require_alone(engine: Engine) -> None:
+    """Raise UserError if another engine has a database of this project: it is written with the same keys."""
+    from airflow_docker.engines.compose import Compose
+    from airflow_docker.engines.standalone import Standalone
+
+    other: Engine = (Standalone if engine.name == "compose" else Compose)(engine.settings)
+    try:
+        has_one = other.store.exists()
+    except UserError:  # it cannot run here
+        has_one = _has_run(engine.settings, other.name)
+    if has_one:
+        problem = f"this project has a database on {other.name} too, written with the keys that would be replaced."
+        todo = f"Back that up and destroy it (ENGINE={other.name} inv down --volumes), or give it a .env of its own."
+        raise UserError(str(engine.settings.secrets_dir), problem, todo)
 
 
 def _has_run(settings: Settings, engine: str) -> bool:

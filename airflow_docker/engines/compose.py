@@ -26,7 +26,7 @@ from airflow_docker import (
     secrets,
     shell,
 )
-from airflow_docker.engines.compose_commands import COMPOSE_FILE, Commands, build_overlay
+from airflow_docker.engines.compose_commands import Commands, build_overlay
 from airflow_docker.engines.postgres import Postgres
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
@@ -201,11 +201,6 @@ class Compose(Commands):
         if code:
             raise UserError("inv down", f"docker compose ended with exit code {code} (see above).", "Try again.")
 
-    def services(self) -> list[str]:
-        import yaml
-
-        return list(yaml.safe_load(COMPOSE_FILE.read_text())["services"])
-
     def states(self) -> list[ServiceState]:
         listed = shell.capture(self.containers_command(), timeout=images.ASK_SECONDS)
         if listed.returncode:
@@ -250,6 +245,10 @@ class Compose(Commands):
             shell.capture(self.down_command(), env=self.environment())
         return result
 
+    def take_key(self, name: str) -> CompletedProcess[str]:
+        self.write_overlay()
+        return shell.capture(self.keys_command(name), env=self.environment())
+
     def in_use(self) -> str | None:
         found = [s.container for s in self.states() if s.service == "scheduler" and s.state == "running"]
         if not found:
@@ -260,8 +259,10 @@ class Compose(Commands):
         return shell.capture(self.volumes_command(), timeout=images.ASK_SECONDS).stdout.split()
 
     def decides(self) -> str:
-        """compose.yaml, its variables and the overlay."""
-        return json.dumps([COMPOSE_FILE.read_text(), self.environment(), self.overlay], sort_keys=True)
+        """compose.yaml and what is laid over it, its variables and the overlay."""
+        return json.dumps(
+            [[layer.read_text() for layer in self.layers], self.environment(), self.overlay], sort_keys=True
+        )
 
     def holder(self, port: int) -> str:
         """Which container has published a port, if one has."""

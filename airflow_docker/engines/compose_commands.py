@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from airflow_docker import PROJECT, bundle, secrets
 from airflow_docker.settings import Settings, names
 
 COMPOSE_FILE = PROJECT / "compose.yaml"
-AIRFLOW_SERVICES = ("init", "webserver", "scheduler", "triggerer")
+NOT_AIRFLOW = ("postgres",)
+"""Services that run another image than ours."""
 _LABEL = "com.docker.compose.project"
 _THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
 
@@ -27,13 +28,26 @@ class Commands:
     settings: Settings
     image: str = ""
 
+    @property
+    def layers(self) -> list[Path]:
+        """compose.yaml, and what of docker/ the settings lay over it."""
+        return [COMPOSE_FILE]
+
+    def services(self) -> list[str]:
+        """The services of all layers, in the order in which they stand there."""
+        found: dict[str, Any] = {}
+        for layer in self.layers:
+            found |= _read_layer(layer)["services"]
+        return [name for name, service in found.items() if service is not None]
+
     def command(self, *args: str) -> list[str]:
         """A ``docker compose`` call that depends on nothing but its arguments and :meth:`environment`."""
-        overlays = ["--file", str(self.overlay_file)] if self.overlay else []
+        overlays = [self.overlay_file] if self.overlay else []
+        files = [word for file in (*self.layers, *overlays) for word in ("--file", str(file))]
         return [
             "docker", "compose", "--project-name", self.settings.compose_project_name,
             "--project-directory", str(PROJECT), "--env-file", "/dev/null",
-            "--file", str(COMPOSE_FILE), *overlays, *args,
+            *files, *args,
         ]  # fmt: skip
 
     def build_command(self, overlay: Path, no_cache: bool = False) -> list[str]:
@@ -63,6 +77,11 @@ class Commands:
             "python", "/opt/airflow-docker/dags.py", "/opt/airflow/dags",
         )  # fmt: skip
 
+    def keys_command(self, name: str) -> list[str]:
+        """In a container like that of init, which has all keys."""
+        script = ["python", "/opt/airflow-docker/keys.py", name]
+        return self.command("run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull", "init", *script)
+
     def containers_command(self) -> list[str]:
         label = f"label={_LABEL}={self.settings.compose_project_name}"
         return ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
@@ -87,7 +106,7 @@ class Commands:
         services: dict[str, Any] = {}
         if options := self.settings.airflow_options:
             literal = {name: value.replace("$", "$$") for name, value in options.items()}
-            services = {name: {"environment": literal} for name in AIRFLOW_SERVICES}
+            services = {name: {"environment": literal} for name in self.services() if name not in NOT_AIRFLOW}
         if self.settings.extra_mounts:
             services.setdefault("scheduler", {})["volumes"] = [
                 {"type": "bind", "source": str(host).replace("$", "$$"), "target": target,
@@ -105,6 +124,21 @@ class Commands:
         shown = "{{.Repository}}:{{.Tag}}"
         label = "label=airflow-docker.fingerprint"
         return ["docker", "image", "ls", "--filter", label, "--format", shown, self.settings.airflow_image]
+
+
+def _read_layer(file: Path) -> dict[str, Any]:
+    """A compose file; ``!reset`` takes away what a layer below it has, ``!override`` stands for what follows it."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Compose's own two tags besides."""
+
+    Loader.add_constructor("!reset", lambda _, node: None)
+    Loader.add_constructor(
+        "!override", lambda loader, node: yaml.SafeLoader.construct_sequence(loader, cast(Any, node))
+    )
+    read: dict[str, Any] = yaml.load(file.read_text(), Loader)  # noqa: S506  made of the safe one
+    return read
 
 
 def mounted(settings: Settings) -> str:

@@ -119,6 +119,9 @@ class Postgres:
         with self.serving():
             self._sql(swap_sql(password))
 
+    def set_password(self, password: str) -> None:
+        self._sql(f"BEGIN;\n{_password_sql(password)}COMMIT;\n")
+
     def take_back(self, had: bool, password: str) -> None:
         if not had or not self.exists():
             self.compose.stop(data=True)

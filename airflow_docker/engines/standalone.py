@@ -278,6 +278,10 @@ class Standalone:
             script = PROJECT / "docker" / "runtime" / "dags.py"
             return shell.capture([self.python, str(script), dags], env=env, exactly=True)
 
+    def take_key(self, name: str) -> CompletedProcess[str]:
+        script = str(PROJECT / "docker" / "runtime" / "keys.py")
+        return shell.capture([self.python, script, name], env=self._variables_of_commands(), exactly=True)
+
     def in_use(self) -> str | None:
         return next(iter(self._running()), None)
 

@@ -87,6 +87,9 @@ class Sqlite:
         self._restored.rename(self.file.parent)
         self._forget_start()
 
+    def set_password(self, password: str) -> None:
+        """It has none."""
+
     def take_back(self, had: bool, password: str) -> None:
         if self._before.is_dir():
             if self.file.parent.is_dir():

@@ -19,6 +19,12 @@ def airflow(*command: str, password: str | None = None) -> None:
     args.func(args)
 
 
+def key(name: str) -> str:
+    """One of the infrastructure's keys, from its file."""
+    found = Path(os.environ.get("AIRFLOW_KEYS", "/run/secrets"), name).read_text().strip()
+    return found or sys.exit(f"{name}: the file is empty. Type: inv secrets")
+
+
 def share_sqlite() -> None:
     """Let processes read an SQLite database while one writes it. The mode stays with the file."""
     from airflow.settings import engine
@@ -31,9 +37,7 @@ def share_sqlite() -> None:
 def main() -> None:
     """Wait for the database, migrate it, make the user if there is none of that name."""
     user = os.environ["AIRFLOW_ADMIN_USER"]
-    password = Path(os.environ.get("AIRFLOW_KEYS", "/run/secrets"), "admin_password").read_text().strip()
-    if not password:
-        sys.exit("init: the file of the admin's password is empty. Type: inv secrets")
+    password = key("admin_password")
     airflow("db", "check", "--retry", "20", "--retry-delay", "1")
     airflow("db", "migrate")
     share_sqlite()

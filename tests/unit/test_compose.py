@@ -7,12 +7,13 @@ import yaml
 
 from airflow_docker import PROJECT, images
 from airflow_docker.engines.compose import Compose
-from airflow_docker.engines.compose_commands import AIRFLOW_SERVICES
 
 COMPOSE = [
     "docker", "compose", "--project-name", "p", "--project-directory", str(PROJECT), "--env-file", "/dev/null",
     "--file", str(PROJECT / "compose.yaml"),
 ]  # fmt: skip
+
+AIRFLOW_SERVICES = {"init", "webserver", "scheduler", "triggerer"}
 
 
 def engine(make_settings, text="", image="bdrc-airflow:abc"):
@@ -66,7 +67,7 @@ def test_options_and_mounts_become_an_overlay(make_settings, tmp_path):
              "bind": {"create_host_path": False}}  # fmt: skip
     assert made.overlay["services"]["init"] == {"environment": options}
     assert made.overlay["services"]["scheduler"] == {"environment": options, "volumes": [mount]}
-    assert set(made.overlay["services"]) == set(AIRFLOW_SERVICES)
+    assert set(made.overlay["services"]) == AIRFLOW_SERVICES
 
 
 def test_the_environment_holds_settings_and_nothing_secret(make_settings):
