@@ -131,6 +131,15 @@ def image(c: Context, name: str = "") -> None:
     builds.show(engine_for(c), name)
 
 
+@verb("Build", words="file", help={"file": "where to (default: standard output)"})
+def sbom(c: Context, file: str = "") -> None:
+    """Write a bill of materials of what was built last (CycloneDX, JSON)."""
+    from airflow_docker import sbom as bill
+    from airflow_docker.settings import flag_path
+
+    bill.write(engine_for(c), flag_path("--file", file))
+
+
 @verb(
     "Run",
     default=True,
@@ -331,6 +340,6 @@ def lint(c: Context) -> None:
 
 
 namespace = Collection(
-    up, down, status, pull, secrets, build, image, logs, shell, airflow, restart, dags, clean,
+    up, down, status, pull, secrets, build, image, sbom, logs, shell, airflow, restart, dags, clean,
     backup, restore,     doctor, config, demo, test, bench, lint,
 )  # fmt: skip

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ SETTINGS = (
     "AUDIT_TOOL_SHA256", "AUDIT_TOOL_DEB", "SITE_CONFIG", "STANDALONE_SKIP",
 )  # fmt: skip
 """What decides the content of an image or environment; after a change of one it is to be built anew."""
+NO_DIGEST = "none (not from a registry: known by its id alone)"
 SYNC_REQUIREMENTS = ("bin/sync-requirements.txt", "scripts/syncAnywhere/requirements.txt")
 
 
@@ -39,6 +40,7 @@ class Manifest:
 
     ``epoch`` is the time of the newest commit, ``layer_epoch`` that of the base image, in
     seconds since 1970: file times in the image come from these, never from the clock.
+    ``base_image_digest`` is by what a registry knows the base image, empty if that is not known.
     """
 
     artifact: str
@@ -51,6 +53,12 @@ class Manifest:
     epoch: int
     layer_epoch: int
     repositories: dict[str, dict[str, str | bool]]
+    base_image_digest: str = ""
+
+    @classmethod
+    def required(cls) -> list[str]:
+        """The fields that the manifest of any age has."""
+        return [field.name for field in fields(cls) if field.default is MISSING]
 
     def labels(self) -> dict[str, str]:
         """Labels by the OCI annotation keys (opencontainers/image-spec, annotations.md), and our own."""
@@ -64,8 +72,12 @@ class Manifest:
         oci = {
             "revision": str(workflows["revision"]), "source": str(workflows["url"]), "version": self.fingerprint[:12],
             "created": datetime.fromtimestamp(self.epoch, UTC).isoformat().replace("+00:00", "Z"),
-            "base.name": self.base_image, "base.digest": self.base_image_id,
+            "base.name": self.base_image,
         }  # fmt: skip
+        if self.base_image_digest:
+            oci["base.digest"] = self.base_image_digest.partition("@")[2]
+        if self.base_image_id.startswith("sha256:"):  # an image, and not this machine
+            own |= {"base.id": self.base_image_id, "base.digest": self.base_image_digest or NO_DIGEST}
         return {f"org.opencontainers.image.{k}": v for k, v in oci.items()} | {
             f"airflow-docker.{k}": v for k, v in own.items()
         }
@@ -111,7 +123,7 @@ def assemble(engine: Engine, *, refresh: bool = False, upgrade: bool = False, ch
     )
     epoch = max(head.time for head in heads)
     _set_times(directory, engine.context, epoch)
-    fingerprint = fingerprint_of(directory, engine.context, platform.id)
+    fingerprint = fingerprint_of(directory, engine.context, platform.identity)
     manifest = Manifest(
         artifact=engine.artifact(fingerprint), fingerprint=fingerprint, base_image=platform.name,
         base_image_id=platform.id, airflow_version=platform.airflow_version, python=platform.python,
@@ -121,14 +133,15 @@ def assemble(engine: Engine, *, refresh: bool = False, upgrade: bool = False, ch
             source.name: {"url": source.url, "revision": head.commit, "dirty": head.dirty}
             for source, head in zip(sources, heads, strict=True)
         },
+        base_image_digest=platform.digest,
     )  # fmt: skip
     files.write(place / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode())
     return Bundle(place, manifest, impact.changes(platform, resolver.locked(lock.read_text())))
 
 
-def fingerprint_of(directory: Path, context: Sequence[str], platform_id: str) -> str:
+def fingerprint_of(directory: Path, context: Sequence[str], platform: str) -> str:
     """SHA-256 over the sorted (path, executable or not, bytes) of ``context`` in ``directory``, and the platform."""
-    digest = hashlib.sha256(platform_id.encode())
+    digest = hashlib.sha256(platform.encode())
     for file in _context_files(directory, context):
         content = file.read_bytes()
         executable = bool(file.stat().st_mode & 0o100)

@@ -18,7 +18,10 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class ServiceState:
-    """A service at one moment: ``state`` and ``health`` in the engine's words, ``probe`` what its check said last."""
+    """A service at one moment: ``state`` and ``health`` in the engine's words, ``probe`` what its check said last.
+
+    ``image`` is the name it was started from and ``image_id`` what that was then; empty where there are no images.
+    """
 
     service: str
     container: str
@@ -28,6 +31,8 @@ class ServiceState:
     restarts: int = 0
     started: str = ""
     probe: str = ""
+    image: str = ""
+    image_id: str = ""
 
     def has_not_started_since(self, before: dict[str, ServiceState]) -> bool:
         """True if the container ran, or had ended, ``before`` and has not been started again."""

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from airflow_docker import console, files, shell
+from airflow_docker import console, files, inventory, shell
 from airflow_docker.errors import UserError
 from airflow_docker.platforms import Platform
 
-_INVENTORY = (
-    "import importlib.metadata as m, json, sys; "
-    "print(json.dumps({'python': '%d.%d' % sys.version_info[:2], "
-    "'packages': {d.metadata['Name']: d.version for d in m.distributions()}, "
-    "'requires': {d.metadata['Name']: d.requires or [] for d in m.distributions()}}))"
-)
-
-
 ASK_SECONDS = 10.0
 """A daemon that hangs must not hang us."""
+INSTALLED = "/opt/airflow-docker/installed.lock"
+"""Where in an image of ours stands what of the lock was installed; what the base image had is not in it."""
+_LOOPBACK = re.compile(r"(localhost|127(\.\d+){3})(:\d+)?/")
 LABELS = ("airflow-docker.", "org.opencontainers.image.", "org.apache.airflow.")
 """What the labels that say something about an image of ours begin with."""
 
@@ -34,13 +30,41 @@ def pull_command(name: str) -> list[str]:
 
 
 def manifest_command(name: str) -> list[str]:
-    """Asks the registry whether it has the image, and pulls nothing."""
-    return ["docker", "manifest", "inspect", name]
+    """Asks the registry whether it has the image, and pulls nothing.
+
+    Of a name with tag and digest Docker asks for the tag here, though it pulls by the digest, so the
+    tag is left out. Plain http is for this machine's own registries, which the engine takes too.
+    """
+    pinned = f"{repository_of(name)}@{digest}" if (digest := pin_of(name)) else name
+    return ["docker", "manifest", "inspect", *(["--insecure"] if _LOOPBACK.match(name) else []), pinned]
 
 
-def inventory_command(name: str) -> list[str]:
+def pin_of(name: str) -> str:
+    """The digest that a name asks for; empty if it asks for none."""
+    return name.partition("@")[2]
+
+
+def repository_of(name: str) -> str:
+    """An image's name without tag and digest."""
+    return re.sub(r":[^:/]*$", "", name.partition("@")[0])
+
+
+def digest_of(found: dict[str, Any], name: str) -> str:
+    """By what a registry knows an image, like ``apache/airflow@sha256:…``; empty where the engine knows of none.
+
+    An image that was only built or loaded here has none. Of several it is the one that ``name`` asks
+    for, else one of its own repository, else the first.
+    """
+    known = sorted(found.get("RepoDigests") or [])
+    asked = [digest for digest in known if pin_of(name) and pin_of(digest) == pin_of(name)]
+    own = [digest for digest in known if repository_of(digest) == repository_of(name)]
+    return next(iter([*asked, *own, *known]), "")
+
+
+def inventory_command(name: str, lock: str = "") -> list[str]:
     """Lists Python and its packages, without the image's own entry point and without a network."""
-    return ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python", name, "-c", _INVENTORY]
+    words = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python", name, "-c", inventory.SOURCE]
+    return [*words, *([lock] if lock else [])]
 
 
 def inspect(name: str) -> dict[str, Any] | None:
@@ -83,7 +107,8 @@ def require(name: str, where: str) -> dict[str, Any]:
         console.say(f"· {name} is not on this machine, pulling it …")
         if shell.stream(pull_command(name)):
             what = f"{name} is not on this machine and could not be pulled (the reason stands above)."
-            raise UserError(where, what, "Check the name and your connection, or log in: docker login")
+            named = "the name, its digest" if pin_of(name) else "the name"
+            raise UserError(where, what, f"Check {named} and your connection, or log in: docker login")
         found = inspect(name)
     if found is None:
         raise UserError(where, f"{name} was pulled and is not there.", "Try again.")
@@ -106,16 +131,17 @@ def base(name: str, version: str, cache: Path) -> Platform:
             )
             raise UserError("AIRFLOW_BASE_IMAGE", what, "Name an image built like apache/airflow.")
         holds = json.loads(result.stdout)
-        has = labels.get("org.apache.airflow.version") or holds["packages"].get("apache-airflow", "none")
+        packages = {one["name"]: one["version"] for one in holds["distributions"]}
+        requires = {one["name"]: one["requires"] for one in holds["distributions"]}
+        has = labels.get("org.apache.airflow.version") or packages.get("apache-airflow", "none")
         kept = Platform(
-            name, found["Id"], found["Architecture"], has, holds["python"],
-            holds["packages"], holds["requires"], found["Created"],
-        )  # fmt: skip
+            name, found["Id"], found["Architecture"], has, holds["python"], packages, requires, found["Created"]
+        )
         files.write(cache, json.dumps(asdict(kept), indent=1).encode())
     if kept.airflow_version != version:
         what = f"{name} holds Airflow {kept.airflow_version}, but AIRFLOW_VERSION is {version}."
         raise UserError("AIRFLOW_BASE_IMAGE", what, "Make the two agree.")
-    return replace(kept, name=name)  # one image may have several names
+    return replace(kept, name=name, digest=digest_of(found, name))  # one image may have several of both
 
 
 def _kept(cache: Path) -> Platform | None:

@@ -93,6 +93,17 @@ def uv() -> str:
     return str(ours) if ours.exists() else "uv"
 
 
+def blocks(text: str) -> list[str]:
+    """Each requirement of a lock, with the lines of its hashes."""
+    return re.findall(r"^[^\s#].*\n(?:[ \t].*\n)*", text, re.M)
+
+
+def parted(text: str) -> tuple[str, str]:
+    """A lock in two: what must have hashes, and git references, which have a commit instead."""
+    by_commit = [block for block in blocks(text) if re.match(r"\S+ @ git\+", block)]
+    return "".join(block for block in blocks(text) if block not in by_commit), "".join(by_commit)
+
+
 def locked(text: str) -> dict[str, str]:
     """Name -> version of everything in a lock; what comes from a URL has that for its version."""
     return dict(re.findall(r"^([A-Za-z0-9._-]+) @ (\S+)", text, re.M)) | pins(text)

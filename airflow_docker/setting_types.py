@@ -175,7 +175,10 @@ def time_zone(value: str, base: Base) -> str:
     return str(matching(r"[A-Za-z0-9_+/-]+", "a time zone like America/New_York")(value, base))
 
 
-image_name = matching(r"[a-z0-9][a-z0-9._/:@-]*", "an image name (lower case, no blanks)")
+image_name = matching(
+    r"[a-z0-9][a-z0-9._/:-]*(@sha256:[0-9a-f]{64})?",
+    "an image name (lower case, no blanks; a digest is @sha256: and 64 hexadecimal digits)",
+)
 bare_image_name = matching(
     r"[a-z0-9][a-z0-9._-]*(:\d+(?=/))?(/[a-z0-9._-]+)*",
     "an image name without a tag (the tag is the fingerprint of the build)",

@@ -67,6 +67,8 @@ def _service(state: ServiceState) -> dict[str, Any]:
         "since": state.started or None,
         "restarts": state.restarts,
         "exit_code": state.exit_code,
+        "image": state.image or None,
+        "image_id": state.image_id or None,
         "reason": state.probe if state.health not in ("healthy", "") else None,
     }
 

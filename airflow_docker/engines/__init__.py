@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_docker import console
 from airflow_docker.errors import UserError
@@ -113,6 +113,9 @@ class Engine(Protocol):
 
     def labels(self, artifact: str) -> dict[str, str] | None:
         """What it is made of, by label; None if it is not there. Raises UserError if it is not ours."""
+
+    def inventory(self, artifact: str) -> dict[str, Any]:
+        """What its Python has: see inventory.py. Raises UserError if it does not tell."""
 
     def unused(self, keep: str | None) -> list[tuple[str, int]]:
         """Artifacts of ours that nothing runs from, but for ``keep``: name, size in bytes."""

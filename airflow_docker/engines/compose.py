@@ -123,6 +123,14 @@ class Compose(Commands):
         users.mkdir(exist_ok=True)
         files.write(users / self.settings.compose_project_name, artifact.encode())
 
+    def inventory(self, artifact: str) -> dict[str, Any]:
+        asked = shell.capture(images.inventory_command(artifact, images.INSTALLED))
+        if asked.returncode:
+            said = (asked.stderr.strip() or "no reason given").splitlines()[-1]
+            raise UserError(artifact, f"does not tell what is in it ({said}).", "Type: inv build --no-cache")
+        told: dict[str, Any] = json.loads(asked.stdout)
+        return told
+
     def labels(self, artifact: str) -> dict[str, str] | None:
         found = images.inspect(artifact)
         if found is None:
@@ -291,4 +299,6 @@ def _state(container: dict[str, Any]) -> ServiceState:
         restarts=container["RestartCount"],
         started=state["StartedAt"],
         probe=probes[-1]["Output"].strip() if probes else "",
+        image=container["Config"]["Image"],
+        image_id=container["Image"],
     )

@@ -105,6 +105,9 @@ class Standalone:
     def labels(self, artifact: str) -> dict[str, str] | None:
         return environments.labels(Path(artifact))
 
+    def inventory(self, artifact: str) -> dict[str, Any]:
+        return environments.told(Path(artifact))
+
     def unused(self, keep: str | None) -> list[tuple[str, int]]:
         kept = [*self._running(), keep]
         ours = environments.only_of(self.settings, self.place)

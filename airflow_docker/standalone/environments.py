@@ -14,15 +14,16 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from airflow_docker import bundle, console, files, indexes, requirements, resolver, shell
+from airflow_docker import bundle, console, files, indexes, inventory, requirements, resolver, shell
 from airflow_docker.errors import UserError
 from airflow_docker.platforms import Platform
 from airflow_docker.requirement_files import normal
 from airflow_docker.settings import Settings
 
 SCRIPTS, INSTALL_LOG = "scripts", "install.log"
-_VENV, _USERS = "venv", "used-by"
+_VENV, _USERS, _PART = "venv", "used-by", "part.lock"
 _FETCH_SECONDS, _LARGEST = 5.0, 1 << 20
 _PUBLISHED = "https://raw.githubusercontent.com/apache/airflow/constraints-{}/constraints-{}.txt"
 """Where Airflow says so:
@@ -52,8 +53,19 @@ def is_whole(environment: Path) -> bool:
 
 def labels(environment: Path) -> dict[str, str] | None:
     """What it is made of, in the words of an image's labels; None if it is not there."""
-    manifest = files.read_object(environment / bundle.MANIFEST, *bundle.Manifest.__dataclass_fields__)
+    manifest = files.read_object(environment / bundle.MANIFEST, *bundle.Manifest.required())
     return bundle.Manifest(**manifest).labels() if manifest and is_whole(environment) else None
+
+
+def told(environment: Path) -> dict[str, Any]:
+    """What its Python has: see inventory.py. Raises UserError if it does not tell."""
+    command = [str(python(environment)), "-I", "-c", inventory.SOURCE, str(environment / requirements.LOCK)]
+    asked = shell.capture(command)
+    if asked.returncode:
+        said = (asked.stderr.strip() or "no reason given").splitlines()[-1]
+        raise UserError(str(environment), f"does not tell what is in it ({said}).", "Type: inv build --no-cache")
+    found: dict[str, Any] = json.loads(asked.stdout)
+    return found
 
 
 def python_for(airflow_version: str, running: tuple[int, int]) -> str:
@@ -126,10 +138,7 @@ def build(settings: Settings, made: bundle.Bundle) -> None:
     lock.write_text(without((made.place / requirements.LOCK).read_text(), settings.standalone_skip))
     env = indexes.for_uv(settings, made.place / resolver.CA_BUNDLE)
     _run(venv_command(environment, made.manifest.python), env, f"Python {made.manifest.python}")
-    result = shell.capture(sync_command(environment, lock), env=env)
-    if result.returncode:
-        files.write(made.place / INSTALL_LOG, result.stderr.encode())
-        raise _unfit(environment, lock.read_text(), env, made.place / INSTALL_LOG)
+    _install(environment, lock.read_text(), env, made.place / INSTALL_LOG)
     for source, target in [(bundle.BIN, SCRIPTS), (bundle.HOME, bundle.HOME)]:
         shutil.copytree(settings.build_dir / source, environment / target)
     files.write(environment / bundle.MANIFEST, json.dumps(asdict(made.manifest), indent=1, sort_keys=True).encode())
@@ -143,8 +152,34 @@ def venv_command(environment: Path, python_version: str) -> list[str]:
 
 
 def sync_command(environment: Path, lock: Path) -> list[str]:
-    """Installs just what is locked, verified by hash."""
-    return [resolver.uv(), "pip", "sync", "--quiet", "--python", str(python(environment)), str(lock)]
+    """Installs just what is locked, and none of it without a hash that fits."""
+    return [
+        resolver.uv(),
+        "pip",
+        "sync",
+        "--quiet",
+        "--require-hashes",
+        "--python",
+        str(python(environment)),
+        str(lock),
+    ]
+
+
+def add_command(environment: Path, lock: Path) -> list[str]:
+    """Installs what git references name, which have a commit for their hash; nothing is resolved again."""
+    options = ["--quiet", "--no-deps", "--python", str(python(environment))]
+    return [resolver.uv(), "pip", "install", *options, "--requirement", str(lock)]
+
+
+def _install(environment: Path, lock: str, env: dict[str, str], log: Path) -> None:
+    """All that is locked. Raises UserError naming what does not install here; uv's words go to ``log``."""
+    for command, text in zip((sync_command, add_command), resolver.parted(lock), strict=True):
+        part = environment / _PART
+        part.write_text(text)
+        result = shell.capture(command(environment, part), env=env) if text else None
+        if result and result.returncode:
+            files.write(log, result.stderr.encode())
+            raise _unfit(environment, text, env, log)
 
 
 def without(lock: str, skipped: tuple[str, ...]) -> str:
@@ -168,11 +203,14 @@ def _run(command: list[str], env: dict[str, str], where: str) -> None:
 
 def _unfit(environment: Path, lock: str, env: dict[str, str], log: Path) -> UserError:
     """Which packages have no wheel for this machine and cannot be built on it either, asked of uv one by one."""
-    pins = resolver.pins(lock)
+    pins = {name: block for block in resolver.blocks(lock) for name in resolver.pins(block)}
 
     def fits(name: str, *options: str) -> bool:
-        command = [resolver.uv(), "pip", "install", "--quiet", "--no-deps", "--python", str(python(environment))]
-        return not shell.capture([*command, *options, f"{name}=={pins[name]}"], env=env).returncode
+        """With its hashes here too, as to compile is to run what was fetched."""
+        part = environment / f"{name}-{_PART}"
+        part.write_text(pins[name])
+        command = [*add_command(environment, part), "--require-hashes", *options]
+        return not shell.capture(command, env=env).returncode
 
     with ThreadPoolExecutor(8) as pool:
         has_wheel = dict(zip(pins, pool.map(lambda name: fits(name, "--dry-run", "--no-build"), pins), strict=True))
