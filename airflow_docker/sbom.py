@@ -13,7 +13,6 @@ from airflow_docker import builds, console, files, resolver
 from airflow_docker.engines import Engine
 from airflow_docker.errors import UserError
 from airflow_docker.requirement_files import normal
-from airflow_docker.setting_types import redact
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
@@ -95,13 +94,18 @@ def _component(one: Mapping[str, Any], lock: Mapping[str, str]) -> Component:
     block = lock.get(name, "")
     source = next(iter(resolver.locked(block).values()), "")
     is_ours = "://" in source or (source and Version(source) == Version(version))
-    where = {"vcs_url" if source.startswith("git+") else "download_url": redact(source)} if "://" in source else {}
+    where = {"vcs_url" if source.startswith("git+") else "download_url": _public(source)} if "://" in source else {}
     purl = PackageURL("pypi", None, name, version, where)
     return Component(
         name=one["name"], version=version, purl=purl, bom_ref=f"{name}=={version}",
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=found) for found in _hashes(block)] if is_ours else [],
         licenses=_licenses(one["license"], one["classifiers"]),
     )  # fmt: skip
+
+
+def _public(url: str) -> str:
+    """A URL without user and password."""
+    return re.sub(r"(://)[^/@]*@", r"\1", url)
 
 
 def _hashes(block: str) -> list[str]:

@@ -192,6 +192,22 @@ def test_labels_follow_the_oci_keys(project, ops, tmp_path):
     assert labels["airflow-docker.lock"] == f"sha256:{manifest.lock_sha256}"
     assert labels["org.opencontainers.image.created"].endswith("Z")
     assert "hunter2" not in str(labels)
+    assert labels["airflow-docker.base.id"] == "sha256:1"
+
+
+def test_a_digest_is_called_so_only_where_there_is_one(project, monkeypatch):
+    manifest = assemble(project()).manifest
+    assert manifest.labels()["airflow-docker.base.digest"].startswith("none (")
+    assert "org.opencontainers.image.base.digest" not in manifest.labels()
+    pulled = dataclasses.replace(BASE, digest="h/base@sha256:d")
+    monkeypatch.setattr(images, "base", lambda name, version, cache: pulled)
+    known = assemble(project()).manifest
+    assert known.labels()["airflow-docker.base.digest"] == "h/base@sha256:d"
+    assert known.labels()["org.opencontainers.image.base.digest"] == "sha256:d"
+    assert known.fingerprint == manifest.fingerprint  # the image is the same
+    pinned = dataclasses.replace(pulled, name="h/base:1@sha256:d")
+    monkeypatch.setattr(images, "base", lambda name, version, cache: pinned)
+    assert assemble(project()).manifest.fingerprint != manifest.fingerprint
 
 
 def test_a_checkout_that_git_cannot_read(project, tmp_path):

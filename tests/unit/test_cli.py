@@ -1,13 +1,15 @@
 """The command line as a user meets it: sentences and exit codes, no traceback."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 from conftest import INV
 
-from airflow_docker import PROJECT
+from airflow_docker import PROJECT, resolver
 
 
 @pytest.fixture
@@ -48,6 +50,26 @@ def inv(tmp_path):
 def test_each_mistake_is_one_sentence(inv, args, env, code, said):
     found, text = inv(*args, env=env)
     assert (found, said in text) == (code, True), text
+
+
+@pytest.mark.parametrize("wrong", ["another hash", "no hash", ""])
+def test_our_own_packages_are_installed_with_the_hashes_that_stand_there_or_not_at_all(tmp_path, wrong):
+    shutil.copy(PROJECT / "inv", tmp_path)
+    package = re.search(r"^invoke==\S+( \\\n    --hash=\S+)+\n", (PROJECT / "requirements.txt").read_text(), re.M)[0]
+    bad = {"another hash": re.sub(r"[0-9a-f]{64}", "0" * 64, package), "no hash": package.split(" ")[0] + "\n"}
+    (tmp_path / "requirements.txt").write_text(bad.get(wrong, package))
+    made = subprocess.run(
+        [tmp_path / "inv"], capture_output=True, text=True, env=os.environ | {"PYTHON": sys.executable}
+    )
+    installed = list((tmp_path / ".venv").glob("lib/python*/site-packages/invoke"))
+    assert ("could not be installed (see above)" in made.stderr) == bool(wrong), made.stderr
+    assert (installed == []) == bool(wrong)
+
+
+def test_the_tools_of_the_tests_are_installed_with_hashes_too():
+    for file in ("requirements.txt", "requirements-dev.txt"):
+        for block in resolver.blocks((PROJECT / file).read_text()):
+            assert "--hash=sha256:" in block, (file, block)
 
 
 def test_config_masks_secrets_and_tells_sources(inv):

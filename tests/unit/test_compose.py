@@ -55,6 +55,24 @@ def test_image_commands():
     assert images.inventory_command("a:b")[:-1] == [
         "docker", "run", "--rm", "--network", "none", "--entrypoint", "python", "a:b", "-c",
     ]  # fmt: skip
+    assert images.inventory_command("a:b", "/lock")[-1] == "/lock"
+
+
+def test_a_registry_is_asked_for_the_digest_and_not_for_the_tag():
+    manifest = ["docker", "manifest", "inspect"]
+    assert images.manifest_command("a/b:1") == [*manifest, "a/b:1"]
+    assert images.manifest_command("h:5000/a/b:1@sha256:0") == [*manifest, "h:5000/a/b@sha256:0"]
+    assert images.manifest_command("127.0.0.1:5000/b:1") == [*manifest, "--insecure", "127.0.0.1:5000/b:1"]
+    assert images.manifest_command("127.0.0.1.example.org/b") == [*manifest, "127.0.0.1.example.org/b"]
+
+
+def test_a_digest_is_the_one_asked_for_or_of_the_same_repository():
+    found = {"RepoDigests": ["h:5000/b@sha256:2", "a@sha256:1", "b@sha256:3"]}
+    assert images.digest_of(found, "x:1@sha256:2") == "h:5000/b@sha256:2"
+    assert images.digest_of(found, "b:latest") == "b@sha256:3"
+    assert images.digest_of(found, "h:5000/b") == "h:5000/b@sha256:2"
+    assert images.digest_of(found, "retagged:1") == "a@sha256:1"
+    assert images.digest_of({"RepoDigests": []}, "b") == images.digest_of({}, "b@sha256:1") == ""
 
 
 def test_options_and_mounts_become_an_overlay(make_settings, tmp_path):

@@ -354,12 +354,13 @@ def test_both_repositories_are_looked_at(make_settings, tmp_path):
 
 
 def test_images(make_settings, docker, monkeypatch):
-    settings = make_settings("AIRFLOW_BASE_IMAGE=x/airflow@sha256:0123\n")
+    pinned = f"x/airflow@sha256:{'01' * 32}"
+    settings = make_settings(f"AIRFLOW_BASE_IMAGE={pinned}\n")
     look = elsewhere.base_image
     docker("[ $1 = image ] && echo '[{\"Id\": 1}]'")
-    assert state(look, settings, Compose) == "ok: x/airflow@sha256:0123 is here -> "
+    assert state(look, settings, Compose) == f"ok: {pinned} is here -> "
     docker("[ $1 != image ]")
-    assert state(look, settings, Compose) == "ok: x/airflow@sha256:0123 is not here; it can be pulled -> "
+    assert state(look, settings, Compose) == f"ok: {pinned} is not here; it can be pulled -> "
     refuses = "case $1 in version) ;; info) echo '%s' ;; *) echo 'no such manifest' >&2; exit 1 ;; esac"
     docker(refuses % "http://me:hunter2@proxy[]")  # which may have it
     said = state(look, settings, Compose)

@@ -33,6 +33,16 @@ def test_pins_are_read_from_a_lock():
     assert resolver.pins(text) == {"a": "1.0", "b": "2"}
 
 
+def test_only_git_references_need_no_hash():
+    a, git, url, b = (
+        "a==1.0 ; x \\\n    --hash=sha256:0 \\\n    --hash=sha256:1\n",
+        "d @ git+https://h/d@12\n",
+        "e @ https://h/e.whl\n",
+        "b==2\n",
+    )
+    assert resolver.parted(f"# c==3\n{a}{git}    # via x\n{url}{b}") == (a + url + b, f"{git}    # via x\n")
+
+
 @pytest.fixture
 def pip_conf(tmp_path, monkeypatch):
     """No configuration of pip but what is written here."""

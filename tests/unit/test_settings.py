@@ -63,6 +63,13 @@ def test_byte_order_mark_crlf_export_and_comments_are_read(tmp_path):
     assert load(tmp_path / ".env", {}).airflow_port == 1234
 
 
+def test_images_may_be_pinned_by_digest(make_settings):
+    digest = "sha256:" + "0a" * 32
+    names = [f"apache/airflow:2.11.2-python3.11@{digest}", f"h.example.org:5000/x/postgres@{digest}"]
+    found = make_settings("AIRFLOW_BASE_IMAGE={}\nPOSTGRES_IMAGE={}\n".format(*names))
+    assert [found.airflow_base_image, found.postgres_image] == names
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -72,6 +79,8 @@ def test_byte_order_mark_crlf_export_and_comments_are_read(tmp_path):
         ("AIRFLOW_VERSION=latest\n", "AIRFLOW_VERSION: 'latest' is not a version from 2.7.0 on, like 2.11.2"),
         ("AIRFLOW_IMAGE=a:b\n", "AIRFLOW_IMAGE: 'a:b' is not an image name without a tag"),
         ("AIRFLOW_BASE_IMAGE='A b'\n", "AIRFLOW_BASE_IMAGE: 'A b' is not an image name"),
+        ("AIRFLOW_BASE_IMAGE=a:b@sha256:12\n", "AIRFLOW_BASE_IMAGE: 'a:b@sha256:12' is not an image name"),
+        ("POSTGRES_IMAGE=a@md5:12\n", "POSTGRES_IMAGE: 'a@md5:12' is not an image name"),
         ("COMPOSE_PROJECT_NAME=Up\n", "COMPOSE_PROJECT_NAME: 'Up' is not lower-case"),
         ("DAGS_DIR=/etc\n", "DAGS_DIR: '/etc' must be a path inside the repository"),
         ("DAGS_DIR=a/../../b\n", "DAGS_DIR: 'a/../../b' must be"),

@@ -1,5 +1,6 @@
 """The builders of the standalone engine, to the letter, and its small parts."""
 
+import json
 import os
 import sys
 from datetime import UTC, datetime
@@ -138,7 +139,23 @@ def test_environment_commands(tmp_path):
     assert made[1:] == ["venv", "--quiet", "--no-project", "--python", sys.executable, str(tmp_path / "venv")]
     assert environments.venv_command(tmp_path, "3.9")[5] == "3.9"
     sync = environments.sync_command(tmp_path, Path("lock"))
-    assert sync[1:] == ["pip", "sync", "--quiet", "--python", str(tmp_path / "venv/bin/python"), "lock"]
+    python = str(tmp_path / "venv/bin/python")
+    assert sync[1:] == ["pip", "sync", "--quiet", "--require-hashes", "--python", python, "lock"]
+    add = environments.add_command(tmp_path, Path("lock"))
+    assert add[1:] == ["pip", "install", "--quiet", "--no-deps", "--python", python, "--requirement", "lock"]
+
+
+def test_an_environment_of_an_earlier_version_still_says_what_it_is_made_of(tmp_path):
+    environments.python(tmp_path).parent.mkdir(parents=True)
+    environments.python(tmp_path).touch()
+    commits = {name: {"url": "u", "revision": "r", "dirty": False} for name in ("ao-workflows", "archive-ops")}
+    manifest = {
+        "artifact": "a", "fingerprint": "f", "base_image": "Python", "base_image_id": "Python -", "python": "3.11",
+        "airflow_version": "2.11.2", "lock_sha256": "0", "epoch": 0, "layer_epoch": 0, "repositories": commits,
+    }  # fmt: skip
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    found = environments.labels(tmp_path)
+    assert found["airflow-docker.fingerprint"] == "f" and not any("base.digest" in name for name in found)
 
 
 def test_an_environment_is_whole_only_with_its_manifest(tmp_path):

@@ -1,0 +1,126 @@
+"""Images pinned by digest, from a registry on loopback: they are had, told of, and refused if there is no such."""
+
+import os
+import re
+import shutil
+import subprocess
+import urllib.request
+
+import pytest
+
+from stack.conftest import docker, free_port, run, until
+
+ON = ("compose",)
+NONE = "sha256:" + "0" * 64
+
+
+def answers(address):
+    try:
+        with urllib.request.urlopen(f"http://{address}/v2/", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def registry(docker_engine, tmp_path_factory):
+    """The address of a registry that holds nothing yet. Docker takes plain http from this machine alone."""
+    if shutil.which("docker-registry") is None:
+        message = "there is no docker-registry on PATH; see .ci/registry"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    folder, address = tmp_path_factory.mktemp("registry"), f"127.0.0.1:{free_port()}"
+    (folder / "config.yml").write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: '{folder}/data'}}}}\nhttp: {{addr: '{address}'}}\n"
+    )
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            ["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
+        try:
+            until(lambda: answers(address))
+            yield address
+        finally:
+            process.terminate()
+            process.wait()
+            shutil.rmtree(folder / "data", ignore_errors=True)
+
+
+@pytest.fixture
+def pushed(registry, images):
+    """Puts an image into the registry alone, so that it must be had from there; its name, with tag and digest."""
+    made = []
+
+    def push(setting, default):
+        name = f"{registry}/{setting.lower()}:here"
+        recipe = f"FROM {images.get(setting, default)}\nLABEL test={registry}\n"
+        result = run("docker", "build", "--quiet", "--tag", name, "-", input=recipe)
+        assert result.returncode == 0, result.stderr
+        docker("push", "--quiet", name)
+        known = docker("image", "inspect", "--format", "{{range .RepoDigests}}{{println .}}{{end}}", name).split()
+        digest = next(one for one in known if one.startswith(f"{registry}/"))
+        made.append(digest)
+        docker("image", "rm", name)
+        return f"{name}@{digest.partition('@')[2]}"
+
+    yield push
+    for digest in made:
+        run("docker", "image", "rm", digest)
+
+
+def finding(project, check):
+    return next(one for one in project.json("doctor")["checks"] if one["name"] == check)
+
+
+def test_a_pinned_base_image_is_had_and_told_of_and_a_wrong_digest_is_refused(project, pushed):
+    default = project.settings.airflow_base_image
+    project.inv("pull")
+    pinned = pushed("AIRFLOW_BASE_IMAGE", default)
+    name, _, digest = pinned.partition("@")
+
+    project.set(AIRFLOW_BASE_IMAGE=f"{name}@{NONE}")  # the tag is there, and must not count
+    assert finding(project, "base image")["state"] == "error"
+    said = project.inv("build", code=1)
+    assert f"AIRFLOW_BASE_IMAGE: {name}@{NONE} is not on this machine and could not be pulled" in said
+    assert said.rstrip().endswith("Check the name, its digest and your connection, or log in: docker login")
+
+    project.set(AIRFLOW_BASE_IMAGE=pinned)
+    assert f"{pinned} is not here; it can be pulled" in finding(project, "base image")["found"]
+    project.inv("build")
+    said = project.inv("image")
+    assert re.search(rf"base\.name +{re.escape(pinned)}", said)
+    assert re.search(rf"org\.opencontainers\.image\.base\.digest +{digest}", said)
+    assert re.search(rf"airflow-docker\.base\.digest +{re.escape(name.removesuffix(':here'))}@{digest}", said)
+    assert f'"value": "{digest}"' in project.inv("sbom")
+    assert f"{pinned} is here" in finding(project, "base image")["found"]
+
+    # The same image by its tag is built upon anew, so that what is said of it is what was asked for.
+    before = project.json_of_build()["artifact"]
+    docker("tag", pinned, name)
+    try:
+        project.set(AIRFLOW_BASE_IMAGE=name)
+        project.inv("build")
+        assert project.json_of_build()["artifact"] != before
+    finally:
+        docker("image", "rm", name)
+
+
+def test_a_base_image_without_a_digest_is_said_to_have_none(project, images):
+    base = project.settings.airflow_base_image
+    if docker("image", "inspect", "--format", "{{len .RepoDigests}}", base) != "0":
+        pytest.skip(f"{base} is from a registry")
+    project.inv("pull", "build")
+    said = project.inv("image")
+    assert re.search(r"airflow-docker\.base\.digest +none \(not from a registry: known by its id alone\)", said)
+    identity = docker("image", "inspect", "--format", "{{.Id}}", base)
+    assert re.search(rf"airflow-docker\.base\.id +{identity}", said)
+    assert "org.opencontainers.image.base.digest" not in said
+
+
+def test_a_pinned_database_runs_and_status_tells_which(project, pushed):
+    pinned = pushed("POSTGRES_IMAGE", project.settings.postgres_image)
+    project.set(POSTGRES_IMAGE=pinned)
+    project.inv("up")
+    services = {one["name"]: one for one in project.json("status")["services"]}
+    assert services["postgres"]["image"] == pinned and services["postgres"]["health"] == "healthy"
+    assert services["postgres"]["image_id"] == docker("image", "inspect", "--format", "{{.Id}}", pinned)
+    project.inv("down", "--volumes", "--yes")
