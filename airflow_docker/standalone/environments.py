@@ -206,15 +206,14 @@ def _unfit(environment: Path, lock: str, env: dict[str, str], log: Path) -> User
     pins = {name: block for block in resolver.blocks(lock) for name in resolver.pins(block)}
 
     def fits(name: str, *options: str) -> bool:
-        """With its hashes here too, as to compile is to run what was fetched."""
         part = environment / f"{name}-{_PART}"
         part.write_text(pins[name])
-        command = [*add_command(environment, part), "--require-hashes", *options]
-        return not shell.capture(command, env=env).returncode
+        return not shell.capture([*add_command(environment, part), *options], env=env).returncode
 
     with ThreadPoolExecutor(8) as pool:
         has_wheel = dict(zip(pins, pool.map(lambda name: fits(name, "--dry-run", "--no-build"), pins), strict=True))
-    unfit = [name for name, found in has_wheel.items() if not found and not fits(name)]
+    # To compile is to run what was fetched, so that must have its hash here too.
+    unfit = [name for name, found in has_wheel.items() if not found and not fits(name, "--require-hashes")]
     if not unfit:
         console.say(log.read_text().rstrip())
         return UserError("inv build", "uv could not install the lock (see above).", "Mend what it says, and try again.")
