@@ -126,7 +126,7 @@ def test_a_pinned_database_runs_and_status_tells_which(project, pushed):
     images_of_engine.require(pinned, "POSTGRES_IMAGE")
     # The database alone, by the command of `inv up`: this is not about the rest.
     run(*engine.up_command(["postgres"]), env=os.environ | engine.environment())
-    services = until(lambda: [one for one in project.json("status")["services"] if one["health"] == "healthy"])
+    services = until(lambda: [one for one in project.json("status")["services"] if one["health"] == "healthy"], 180)
     assert [(one["name"], one["image"]) for one in services] == [("postgres", pinned)]
     assert services[0]["image_id"] == docker("image", "inspect", "--format", "{{.Id}}", pinned)
     project.inv("down", "--volumes", "--yes")
