@@ -1,0 +1,205 @@
+"""A project whose every secret is a marker, and the verbs it is driven through while its processes are watched."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from conftest import INV, git
+from stack.conftest import Project, docker, free_port
+
+from airflow_docker import demo, secrets
+from airflow_docker.engines import choose
+from trust.locked import PACKAGE, Locked, make_index, serve_repository
+from trust.searching import Markers, Search
+from trust.watching import Watch
+
+AWS = """[default]
+aws_access_key_id = {chosen}
+[other]
+aws_access_key_id = {other}
+"""
+
+
+class Journey:
+    """``search`` holds what was found so far, by kind of place."""
+
+    def __init__(self, engine: str, folder: Path, make_project: Any) -> None:
+        self.engine, self.folder, self.markers = engine, folder, Markers()
+        self.kinds: dict[str, Search] = {}
+        self.home, self.given, self.served = folder / "home", folder / "given", folder / "served"
+        for made in (self.home, self.home / "tmp", self.given, self.served):
+            made.mkdir(parents=True)
+        mark = self.markers.make
+        (self.given / "aws").write_text(AWS.format(chosen=mark("aws, chosen"), other=mark("aws, not chosen")))
+        self.workflows, self.scripts, self.index = mark("password of one"), mark("password of two"), mark("index")
+        self.passphrase = mark("passphrase")
+        self.project: Project = make_project(engine, folder, **self._settings())
+        self.server = self._serve()
+        self.project.set(
+            AO_WORKFLOWS_URL=self.url(self.workflows, "ao-workflows.git"),
+            AIRFLOW_CONSTRAINTS=self.url(self.workflows, "constraints.txt"),
+        )
+        self.environ = {
+            "HOME": str(self.home), "TMPDIR": str(self.home / "tmp"),
+            "ARCHIVE_OPS_URL": self.url(self.scripts, "archive-ops.git"),
+            "PIP_EXTRA_INDEX_URL": self.url(self.index, "simple"),
+            "BACKUP_PASSPHRASE": self.passphrase,
+            "SECRET_DRS_CNF__live__password": mark("drs, in the environment"),
+        }  # fmt: skip
+        self.watch = Watch(self.markers)
+
+    def _settings(self) -> dict[str, str]:
+        return {
+            "SECRET_DRS_CNF__qa__password": self.markers.make("drs"),
+            "SECRET_DB_APPS__qa__server": self.markers.make("db_apps"),
+            "SECRET_AWS_FILE": "given/aws",
+            "SECRET_AWS_SECTIONS": "default",
+            "SECRET_AWS__default__aws_secret_access_key": self.markers.make("aws, laid over"),
+            "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "2",
+        }
+
+    def _serve(self) -> Locked:
+        """Both repositories and an index, at an address that a build reaches too."""
+        repositories = self.folder / "remotes"
+        requirements = repositories / "ao-workflows" / self.project.settings.dag_requirements
+        requirements.write_text(f"{requirements.read_text()}{PACKAGE}==1.0\n")
+        git(repositories / "ao-workflows", "commit", "--quiet", "--all", "--message", "x")
+        for name in ("ao-workflows", "archive-ops"):
+            serve_repository(repositories / name, self.served / f"{name}.git")
+        make_index(self.served / "simple")
+        (self.served / "constraints.txt").write_text("")
+        host = "127.0.0.1"
+        if self.engine == "compose":
+            host = docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+        return Locked(self.served, host, [self.workflows, self.scripts, self.index])
+
+    def url(self, password: str, path: str) -> str:
+        return self.server.url(quote(password, safe=""), path)
+
+    def of(self, kind: str) -> Search:
+        """The search of one kind of place."""
+        return self.kinds.setdefault(kind, Search(self.markers))
+
+    def inv(self, *args: str, code: int | None = 0, **environ: str) -> str:
+        """Run a verb; what it says is searched at once."""
+        env = self.project.environ | self.environ | environ
+        done = subprocess.run(
+            [*INV, *args], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
+        )
+        said = done.stdout + done.stderr
+        if code is None:
+            assert done.returncode in (1, 2), said
+        else:
+            assert done.returncode == code, said
+        for name, text in (("output", done.stdout), ("errors", done.stderr)):
+            self.of("output").text(f"{name} of inv {' '.join(args)} ({sorted(environ)})", text)
+        return said
+
+    def fails(self, *args: str, changes: dict[str, str] | None = None, **environ: str) -> str:
+        """Run a verb that must fail, with other settings in .env."""
+        before = dict(self.project.values)
+        self.project.set(**(changes or {}))
+        try:
+            return self.inv(*args, code=None, **environ)
+        finally:
+            self.project.values = before
+            self.project.set()
+
+    # --- the way ---
+
+    def go(self) -> None:
+        """What people do from the first day on; it ends with everything up."""
+        self.inv("pull")
+        self.inv("secrets")
+        for name, key in secrets.kept(self.project.settings).items():
+            self.markers.add(name, key)
+        self.inv("secrets", "--check")
+        self.inv("build")
+        self.inv("up")
+        engine = choose(self.project.settings)
+        demo.drop_work(engine, "W1LEAK")
+        demo.wait_for_arrival(engine, "W1LEAK")
+        for words in (["status"], ["status", "--json"], ["logs"], ["config"], ["config", "--json"], ["doctor"],
+                      ["doctor", "--json"], ["dags"], ["airflow", "dags list"], ["image"], ["clean"], ["restart"],
+                      ["backup"], ["backup", "--encrypt", "--file", str(self.sealed)], ["pull"], ["build"]):  # fmt: skip
+            self.inv(*words)
+
+    @property
+    def sealed(self) -> Path:
+        return self.folder / "sealed.backup"
+
+    @property
+    def backups(self) -> Path:
+        return self.project.settings.state_dir / "backups"
+
+    def go_wrong(self) -> None:
+        """What goes wrong in the field, each with a secret near by."""
+        wrong, url = self.markers.make("wrong password"), "AO_WORKFLOWS_URL"
+        quoted, away = quote(wrong, safe=""), {"WORKFLOW_DEV_DIR": "elsewhere"}
+        closed = f"http://me:{quoted}@127.0.0.1:{free_port()}/x.git"
+        self.fails("pull", changes={url: closed, **away})
+        self.fails("pull", changes={url: closed})  # another remote than that of the checkout
+        self.fails("doctor", changes={url: closed, **away})
+        self.fails("pull", changes={url: self.url(wrong, "ao-workflows.git"), **away})
+        self.fails("pull", changes={url: self.url(self.workflows, "nothing.git"), **away})
+        self.fails(
+            "pull", changes={url: self.url(self.workflows, "ao-workflows.git"), "AO_WORKFLOWS_REF": "no", **away}
+        )
+        self.fails("pull", changes={url: f"HTTP://me:{quoted}@{self.server.address}/x.git", **away})
+        self.fails("pull", changes={url: f"http://me:{wrong}@{self.server.address}/x.git", **away})  # not quoted
+        for scheme in ("file", "ssh", "git"):
+            self.fails("pull", changes={url: f"{scheme}://me:{quoted}@127.0.0.1/x.git", **away})
+            self.fails("doctor", changes={url: f"{scheme}://me:{quoted}@127.0.0.1/x.git", **away})
+        self.fails("pull", changes={url: f"me:{quoted}@127.0.0.1/x.git", **away})  # the scheme was forgotten
+        self.fails("secrets", changes={"SECRET_AWS_SECTIONS": "nothing"})
+        (self.given / "broken").write_text(f"[qa]\n{wrong}\n{wrong}\n[\n")
+        self.fails("secrets", changes={"SECRET_DRS_CNF_FILE": "given/broken"})
+        self.fails("secrets", changes={"SECRET_AWS_FILE": f"given/{'x' * 300}"})
+        self.fails("config", changes={"SECRET_AWS_default_key": wrong})
+        self.fails("config", changes={"SECRET_AWS__default": wrong})
+        self.fails("config", changes={"AIRFLOW__SMTP__SMTP_PASSWORD": wrong})
+        self.fails("config", changes={"AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": f"http://me:{quoted}@h/x"})
+        self.fails("config", changes={"SECRET_AWS__default__x": f"'{wrong}"})
+        self.fails("config", changes={"AUDIT_TOOL_URL": f"ftp://me:{quoted}@h/x.deb"})
+        self.fails("config", changes={"AIRFLOW_CONSTRAINTS": f"/{'x' * 300}"})
+        self.fails("build", changes={"AIRFLOW_CONSTRAINTS": self.url(wrong, "constraints.txt")})
+        self.fails("build", "--upgrade", PIP_EXTRA_INDEX_URL=self.url(wrong, "simple"))
+        self.fails("build", "--upgrade", PIP_EXTRA_INDEX_URL=closed)
+        if self.engine == "compose":
+            tool = {"AUDIT_TOOL_SHA256": "0" * 64}
+            for address in (closed, self.url(self.workflows, "tool~.deb"), self.url(self.workflows, "constraints.txt")):
+                self.fails("build", changes={"AUDIT_TOOL_URL": address, **tool})
+        (self.folder / "conflict.txt").write_text("humanize<1\nhumanize>4\n")
+        self.fails("build", "--requirements", str(self.folder / "conflict.txt"))
+        self.fails("restore", "--file", str(self.sealed), "--yes", BACKUP_PASSPHRASE=wrong)
+        self.fails("airflow", "no such command")
+        broken = self.project.settings.workflow_dev_dir / self.project.settings.dags_dir / "broken.py"
+        broken.write_text("import nothing_that_there_is\n")
+        self.fails("dags")
+        broken.unlink()
+
+    def fail_to_start(self) -> None:
+        """An `up` that fails, and one that mends it."""
+        self.fails("up", changes={"AIRFLOW__CORE__EXECUTOR": "nonsense"})
+        self.inv("logs")
+        self.inv("up")
+
+    # --- what is left ---
+
+    def look_at_files(self) -> None:
+        """Everything below the project's folder but what holds secrets by its nature."""
+        settings = self.project.settings
+        own = [self.project.env_file, self.given, settings.secrets_dir, self.backups, self.home, self.served]
+        self.of("files").folder(self.folder, without=own)
+        self.of("home and temporary folders").folder(self.home)
+        for checkout in (settings.workflow_dev_dir, settings.ao_dev_dir):
+            self.of("files").git_objects(checkout)
+
+    def close(self) -> None:
+        self.server.close()
+        self.project.remove()
+        shutil.rmtree(self.home, ignore_errors=True)

@@ -1,0 +1,163 @@
+"""Looking for marker values wherever they may have come to rest: bytes, files, archives in archives, git's objects."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gzip
+import io
+import os
+import secrets as random
+import subprocess
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote, quote_plus
+
+_LEAD = 9
+"""How all values of ours begin, so that large files need be looked through for few things; divisible by three."""
+_DEEPEST = 6
+"""Archives in archives; an image is three: what `docker save` writes, a layer, a file in it that is packed."""
+
+
+def forms(value: str) -> dict[str, bytes]:
+    """Form -> bytes, of a value as it is, in a URL, in hexadecimal, and in base64 wherever in a text it begins."""
+    raw = value.encode()
+    found = {"as it is": raw, "quoted": quote(value, safe="").encode(), "quoted+": quote_plus(value).encode()}
+    found |= {"hexadecimal": raw.hex().encode()}
+    for shift in range(3):
+        # Of the first and the last character of base64 other bytes decide too: those are left out.
+        first, end = -(-shift * 8 // 6), (shift + len(raw)) * 8 // 6
+        for name, encode in (("base64", base64.b64encode), ("base64url", base64.urlsafe_b64encode)):
+            found[f"{name}, shift {shift}"] = encode(bytes(shift) + raw)[first:end]
+    return found
+
+
+class Markers:
+    """Values that may stand nowhere, by name."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self._lead = random.token_hex(_LEAD)[:_LEAD]
+        self._patterns: dict[bytes, str] = {}
+        self._hints: set[bytes] = set()
+
+    def make(self, name: str) -> str:
+        """A new value to look for, with characters that URLs, shells and ini files mind."""
+        return self.add(name, f"{self._lead}{random.token_hex(8)}+/&x")
+
+    def add(self, name: str, value: str) -> str:
+        """A value to look for from now on."""
+        assert len(value) > _LEAD, "it would be found by chance"
+        self.values[name] = value
+        for form, pattern in forms(value).items():
+            self._patterns.setdefault(pattern, f"{name} ({form})")
+        self._hints |= set(forms(value[:_LEAD]).values())
+        return value
+
+    def within(self, data: bytes) -> list[str]:
+        """The markers in ``data``, each with the form it has there; archives are not opened."""
+        if not any(hint in data for hint in self._hints):
+            return []
+        return [name for pattern, name in self._patterns.items() if pattern in data]
+
+
+class Search:
+    """What was looked at, and what was found there: ``hits`` are lines ``place: marker (form)``."""
+
+    def __init__(self, markers: Markers) -> None:
+        self.markers = markers
+        self.places = 0
+        self.hits: list[str] = []
+        self._looked_at: set[tuple[int, int, int]] = set()
+
+    def text(self, place: str, said: str | bytes) -> None:
+        """An output, a listing."""
+        self._look(place, said if isinstance(said, bytes) else said.encode(errors="surrogateescape"))
+
+    def stream(self, place: str, opened: IO[bytes]) -> None:
+        """A seekable file, opened as far as it is an archive; a place per member."""
+        for name, data in opened_up(place, opened):
+            self._look(name, data)
+
+    def file(self, file: Path) -> None:
+        """One file; what is gone again, or is no file, holds nothing."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), file.open("rb") as opened:
+            found = os.fstat(opened.fileno())
+            identity = (found.st_dev, found.st_ino, found.st_mtime_ns)  # uv links its cache's files instead of copying
+            if identity not in self._looked_at:
+                self._looked_at.add(identity)
+                self.stream(str(file), opened)
+
+    def folder(self, folder: Path, without: Iterable[Path] = ()) -> None:
+        """Every file below ``folder``, its name and where it leads; ``without`` are files and folders left out."""
+        left_out = {str(entry) for entry in without}
+        for entry in entries(folder, left_out):
+            self.text(f"{entry} (its name)", str(entry))
+            if entry.is_symlink():
+                self.text(f"{entry} (its target)", str(entry.readlink()))
+            elif entry.is_file():
+                self.file(entry)
+
+    def git_objects(self, checkout: Path) -> None:
+        """All objects that a repository has, loose and packed, reachable and not."""
+        command = ["git", "-C", str(checkout), "cat-file", "--batch-all-objects", "--batch"]
+        self.text(f"{checkout} (git's objects)", subprocess.run(command, capture_output=True, check=True).stdout)
+
+    def _look(self, place: str, data: bytes) -> None:
+        self.places += 1
+        self.hits += [f"{place}: {found}" for found in self.markers.within(data)]
+
+
+def entries(folder: Path, left_out: set[str]) -> Iterator[Path]:
+    """All that is below a folder, but for what is left out; links are not followed."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        for entry in sorted(folder.iterdir()):
+            if str(entry) not in left_out:
+                yield entry
+                if entry.is_dir() and not entry.is_symlink():
+                    yield from entries(entry, left_out)
+
+
+def opened_up(place: str, opened: IO[bytes], depth: int = 0) -> Iterator[tuple[str, bytes]]:
+    """Name and content of what is in a file: its members if it is an archive, packed or not, else itself."""
+    head = opened.read(512)
+    opened.seek(0)
+    if head[257:262] == b"ustar" and depth < _DEEPEST:
+        yield from _members(place, opened, depth)
+        return
+    data = opened.read()
+    yield place, data
+    if depth == _DEEPEST:
+        return
+    if head.startswith(b"PK\x03\x04"):
+        with (
+            contextlib.suppress(zipfile.BadZipFile, NotImplementedError, RuntimeError),
+            zipfile.ZipFile(opened) as zipped,
+        ):
+            for name in zipped.namelist():
+                yield from opened_up(f"{place}!{name}", io.BytesIO(zipped.read(name)), depth + 1)
+    elif (unpacked := _unpacked(head, data)) is not None:
+        yield from opened_up(f"{place}!", io.BytesIO(unpacked), depth + 1)
+
+
+def _members(place: str, opened: IO[bytes], depth: int) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(fileobj=opened, mode="r:") as tar:
+        for entry in tar:
+            name = f"{place}!{entry.name}"
+            yield f"{name} (its entry)", repr([entry.name, entry.linkname, entry.pax_headers, entry.uname]).encode()
+            if entry.isreg() and (member := tar.extractfile(entry)):
+                yield from opened_up(name, member, depth + 1)
+
+
+def _unpacked(head: bytes, data: bytes) -> bytes | None:
+    """The content of what gzip or zstd has packed; None for anything else."""
+    if head.startswith(b"\x1f\x8b"):
+        with contextlib.suppress(OSError, EOFError, zlib.error):
+            return gzip.decompress(data)
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return subprocess.run(["zstd", "-dc"], input=data, capture_output=True, check=True).stdout
+    return None

@@ -1,0 +1,272 @@
+"""No secret is anywhere but where the tasks read it: every one is a marker, and everything is searched for them."""
+
+import gzip
+import io
+import os
+import re
+import stat
+import subprocess
+import sys
+import tarfile
+import time
+
+import pytest
+from conftest import INV, git
+from stack.conftest import ENGINES, docker
+
+from airflow_docker import secrets
+from trust import containers
+from trust.conftest import TRUST, count
+from trust.journey import Journey
+from trust.searching import Markers, Search, forms
+from trust.watching import Watch
+
+IS_FULL = os.environ.get(TRUST) == "full"
+
+# What has to know a secret and takes it by its environment alone. Variable -> programs; docs/security.md says why.
+_INDEX = r"(PIP|UV)_\w*INDEX\w*"
+ALLOWED = {
+    r"GIT_CONFIG_VALUE_\d+": r"git.*",
+    _INDEX: r"uv|pip|python.*",
+    r"AIRFLOW_DOCKER_PACKAGE_INDEX": r"docker.*",
+    r"POSTGRES_PASSWORD|PGPASSWORD": r"bash|sh|initdb|pg_ctl|createdb|psql|postgres.*|docker-entrypoint.*",
+}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def journey(request, make_project, tmp_path_factory):
+    """One that has been gone to its end: all is down, and what was found is there to be judged."""
+    made = Journey(request.param, tmp_path_factory.mktemp(f"leaks {request.param}"), make_project)
+    made.began = time.time()
+    try:
+        with made.watch:
+            made.go()
+            look_at_what_runs(made)
+            made.go_wrong()
+            if IS_FULL:
+                made.fail_to_start()
+                look_at_what_runs(made)
+            made.inv("down")
+        made.look_at_files()
+        yield made
+    finally:
+        made.close()
+
+
+def look_at_what_runs(made):
+    """Of containers what they are and hold, of processes nothing more: those are watched all the time."""
+    if made.engine == "standalone":
+        return
+    made.seen = {}
+    for container in containers.of_project(made.project.settings):
+        containers.search_container(made.of("containers"), container)
+        if docker("inspect", "--format", "{{.State.Running}}", container) == "true":
+            containers.search_running(made.of("containers"), container)
+            made.seen[containers.service(container)] = containers.secrets_seen_by(container)
+    containers.search_image(made.of("image"), made.inv("image").split()[3], made.folder)
+    containers.search_engine(made.of("engine"), made.project.settings, made.began, time.time())
+
+
+# --- the search itself ---
+
+
+def plant(folder, value):
+    """A value in every kind of place and form that is searched; the places."""
+    folder.mkdir()
+    inner, layer = io.BytesIO(), io.BytesIO()
+    for target, name, content in ((layer, "etc/motd.gz", gzip.compress(value.encode())), (inner, "layer.tar", None)):
+        with tarfile.open(fileobj=target, mode="w") as tar:
+            data = layer.getvalue() if content is None else content
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    (folder / "plain").write_text(f"x{value}x")
+    (folder / "image.tar").write_bytes(inner.getvalue())
+    (folder / "layer.tar.gz").write_bytes(gzip.compress(layer.getvalue()))
+    zstd = subprocess.run(["zstd", "-c"], input=layer.getvalue(), capture_output=True, check=True).stdout
+    (folder / "layer.tar.zst").write_bytes(zstd)
+    (folder / "link").symlink_to(f"nowhere{value.partition('/')[0]}/{value.partition('/')[2]}")
+    for form, data in forms(value).items():
+        (folder / f"as {form}").write_bytes(b"a" + data + b"z")
+    return {entry.name for entry in folder.iterdir()}
+
+
+def test_what_is_planted_in_any_kind_of_place_is_found(tmp_path):
+    markers = Markers()
+    value = markers.make("planted")
+    places = plant(tmp_path / "places", value)
+    search = Search(markers)
+    search.folder(tmp_path / "places")
+    assert {re.search(r"places/([^!:(]*?)(!| \(its|:)", hit)[1] for hit in search.hits} == places
+    assert any("image.tar!layer.tar!etc/motd.gz!" in hit for hit in search.hits)
+    for entry in (tmp_path / "places").iterdir():
+        if not entry.is_symlink():
+            entry.write_bytes(entry.read_bytes().replace(value.encode(), b""))
+    nothing = Search(Markers())
+    nothing.markers.make("not planted")
+    nothing.folder(tmp_path / "places")
+    assert nothing.places and not nothing.hits
+
+
+def test_what_is_planted_in_a_repository_is_found_when_its_commit_is_gone(tmp_path):
+    markers = Markers()
+    git(tmp_path, "init", "--quiet")
+    (tmp_path / "file").write_text(markers.make("planted"))
+    git(tmp_path, "add", "--all")
+    (tmp_path / "file").unlink()
+    git(tmp_path, "rm", "--cached", "--quiet", "file")
+    search = Search(markers)
+    search.folder(tmp_path)
+    assert not search.hits  # git has packed it
+    search.git_objects(tmp_path)
+    assert search.hits == [f"{tmp_path} (git's objects): planted (as it is)"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by /proc")
+def test_a_process_that_lives_for_a_moment_is_seen():
+    markers = Markers()
+    argument, variable = markers.make("argument"), markers.make("variable")
+    tries = count(50, 20)
+    with Watch(markers) as watch:
+        for number in range(tries):
+            subprocess.run(["sleep", "0.03"], env=os.environ | {f"PLANTED_{number}": variable}, check=True)
+        subprocess.run(["sh", "-c", "sleep 0.1", argument], check=True)
+    assert {s.where for s in watch.sightings if s.program == "sleep"} == {f"PLANTED_{n}" for n in range(tries)}
+    assert {(s.where, s.marker) for s in watch.sightings if s.program == "sh"} == {("arguments", "argument (as it is)")}
+
+
+def test_what_is_planted_in_a_container_and_its_image_is_found(docker_engine, images, tmp_path):
+    markers = Markers()
+    value = markers.make("planted")
+    image = images["AIRFLOW_BASE_IMAGE"]
+    name = f"airflow-docker-test-leaks-{os.getpid()}"
+    (tmp_path / "Dockerfile").write_text(f"FROM {image}\nRUN echo '{value}' | gzip >/tmp/packed\n")
+    docker("build", "--quiet", "--tag", name, str(tmp_path))
+    label = ("--label", "com.docker.compose.service=planted")
+    script = f"echo '{value}'; echo '{value}' >/tmp/changed; echo '{value}' >/dev/shm/memory; sleep 600"
+    try:
+        docker(
+            "run",
+            "--detach",
+            "--name",
+            name,
+            *label,
+            "--env",
+            f"PLANTED={value}",
+            "--entrypoint",
+            "bash",
+            name,
+            "-c",
+            script,
+        )
+        time.sleep(2)
+        search = Search(markers)
+        containers.search_container(search, name)
+        containers.search_running(search, name)
+        containers.search_image(search, name, tmp_path)
+    finally:
+        docker("rm", "--force", name)
+        docker("image", "rm", name)
+    found = "\n".join(search.hits)
+    for place in ("docker inspect planted:", "docker logs planted:", "planted:/tmp/changed:", "dev/shm/memory:",
+                  "tmp/packed!:", f"docker image history --no-trunc {name}:"):  # fmt: skip
+        assert place in found, found
+
+
+# --- the product ---
+
+
+def test_the_way_was_gone_with_every_secret_in_use(journey):
+    """Else there was nothing to find: each was asked for by somebody who needed it."""
+    assert {journey.workflows, journey.scripts, journey.index} <= journey.server.let_in
+    assert journey.server.turned_away
+    assert set(secrets.GENERATED) <= set(journey.markers.values)
+    for words in (("git", "fetch"), ("uv", "pip", "compile"), ("airflow", "scheduler"), ("pull",)):
+        assert journey.watch.saw(*words), words
+
+
+def test_no_output_of_a_verb_shows_a_secret_not_even_that_of_an_error(journey, figure):
+    figure("places searched for secrets", journey.of("output").places)
+    assert journey.of("output").hits == []
+
+
+def is_ours(sighting):
+    """The verb itself, which was given them."""
+    return list(sighting.command[: len(INV)]) == INV
+
+
+def test_no_process_has_a_secret_in_its_arguments(journey, figure):
+    figure("places searched for secrets", len(journey.watch.commands))
+    figure("looks at all processes", journey.watch.looks)
+    assert [s for s in journey.watch.sightings if s.where == "arguments"] == []
+
+
+def test_no_process_has_a_secret_in_its_environment_but_the_one_that_needs_it(journey):
+    def is_allowed(sighting):
+        return any(
+            re.fullmatch(name, sighting.where) and re.fullmatch(program, sighting.program)
+            for name, program in ALLOWED.items()
+        )
+
+    left = {(s.program, s.where, s.marker) for s in journey.watch.sightings if not is_ours(s) and not is_allowed(s)}
+    assert left - {s for s in left if s[2] == "arguments"} == set()
+
+
+def test_no_file_of_the_project_holds_a_secret(journey, figure):
+    figure("places searched for secrets", journey.of("files").places)
+    assert journey.of("files").hits == []
+
+
+def test_no_home_or_temporary_folder_holds_a_secret(journey, figure):
+    figure("places searched for secrets", journey.of("home and temporary folders").places)
+    assert (journey.home / ".cache" / "uv").is_dir()  # it was this home that was used
+    assert journey.of("home and temporary folders").hits == []
+
+
+def test_the_image_its_history_and_its_containers_hold_no_secret(journey, figure):
+    if journey.engine == "standalone":
+        pytest.skip("standalone has neither")
+    for kind in ("image", "containers", "engine"):
+        figure("places searched for secrets", journey.of(kind).places)
+        assert journey.of(kind).hits == []
+
+
+def test_the_tasks_have_their_secrets_and_no_other_service_has(journey):
+    folder = journey.project.settings.secrets_dir
+    chosen = {name: (folder / file).read_text() for name, file in
+              (("db_apps", "db_apps.config"), ("drs_cnf", "drs.config"), ("aws", "aws-credentials"))}  # fmt: skip
+    values = journey.markers.values
+    assert values["aws, chosen"] in chosen["aws"] and values["aws, laid over"] in chosen["aws"]
+    assert values["drs"] in chosen["drs_cnf"] and values["drs, in the environment"] in chosen["drs_cnf"]
+    assert values["db_apps"] in chosen["db_apps"]
+    assert not any(values["aws, not chosen"] in entry.read_text() for entry in folder.iterdir())
+    if journey.engine == "compose":
+        keys = {"fernet_key", "sql_alchemy_conn", "webserver_secret_key"}
+        assert {name: set(seen) for name, seen in journey.seen.items()} == {
+            "scheduler": keys | set(chosen), "webserver": keys, "triggerer": keys, "postgres": {"postgres_password"},
+        }  # fmt: skip
+        assert {name: journey.seen["scheduler"][name] for name in chosen} == {n: c.strip() for n, c in chosen.items()}
+
+
+def test_the_files_that_hold_secrets_are_for_their_reader_alone(journey):
+    folder = journey.project.settings.secrets_dir
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    owners = {
+        entry: (stat.S_IMODE(entry.stat().st_mode), entry.stat().st_uid)
+        for entry in folder.iterdir()
+        if entry.name != ".lock"
+    }
+    reader = journey.project.settings.airflow_uid if journey.engine == "compose" else os.geteuid()
+    assert {mode for mode, _ in owners.values()} == {0o400} and {uid for _, uid in owners.values()} == {reader}
+
+
+def test_a_backup_holds_keys_for_its_owner_alone_and_an_encrypted_one_none(journey):
+    (plain,) = journey.backups.iterdir()
+    assert stat.S_IMODE(plain.stat().st_mode) == 0o600 and stat.S_IMODE(plain.parent.stat().st_mode) == 0o700
+    search = Search(journey.markers)
+    search.file(plain)
+    held = {re.search(r": ([\w, ]+) \(", hit)[1] for hit in search.hits}
+    assert held == set(secrets.GENERATED)  # its keys; none of the tasks' secrets, no password of a URL
+    sealed = Search(journey.markers)
+    sealed.file(journey.sealed)
+    assert sealed.places and not sealed.hits

@@ -1,0 +1,88 @@
+"""What processes show of themselves while they live: their arguments and their environment, looked at all the time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trust.searching import Markers
+
+POLL_SECONDS = 0.01
+_YOUNG_SECONDS, _AGAIN_SECONDS = 0.3, 0.5
+"""A process may become another program soon after its start; what is older is looked at less often."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A marker that a process showed; ``where`` is "arguments" or the name of a variable."""
+
+    command: tuple[str, ...]
+    where: str
+    marker: str
+
+    @property
+    def program(self) -> str:
+        return Path(self.command[0]).name if self.command else ""
+
+
+class Watch:
+    """A thread that reads /proc every hundredth of a second. It sees containers too where they run on this kernel."""
+
+    def __init__(self, markers: Markers) -> None:
+        self.markers = markers
+        self.sightings: set[Sighting] = set()
+        self.commands: set[tuple[str, ...]] = set()
+        self.looks = 0
+        self._seen: set[int] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        known: dict[str, tuple[float, float]] = {}  # process -> when first and when last looked at
+        while not self._stop.is_set():
+            now = time.monotonic()
+            there = [name for name in os.listdir("/proc") if name.isdecimal()]
+            known = {name: known[name] for name in there if name in known}
+            for name in there:
+                first, last = known.get(name, (now, 0.0))
+                if now - first < _YOUNG_SECONDS or now - last > _AGAIN_SECONDS:
+                    known[name] = (first, now)
+                    self._look(name)
+            self.looks += 1
+            self._stop.wait(max(0.0, POLL_SECONDS - (time.monotonic() - now)))
+
+    def _look(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            arguments = Path("/proc", name, "cmdline").read_bytes()
+            environment = Path("/proc", name, "environ").read_bytes()
+            if (seen := hash((arguments, environment))) in self._seen:
+                return
+            self._seen.add(seen)
+            command = tuple(os.fsdecode(word) for word in arguments.rstrip(b"\0").split(b"\0"))
+            self.commands.add(command)
+            self.sightings |= {Sighting(command, "arguments", m) for m in self.markers.within(arguments)}
+            if self.markers.within(environment):
+                self.sightings |= {Sighting(command, where, m) for where, m in _variables(environment, self.markers)}
+
+    def saw(self, *words: str) -> bool:
+        """True if a process was seen whose arguments hold all these words."""
+        return any(all(word in " ".join(command) for word in words) for command in self.commands)
+
+
+def _variables(environment: bytes, markers: Markers) -> Iterator[tuple[str, str]]:
+    for variable in environment.split(b"\0"):
+        for marker in markers.within(variable):
+            yield os.fsdecode(variable.partition(b"=")[0]), marker
