@@ -24,20 +24,21 @@ def verb(group: str, words: str = "", **options: Any) -> Callable[[Callable[...,
     """A task whose failures are sentences; ``words`` is the flag that words behind the verb are for."""
 
     def make(body: Callable[..., None]) -> Task[Any]:
-        made: Any = task(**options)(guarded(outside_git(body)))
+        made: Any = task(**options)(guarded(apart(body)))
         made.group, made.words = group, words
         return cast(Task[Any], made)
 
     return make
 
 
-def outside_git(body: Callable[..., None]) -> Callable[..., None]:
-    """``body``, run as if no repository surrounded it: a hook of git has variables that name one."""
+def apart(body: Callable[..., None]) -> Callable[..., None]:
+    """``body``, with what no program may inherit: secrets, and the repository that a hook of git is told to use."""
 
     @functools.wraps(body)
     def run(*args: Any, **kwargs: Any) -> None:
-        from airflow_docker import remotes
+        from airflow_docker import environment, remotes
 
+        environment.keep()
         remotes.leave_surrounding_repository()
         body(*args, **kwargs)
 

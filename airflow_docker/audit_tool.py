@@ -43,7 +43,7 @@ def _download(url: str, sha256: str) -> Path:
     try:
         found = pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache_folder(), downloader=downloader)
     except OSError as problem:  # requests' errors are OSErrors, and some of them ValueErrors too
-        reason = str(problem).replace(url, shown).splitlines()[0][:200]
+        reason = redact(str(problem)).splitlines()[0][:200]
         raise UserError(
             "AUDIT_TOOL_URL", f"cannot be downloaded ({reason}).", "Check it, or set AUDIT_TOOL_DEB."
         ) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
 import shutil
 import sys
 import tomllib
@@ -14,7 +13,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from airflow_docker import PROJECT, backup_file, bundle, console, encryption, files, replacement, report, secrets, stack
+from airflow_docker import (
+    PROJECT,
+    backup_file,
+    bundle,
+    console,
+    encryption,
+    environment,
+    files,
+    replacement,
+    report,
+    secrets,
+    stack,
+)
 from airflow_docker.engines import Engine, require_alone
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings
@@ -192,13 +203,13 @@ def _require_consent(engine: Engine, keys: Mapping[str, str], yes: bool) -> None
 
 def _new_passphrase() -> str:
     passphrase = _passphrase()
-    if not os.environ.get(PASSPHRASE) and getpass.getpass("The same again: ") != passphrase:
+    if not environment.given().get(PASSPHRASE) and getpass.getpass("The same again: ") != passphrase:
         raise UserError("passphrase", "the two are not the same.", "Nothing was written. Try again.")
     return passphrase
 
 
 def _passphrase() -> str:
-    if given := os.environ.get(PASSPHRASE):
+    if given := environment.given().get(PASSPHRASE):
         return given
     if not sys.stdin.isatty():
         what = "it is wanted, and there is no terminal to ask on."

@@ -28,8 +28,6 @@ def build(
         if is_here and not no_cache:
             console.done(f"{artifact} is up to date: nothing to build")
         else:
-            for name, found in made.manifest.repositories.items():
-                console.say(f"· {name} {str(found['revision'])[:10]}{', with local changes' if found['dirty'] else ''}")
             with console.step(f"Building {artifact}"):
                 engine.using(artifact).build(made, no_cache)
         engine.claim(artifact)

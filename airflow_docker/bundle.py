@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_docker import checkouts, files, impact, repos, requirements, resolver, sync_scripts
+from airflow_docker import checkouts, console, files, impact, repos, requirements, resolver, sync_scripts
 from airflow_docker.errors import UserError
 from airflow_docker.setting_types import Base, path
 from airflow_docker.settings import Settings
@@ -98,6 +98,8 @@ def assemble(engine: Engine, *, refresh: bool = False, upgrade: bool = False, ch
     directory, place = settings.build_dir, engine.place
     sources = repos.sources(settings)
     heads = [checkouts.head(source) for source in sources]
+    for source, head in zip(sources, heads, strict=True):  # before anything of theirs runs on this host
+        console.say(f"· {source.name} {head.commit[:10]}{', with local changes' if head.dirty else ''}")
     dag_file = dag_requirements(settings, chosen)
     if refresh:
         files.empty(directory, "BUILD_DIR", engine.purged)

@@ -9,7 +9,7 @@ import ssl
 import sys
 from pathlib import Path
 
-from airflow_docker import files
+from airflow_docker import environment, files
 from airflow_docker.settings import Settings
 
 # Option of pip -> variables of pip and uv that mean the same.
@@ -23,9 +23,10 @@ _SAME = {
 
 def variables() -> dict[str, str]:
     """Variables for pip and uv. Indexes on this machine's own disk are left out: a build cannot see them."""
+    environ = environment.given()
     found: dict[str, str] = {}
     for option, names in _SAME.items():
-        given = os.environ.get("PIP_" + option.upper().replace("-", "_")) or _configured(option)
+        given = environ.get("PIP_" + option.upper().replace("-", "_")) or _configured(option)
         values = [v for v in given.split() if option == "trusted-host" or v.startswith(("http://", "https://"))]
         if values:
             found |= dict.fromkeys(names, " ".join(values))
@@ -62,11 +63,17 @@ def _configuration_files() -> list[Path]:
 def for_uv(settings: Settings, bundle: Path) -> dict[str, str]:
     """The environment of a uv that runs here; the system's and EXTRA_CA_BUNDLE's certificates go into ``bundle``."""
     if settings.extra_ca_bundle is None or str(settings.extra_ca_bundle) == os.environ.get("SSL_CERT_FILE"):
-        return variables()
+        return _of_uv()
     usual = ssl.get_default_verify_paths().cafile
     own = Path(usual).read_bytes() if usual else b""
     files.write(bundle, own + b"\n" + settings.extra_ca_bundle.read_bytes())
-    return variables() | {"SSL_CERT_FILE": str(bundle)}
+    return _of_uv() | {"SSL_CERT_FILE": str(bundle)}
+
+
+def _of_uv() -> dict[str, str]:
+    """Those of its own that were given, too: it does not inherit them."""
+    own = {name: value for name, value in environment.given().items() if name.startswith("UV_")}
+    return own | variables()
 
 
 def as_script() -> str:

@@ -93,7 +93,7 @@ def last_line(error: Exception, progress: Any = None) -> str:
         getattr(progress, "error_lines", None) or str(getattr(error, "stderr", "") or error).strip("\n '").splitlines()
     )
     words = said[-1].strip() if said else "no reason given"
-    return re.sub(r"://[^@/\s]+@", "://***@", words)
+    return redact(words)
 
 
 def explain(url: str, where: str, said: str) -> UserError:

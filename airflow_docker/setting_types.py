@@ -41,11 +41,13 @@ class Base:
 Parser = Callable[[str, Base], Any]
 
 
-def redact(text_with_url: str) -> str:
-    """Hide the user and password of a URL."""
-    return re.sub(
-        r"^(https?://[^/]*@|[a-z+]+://[^/@:]*:[^/]*@)", lambda m: f"{m[0].partition('://')[0]}://***@", text_with_url
-    )
+# Up to the last @, because a password that nobody has quoted may hold any of / ? # @.
+_LOGIN = re.compile(r"(https?://|[a-z][a-z0-9+.-]*://(?=[^\s@]*:))\S*@|^(?=[^\s/@:]*:[^\s/@]*@)\S*@", re.I)
+
+
+def redact(text_with_urls: str) -> str:
+    """Hide the user and password of each URL, of one too whose scheme was forgotten."""
+    return _LOGIN.sub(lambda found: f"{found[1] or ''}***@", text_with_urls)
 
 
 def text(value: str, _: Base) -> str:
@@ -69,7 +71,9 @@ def url_problem(value: str) -> str:
     try:
         _ = urlsplit(value).port
     except ValueError as problem:
-        return f"'{redact(value)}' is not a URL ({problem})"
+        # The reason may quote a part of a password.
+        reason = "in a password, / ? # @ % must be written %2F %3F %23 %40 %25" if "@" in value else str(problem)
+        return f"'{redact(value)}' is not a URL ({reason})"
     return ""
 
 
@@ -78,6 +82,8 @@ def git_url(value: str, base: Base) -> str:
     if "://" in value:
         if reason := url_problem(value):
             raise ValueError(reason)
+        if not value.lower().startswith(("http://", "https://")) and redact(value) != value:
+            raise ValueError(f"'{redact(value)}' holds a password, which is for http and https alone")
         return value
     return value if SCP_FORM.fullmatch(value) else str(path(value, base))
 
@@ -109,7 +115,7 @@ def number(low: int, high: int) -> Parser:
 def matching(pattern: str, meaning: str) -> Parser:
     def parse(value: str, _: Base) -> str:
         if not re.fullmatch(pattern, value):
-            raise ValueError(f"'{value}' is not {meaning}")
+            raise ValueError(f"'{redact(value)}' is not {meaning}")
         return value
 
     return parse

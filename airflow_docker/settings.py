@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from airflow_docker import PROJECT, dotenv_file
+from airflow_docker import PROJECT, dotenv_file, environment
 from airflow_docker.errors import USAGE, UserError, raise_all
 from airflow_docker.setting_types import (
     Base,
@@ -173,7 +173,7 @@ def load(
     ``env_file`` defaults to ENV_FILE of the environment, then to .env beside tasks.py, which
     may be missing. Raises UserError (exit code 2) that lists every problem at once.
     """
-    environ = os.environ if environ is None else environ
+    environ = environment.given() if environ is None else environ
     base = Base(_env_file(env_file, environ), environ)
     in_file, errors = dotenv_file.read(base.env_file)
     errors += unknown_names(in_file, base.env_file)
@@ -198,7 +198,7 @@ def load(
     options = {k: environ.get(k) or v for k, v in _matching(_AIRFLOW_OPTION, in_file).items()}
     if (page := options.get("AIRFLOW__WEBSERVER__BASE_URL")) and (problem_of_page := url_problem(page)):
         errors.append(UserError("AIRFLOW__WEBSERVER__BASE_URL", f"{problem_of_page}.", "Correct it.", USAGE))
-    errors += [_sensitive(name) for name in sorted(options) if _SENSITIVE_OPTION.search(name)]
+    errors += [_sensitive(name) for name in sorted(options) if _holds_secret(name, options[name])]
     raise_all(errors)
     origin |= {name: "environment" if environ.get(name) else base.env_file.name for name in options}
     secret_inputs = {**_matching(_SECRET_NAME, in_file), **_matching(_SECRET_NAME, environ)}
@@ -248,6 +248,11 @@ def _look_up(
 
 def _matching(pattern: re.Pattern[str], values: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if pattern.fullmatch(name) and value}
+
+
+def _holds_secret(option: str, value: str) -> bool:
+    """True if the name says so, or the value is a URL with a password."""
+    return bool(_SENSITIVE_OPTION.search(option)) or ("://" in value and redact(value) != value)
 
 
 def _sensitive(name: str) -> UserError:

@@ -68,6 +68,15 @@ def test_assemble_writes_what_it_says(project, tmp_path, ops):
     assert "--hash=sha256:" in lock and "://" not in lock and str(tmp_path) not in lock
 
 
+def test_the_commits_are_shown_before_anything_of_them_runs_here(project, ops, capsys):
+    script = ops / "scripts/syncAnywhere/deployment/copyLinksToBin"
+    script.write_text("#!/bin/sh\nexit 3\n")
+    with pytest.raises(UserError, match="copyLinksToBin: ended with exit code 3"):
+        assemble(project())
+    head = git(ops, "rev-parse", "HEAD")
+    assert f"· archive-ops {head[:10]}, with local changes\n" in capsys.readouterr().err
+
+
 def test_the_same_inputs_give_the_same_bytes_and_others_do_not(project, tmp_path, ops):
     first = assemble(project()).manifest
     lock = (tmp_path / "build" / "requirements.lock").read_bytes()

@@ -1,6 +1,7 @@
 """The command line as a user meets it: sentences and exit codes, no traceback."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -100,3 +101,19 @@ def test_a_full_disk_is_a_sentence_even_when_nobody_knows_which_file():
 
     with pytest.raises(UserError, match="the disk: there is no room left .No space left on device.. Free some"):
         guarded(full)()
+
+
+def test_what_is_started_inherits_no_secret(inv, tmp_path):
+    """The real git is started by a script that notes what it was given."""
+    (tmp_path / "git").write_text(f'#!/bin/sh\nenv >>"{tmp_path}/noted"\nexec "$REAL_GIT" "$@"\n')
+    (tmp_path / "git").chmod(0o755)
+    given = {
+        "SECRET_AWS__default__key": "marker-secret", "BACKUP_PASSPHRASE": "marker-passphrase",
+        "AO_WORKFLOWS_URL": "http://me:marker-url@127.0.0.1:1/x", "ARCHIVE_OPS_URL": "http://me:marker-url@127.0.0.1:1/y",
+        "PIP_INDEX_URL": "http://me:marker-index@127.0.0.1:1/", "UV_INDEX_COMPANY_PASSWORD": "marker-index",
+    }  # fmt: skip
+    path = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "REAL_GIT": shutil.which("git")}
+    code, said = inv("pull", **given, **path)
+    assert code == 1 and "the host '127.0.0.1' does not answer on port 1" in said
+    noted = (tmp_path / "noted").read_text()
+    assert "GIT_TERMINAL_PROMPT=0" in noted and "marker" not in noted and "marker" not in said
