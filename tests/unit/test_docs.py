@@ -9,7 +9,10 @@ from conftest import INV
 import tasks
 from airflow_docker import PROJECT, settings
 
-DOCS = [PROJECT / name for name in ("README.md", "docs/operating.md", "docs/migration.md", "docs/architecture.md")]
+DOCS = [
+    PROJECT / name
+    for name in ("README.md", "docs/operating.md", "docs/migration.md", "docs/architecture.md", "docs/security.md")
+]
 
 
 def inv(*args):

@@ -95,7 +95,7 @@ def test_the_repository_of_a_hook_is_left_alone(monkeypatch):
 
     monkeypatch.setenv("GIT_DIR", "/somebody/else/.git")
     monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
-    tasks.outside_git(lambda: None)()
+    tasks.apart(lambda: None)()
     assert "GIT_DIR" not in remotes.os.environ and "GIT_CONFIG_COUNT" in remotes.os.environ
 
 
