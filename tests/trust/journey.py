@@ -50,7 +50,7 @@ class Journey:
             "BACKUP_PASSPHRASE": self.passphrase,
             "SECRET_DRS_CNF__live__password": mark("drs, in the environment"),
         }  # fmt: skip
-        self.watch = Watch(self.markers)
+        self.watch, self.said = Watch(), list[tuple[str, str]]()
 
     def _settings(self) -> dict[str, str]:
         return {
@@ -85,7 +85,7 @@ class Journey:
         return self.kinds.setdefault(kind, Search(self.markers))
 
     def inv(self, *args: str, code: int | None = 0, **environ: str) -> str:
-        """Run a verb; what it says is searched at once."""
+        """Run a verb; what it says is searched at the end, when all that is secret is known."""
         env = self.project.environ | self.environ | environ
         done = subprocess.run(
             [*INV, *args], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
@@ -94,7 +94,7 @@ class Journey:
         assert "Traceback" not in done.stderr, said
         assert code is None or done.returncode == code, said
         for name, text in (("output", done.stdout), ("errors", done.stderr)):
-            self.of("output").text(f"{name} of inv {' '.join(args)} ({sorted(environ)})", text)
+            self.said.append((f"{name} of inv {' '.join(args)} {sorted(environ) or ''}", text))
         return said
 
     def tries(self, *args: str, changes: dict[str, str] | None = None, **environ: str) -> str:
@@ -107,14 +107,19 @@ class Journey:
             self.project.values = before
             self.project.set()
 
+    def know_keys(self) -> None:
+        """Look for the keys that there are now; those that were before stay secret."""
+        for name, key in secrets.kept(self.project.settings).items():
+            if self.markers.values.get(name) != key:
+                self.markers.add(name, key)
+
     # --- the way ---
 
     def go(self) -> None:
         """What people do from the first day on; it ends with everything up."""
         self.inv("pull")
         self.inv("secrets")
-        for name, key in secrets.kept(self.project.settings).items():
-            self.markers.add(name, key)
+        self.know_keys()
         self.inv("secrets", "--check")
         self.inv("build")
         self.inv("up")
@@ -180,6 +185,12 @@ class Journey:
         self.tries("dags")
         broken.unlink()
 
+    def rotate(self) -> None:
+        """Every key once anew."""
+        for name in secrets.GENERATED:
+            self.inv("secrets", "--rotate", name)
+            self.know_keys()
+
     def fail_to_start(self) -> None:
         """An `up` that fails, and one that mends it."""
         self.tries("up", changes={"AIRFLOW__CORE__EXECUTOR": "nonsense"})
@@ -191,6 +202,8 @@ class Journey:
     def look_at_files(self) -> None:
         """Everything below the project's folder but what holds secrets by its nature."""
         settings = self.project.settings
+        for name, text in self.said:
+            self.of("output").text(name, text)
         own = [self.project.env_file, self.given, settings.secrets_dir, self.backups, self.home, self.served]
         self.of("files").folder(self.folder, without=own)
         self.of("home and temporary folders").folder(self.home)
