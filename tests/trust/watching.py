@@ -67,6 +67,8 @@ class Watch:
         """What is gone meanwhile is gone; what is somebody else's shows its arguments alone."""
         with contextlib.suppress(OSError):
             arguments = Path("/proc", name, "cmdline").read_bytes()
+            if not arguments:  # one that is just becoming another program: it is looked at again at once
+                return
             environment = b""
             with contextlib.suppress(OSError):
                 environment = Path("/proc", name, "environ").read_bytes()

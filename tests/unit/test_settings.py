@@ -82,6 +82,7 @@ def test_byte_order_mark_crlf_export_and_comments_are_read(tmp_path):
         ("AO_WORKFLOWS_URL=https://h:abc/x\n", "AO_WORKFLOWS_URL: 'https://h:abc/x' is not a URL"),
         ("AO_WORKFLOWS_URL=https://me:a/b@h/x\n", "AO_WORKFLOWS_URL: 'https://***@h/x' is not a URL (in a password, /"),
         ("AO_WORKFLOWS_URL=ssh://me:p@h/x\n", "AO_WORKFLOWS_URL: 'ssh://***@h/x' holds a password, which is for http"),
+        ("AO_WORKFLOWS_URL=me:p@h/x\n", "AO_WORKFLOWS_URL: '***@h/x' holds a password and no scheme; put https://"),
         ("AUDIT_TOOL_URL=ftp://me:p@h/x\n", "AUDIT_TOOL_URL: 'ftp://***@h/x' is not an http or https URL"),
         ("AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER=http://me:p@h/x\n", "this option holds a secret"),
         ("SYSTEM_PACKAGES=git;rm\n", "SYSTEM_PACKAGES: 'git;rm' is not the name of a Debian package"),
