@@ -33,7 +33,7 @@ ALLOWED = {
 }
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=ENGINES if IS_FULL else ("compose",))
 def journey(request, make_project, tmp_path_factory):
     """One that has been gone to its end: all is down, and what was found is there to be judged."""
     made = Journey(request.param, tmp_path_factory.mktemp(f"leaks {request.param}"), make_project)
@@ -42,7 +42,7 @@ def journey(request, make_project, tmp_path_factory):
         with made.watch:
             made.go()
             look_at_what_runs(made)
-            made.go_wrong()
+            made.go_wrong(IS_FULL)
             if IS_FULL:
                 made.rotate()
                 made.fail_to_start()
