@@ -26,7 +26,7 @@ IS_FULL = os.environ.get(TRUST) == "full"
 # What has to know a secret and takes it by its environment alone. Variable -> programs; docs/security.md says why.
 _INDEX = r"(PIP|UV)_\w*INDEX\w*"
 ALLOWED = {
-    r"GIT_CONFIG_VALUE_\d+": r"git.*",
+    r"GIT_CONFIG_VALUE_\d+": r"git.*|true",  # GIT_ASKPASS is true: git asks it instead of a person
     _INDEX: r"uv|pip|python.*",
     r"AIRFLOW_DOCKER_PACKAGE_INDEX": r"docker.*",
     r"POSTGRES_PASSWORD|PGPASSWORD": r"bash|sh|initdb|pg_ctl|createdb|psql|postgres.*|docker-entrypoint.*",
