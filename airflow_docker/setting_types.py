@@ -85,6 +85,8 @@ def git_url(value: str, base: Base) -> str:
         if not value.lower().startswith(("http://", "https://")) and redact(value) != value:
             raise ValueError(f"'{redact(value)}' holds a password, which is for http and https alone")
         return value
+    if redact(value) != value:
+        raise ValueError(f"'{redact(value)}' holds a password and no scheme; put https:// before it")
     return value if SCP_FORM.fullmatch(value) else str(path(value, base))
 
 

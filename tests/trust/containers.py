@@ -54,6 +54,8 @@ def search_container(search: Search, container: str) -> None:
     said = run("docker", "logs", container)
     search.text(f"docker logs {name}", said.stdout + said.stderr)
     changed = {line[2:].lstrip("/") for line in docker("diff", container).splitlines() if line[:1] in "AC"}
+    if not changed:
+        return
     with subprocess.Popen(["docker", "export", container], stdout=subprocess.PIPE) as export:
         with tarfile.open(fileobj=export.stdout, mode="r|") as tar:
             for entry in tar:

@@ -50,7 +50,7 @@ class Journey:
             "BACKUP_PASSPHRASE": self.passphrase,
             "SECRET_DRS_CNF__live__password": mark("drs, in the environment"),
         }  # fmt: skip
-        self.watch = Watch(self.markers)
+        self.watch, self.said = Watch(), list[tuple[str, str]]()
 
     def _settings(self) -> dict[str, str]:
         return {
@@ -85,7 +85,7 @@ class Journey:
         return self.kinds.setdefault(kind, Search(self.markers))
 
     def inv(self, *args: str, code: int | None = 0, **environ: str) -> str:
-        """Run a verb; what it says is searched at once."""
+        """Run a verb; what it says is searched at the end, when all that is secret is known."""
         env = self.project.environ | self.environ | environ
         done = subprocess.run(
             [*INV, *args], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
@@ -94,7 +94,7 @@ class Journey:
         assert "Traceback" not in done.stderr, said
         assert code is None or done.returncode == code, said
         for name, text in (("output", done.stdout), ("errors", done.stderr)):
-            self.of("output").text(f"{name} of inv {' '.join(args)} ({sorted(environ)})", text)
+            self.said.append((f"{name} of inv {' '.join(args)} {sorted(environ) or ''}", text))
         return said
 
     def tries(self, *args: str, changes: dict[str, str] | None = None, **environ: str) -> str:
@@ -107,14 +107,19 @@ class Journey:
             self.project.values = before
             self.project.set()
 
+    def know_keys(self) -> None:
+        """Look for the keys that there are now; those that were before stay secret."""
+        for name, key in secrets.kept(self.project.settings).items():
+            if self.markers.values.get(name) != key:
+                self.markers.add(name, key)
+
     # --- the way ---
 
     def go(self) -> None:
         """What people do from the first day on; it ends with everything up."""
         self.inv("pull")
         self.inv("secrets")
-        for name, key in secrets.kept(self.project.settings).items():
-            self.markers.add(name, key)
+        self.know_keys()
         self.inv("secrets", "--check")
         self.inv("build")
         self.inv("up")
@@ -134,51 +139,60 @@ class Journey:
     def backups(self) -> Path:
         return self.project.settings.state_dir / "backups"
 
-    def go_wrong(self) -> None:
+    def go_wrong(self, in_full: bool) -> None:
         """What goes wrong in the field, each with a secret near by."""
-        wrong, url = self.markers.make("wrong password"), "AO_WORKFLOWS_URL"
-        quoted, away = quote(wrong, safe=""), {"WORKFLOW_DEV_DIR": "elsewhere"}
-        closed = f"http://me:{quoted}@127.0.0.1:{free_port()}/x.git"
-        self.tries("pull", changes={url: closed, **away})
-        self.tries("pull", changes={url: closed})  # another remote than that of the checkout
-        self.tries("doctor", changes={url: closed, **away})
-        self.tries("pull", changes={url: self.url(wrong, "ao-workflows.git"), **away})
-        self.tries("pull", changes={url: self.url(self.workflows, "nothing.git"), **away})
-        self.tries(
-            "pull", changes={url: self.url(self.workflows, "ao-workflows.git"), "AO_WORKFLOWS_REF": "no", **away}
-        )
-        self.tries("pull", changes={url: f"HTTP://me:{quoted}@{self.server.address}/x.git", **away})
-        self.tries("pull", changes={url: f"http://me:{wrong}@{self.server.address}/x.git", **away})  # not quoted
-        for scheme in ("file", "ssh", "git"):
-            self.tries("pull", changes={url: f"{scheme}://me:{quoted}@127.0.0.1/x.git", **away})
-            self.tries("doctor", changes={url: f"{scheme}://me:{quoted}@127.0.0.1/x.git", **away})
-        self.tries("pull", changes={url: f"me:{quoted}@127.0.0.1/x.git", **away})  # the scheme was forgotten
-        self.tries("secrets", changes={"SECRET_AWS_SECTIONS": "nothing"})
+        wrong = self.markers.make("wrong password")
         (self.given / "broken").write_text(f"{wrong}\n[qa]\n")
-        self.tries("secrets", changes={"SECRET_DRS_CNF_FILE": "given/broken"})
-        self.tries("secrets", changes={"SECRET_AWS_FILE": f"given/{'x' * 300}"})
-        self.tries("config", changes={"SECRET_AWS_default_key": wrong})
-        self.tries("config", changes={"SECRET_AWS__default": wrong})
-        self.tries("config", changes={"AIRFLOW__SMTP__SMTP_PASSWORD": wrong})
-        self.tries("config", changes={"AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": f"http://me:{quoted}@h/x"})
-        self.tries("config", changes={"SECRET_AWS__default__x": f"'{wrong}"})
-        self.tries("config", changes={"AUDIT_TOOL_URL": f"ftp://me:{quoted}@h/x.deb"})
-        self.tries("config", changes={"AIRFLOW_CONSTRAINTS": f"/{'x' * 300}"})
-        self.tries("build", changes={"AIRFLOW_CONSTRAINTS": self.url(wrong, "constraints.txt")})
-        self.tries("build", "--upgrade", PIP_EXTRA_INDEX_URL=self.url(wrong, "simple"))
-        self.tries("build", "--upgrade", PIP_EXTRA_INDEX_URL=closed)
-        if self.engine == "compose":
-            tool = {"AUDIT_TOOL_SHA256": "0" * 64}
-            for address in (closed, self.url(self.workflows, "tool~.deb"), self.url(self.workflows, "constraints.txt")):
-                self.tries("build", changes={"AUDIT_TOOL_URL": address, **tool})
         (self.folder / "conflict.txt").write_text("humanize<1\nhumanize>4\n")
+        for verb, changes in self.mistakes(wrong)[:: 1 if in_full else 3]:
+            self.tries(verb, changes=changes)
         self.tries("build", "--requirements", str(self.folder / "conflict.txt"))
+        self.tries("build", "--upgrade", PIP_EXTRA_INDEX_URL=self.url(wrong, "simple"))
         self.tries("restore", "--file", str(self.sealed), "--yes", BACKUP_PASSPHRASE=wrong)
-        self.inv("airflow", "no such command", code=2)
-        broken = self.project.settings.workflow_dev_dir / self.project.settings.dags_dir / "broken.py"
-        broken.write_text("import nothing_that_there_is\n")
-        self.tries("dags")
-        broken.unlink()
+        if in_full:
+            self.inv("airflow", "no such command", code=2)
+            broken = self.project.settings.workflow_dev_dir / self.project.settings.dags_dir / "broken.py"
+            broken.write_text("import nothing_that_there_is\n")
+            self.tries("dags")
+            broken.unlink()
+
+    def mistakes(self, wrong: str) -> list[tuple[str, dict[str, str]]]:
+        """Verbs, and the settings that they cannot do with."""
+        url, quoted, away = "AO_WORKFLOWS_URL", quote(wrong, safe=""), {"WORKFLOW_DEV_DIR": "elsewhere"}
+        closed, at = f"http://me:{quoted}@127.0.0.1:{free_port()}/x.git", self.server.address
+        tool = {"AUDIT_TOOL_SHA256": "0" * 64}
+        return [
+            ("pull", {url: closed, **away}),
+            ("pull", {url: closed}),  # another remote than that of the checkout
+            ("doctor", {url: closed, **away}),
+            ("pull", {url: self.url(wrong, "ao-workflows.git"), **away}),
+            ("pull", {url: self.url(self.workflows, "nothing.git"), **away}),
+            ("pull", {url: self.url(self.workflows, "ao-workflows.git"), "AO_WORKFLOWS_REF": "no", **away}),
+            ("pull", {url: f"http://me:{wrong}@{at}/x.git", **away}),  # not quoted
+            ("pull", {url: f"HTTP://me:{quoted}@{at}/x.git", **away}),
+            *((verb, {url: f"{scheme}://me:{quoted}@127.0.0.1/x.git", **away})
+              for scheme in ("file", "ssh", "git") for verb in ("pull", "doctor")),
+            ("pull", {url: f"me:{quoted}@127.0.0.1/x.git", **away}),  # the scheme was forgotten
+            ("secrets", {"SECRET_AWS_SECTIONS": "nothing"}),
+            ("secrets", {"SECRET_AWS_FILE": f"given/{'x' * 300}"}),
+            ("secrets", {"SECRET_DRS_CNF_FILE": "given/broken"}),
+            ("config", {"SECRET_AWS_default_key": wrong}),
+            ("config", {"SECRET_AWS__default": wrong}),
+            ("config", {"SECRET_AWS__default__x": f"'{wrong}"}),
+            ("config", {"AIRFLOW__SMTP__SMTP_PASSWORD": wrong}),
+            ("config", {"AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER": f"http://me:{quoted}@h/x"}),
+            ("config", {"AUDIT_TOOL_URL": f"ftp://me:{quoted}@h/x.deb"}),
+            ("build", {"AIRFLOW_CONSTRAINTS": self.url(wrong, "constraints.txt")}),
+            ("build", {"AUDIT_TOOL_URL": closed, **tool}),
+            ("build", {"AUDIT_TOOL_URL": self.url(self.workflows, "tool~.deb"), **tool}),
+            ("build", {"AUDIT_TOOL_URL": self.url(self.workflows, "constraints.txt"), **tool}),
+        ]  # fmt: skip
+
+    def rotate(self) -> None:
+        """Every key once anew."""
+        for name in secrets.GENERATED:
+            self.inv("secrets", "--rotate", name)
+            self.know_keys()
 
     def fail_to_start(self) -> None:
         """An `up` that fails, and one that mends it."""
@@ -191,6 +205,8 @@ class Journey:
     def look_at_files(self) -> None:
         """Everything below the project's folder but what holds secrets by its nature."""
         settings = self.project.settings
+        for name, text in self.said:
+            self.of("output").text(name, text)
         own = [self.project.env_file, self.given, settings.secrets_dir, self.backups, self.home, self.served]
         self.of("files").folder(self.folder, without=own)
         self.of("home and temporary folders").folder(self.home)

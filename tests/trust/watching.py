@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,14 +30,14 @@ class Sighting:
 
 
 class Watch:
-    """A thread that reads /proc every hundredth of a second. It sees containers too where they run on this kernel."""
+    """A thread that reads /proc every hundredth of a second. It sees containers too where they run on this kernel.
 
-    def __init__(self, markers: Markers) -> None:
-        self.markers = markers
-        self.sightings: set[Sighting] = set()
-        self.commands: set[tuple[str, ...]] = set()
+    All is kept as it was seen, and searched at the end for what is then known to be secret.
+    """
+
+    def __init__(self) -> None:
         self.looks = 0
-        self._seen: set[int] = set()
+        self.seen: set[tuple[bytes, bytes]] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -65,24 +64,32 @@ class Watch:
             self._stop.wait(max(0.0, POLL_SECONDS - (time.monotonic() - now)))
 
     def _look(self, name: str) -> None:
+        """What is gone meanwhile is gone; what is somebody else's shows its arguments alone."""
         with contextlib.suppress(OSError):
             arguments = Path("/proc", name, "cmdline").read_bytes()
-            environment = Path("/proc", name, "environ").read_bytes()
-            if (seen := hash((arguments, environment))) in self._seen:
+            if not arguments:  # one that is just becoming another program: it is looked at again at once
                 return
-            self._seen.add(seen)
-            command = tuple(os.fsdecode(word) for word in arguments.rstrip(b"\0").split(b"\0"))
-            self.commands.add(command)
-            self.sightings |= {Sighting(command, "arguments", m) for m in self.markers.within(arguments)}
-            if self.markers.within(environment):
-                self.sightings |= {Sighting(command, where, m) for where, m in _variables(environment, self.markers)}
+            environment = b""
+            with contextlib.suppress(OSError):
+                environment = Path("/proc", name, "environ").read_bytes()
+            self.seen.add((arguments, environment))
+
+    def sightings(self, markers: Markers) -> set[Sighting]:
+        """The markers that were seen."""
+        found = set()
+        for arguments, environment in self.seen:
+            command = _words(arguments)
+            found |= {Sighting(command, "arguments", marker) for marker in markers.within(arguments)}
+            if markers.within(environment):
+                for variable in environment.split(b"\0"):
+                    where = os.fsdecode(variable.partition(b"=")[0])
+                    found |= {Sighting(command, where, marker) for marker in markers.within(variable)}
+        return found
 
     def saw(self, *words: str) -> bool:
         """True if a process was seen whose arguments hold all these words."""
-        return any(all(word in " ".join(command) for word in words) for command in self.commands)
+        return any(all(word in " ".join(_words(arguments)) for word in words) for arguments, _ in self.seen)
 
 
-def _variables(environment: bytes, markers: Markers) -> Iterator[tuple[str, str]]:
-    for variable in environment.split(b"\0"):
-        for marker in markers.within(variable):
-            yield os.fsdecode(variable.partition(b"=")[0]), marker
+def _words(arguments: bytes) -> tuple[str, ...]:
+    return tuple(os.fsdecode(word) for word in arguments.rstrip(b"\0").split(b"\0"))

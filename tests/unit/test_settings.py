@@ -91,6 +91,7 @@ def test_images_may_be_pinned_by_digest(make_settings):
         ("AO_WORKFLOWS_URL=https://h:abc/x\n", "AO_WORKFLOWS_URL: 'https://h:abc/x' is not a URL"),
         ("AO_WORKFLOWS_URL=https://me:a/b@h/x\n", "AO_WORKFLOWS_URL: 'https://***@h/x' is not a URL (in a password, /"),
         ("AO_WORKFLOWS_URL=ssh://me:p@h/x\n", "AO_WORKFLOWS_URL: 'ssh://***@h/x' holds a password, which is for http"),
+        ("AO_WORKFLOWS_URL=me:p@h/x\n", "AO_WORKFLOWS_URL: '***@h/x' holds a password and no scheme; put https://"),
         ("AUDIT_TOOL_URL=ftp://me:p@h/x\n", "AUDIT_TOOL_URL: 'ftp://***@h/x' is not an http or https URL"),
         ("AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER=http://me:p@h/x\n", "this option holds a secret"),
         ("SYSTEM_PACKAGES=git;rm\n", "SYSTEM_PACKAGES: 'git;rm' is not the name of a Debian package"),
