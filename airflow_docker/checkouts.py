@@ -116,35 +116,41 @@ def sync(source: Source, report: Report) -> Pulled:
 
 def _clone(source: Source, report: Report) -> Pulled:
     """Clone into a marked folder beside the target and move it into place when it is whole."""
-    from git import Repo
     from git.exc import GitError
 
-    target = source.path.resolve()
-    partial = target.parent / f".{target.name}.partial"
-    progress = _Progress(report)
+    target, progress = source.path.resolve(), _Progress(report)
     files.make_directory(target.parent, source.path_setting)
-    with files.locked(target.parent / f".{target.name}.lock", source.name):
-        if not is_missing(source):  # somebody else was quicker
-            return _fast_forward(source, report)
+    try:
+        with files.locked(target.parent / f".{target.name}.lock", source.name):
+            if is_missing(source):  # else somebody was quicker
+                return _cloned(source, target, progress)
+    except GitError as error:  # asked about when all is put away, as the answer may take its time
+        raise remotes.explain(source.url, source.url_setting, remotes.last_line(error, progress)) from None
+    return _fast_forward(source, report)
+
+
+def _cloned(source: Source, target: Path, progress: Any) -> Pulled:
+    """Raises GitError if that fails. To be called with the lock of the target held."""
+    from git import Repo
+
+    partial = target.parent / f".{target.name}.partial"
+    files.purge(partial, source.path_setting)
+    files.claim(partial, source.path_setting)
+    try:
+        repo = Repo.clone_from(
+            source.url, partial / "checkout", progress=progress, env=source.environment, no_checkout=True
+        )
+        branch, commit = _target(repo, source)
+        if branch:
+            repo.git.checkout("-B", branch, "--track", f"origin/{branch}")
+        else:
+            repo.git.checkout("--detach", commit)
+        repo.close()
+        if target.exists():
+            target.rmdir()
+        (partial / "checkout").rename(target)
+    finally:
         files.purge(partial, source.path_setting)
-        files.claim(partial, source.path_setting)
-        try:
-            repo = Repo.clone_from(
-                source.url, partial / "checkout", progress=progress, env=source.environment, no_checkout=True
-            )
-            branch, commit = _target(repo, source)
-            if branch:
-                repo.git.checkout("-B", branch, "--track", f"origin/{branch}")
-            else:
-                repo.git.checkout("--detach", commit)
-            repo.close()
-            if target.exists():
-                target.rmdir()
-            (partial / "checkout").rename(target)
-        except GitError as error:
-            raise remotes.explain(source.url, source.url_setting, remotes.last_line(error, progress)) from None
-        finally:
-            files.purge(partial, source.path_setting)
     return Pulled(source, branch or source.ref, None, commit)
 
 
