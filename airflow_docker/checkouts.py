@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_docker import files, remotes, shell
+from airflow_docker import files, half_pulled, remotes, shell
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.setting_types import Secret, redact
 
@@ -156,14 +156,19 @@ def _cloned(source: Source, target: Path, progress: Any) -> Pulled:
 
 def _fast_forward(source: Source, report: Report) -> Pulled:
     repo = _open(source)
+    git_dir = Path(repo.git_dir)
     try:
-        _check_unchanged(repo, source)
-        old = repo.head.commit.hexsha
-        _fetch(repo, source, report)
-        branch, new = _target(repo, source)
-        _check_position(repo, source, branch, new)
-        if old != new:
-            _advance(repo, source, new)
+        with files.locked(git_dir / half_pulled.LOCK, source.name) as killed:
+            half_pulled.mend(source.path.resolve(), git_dir, killed)
+            _check_unchanged(repo, source)
+            old = repo.head.commit.hexsha
+            _fetch(repo, source, report)
+            branch, new = _target(repo, source)
+            _check_position(repo, source, branch, new)
+            if old != new:
+                half_pulled.begin_step(git_dir, old, new)
+                _advance(repo, source, new)
+                half_pulled.end_step(git_dir)
         return Pulled(source, branch or source.ref, old, new)
     finally:
         repo.close()
