@@ -1,7 +1,11 @@
 """Runs the verbs: python airflow_docker VERB"""
 
+import signal
 import sys
 from pathlib import Path
+
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something that answers it: see interruption.py
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 

@@ -51,7 +51,7 @@ def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> None:
     passphrase = _new_passphrase() if encrypt else ""
     if not target.parent.is_dir():
         raise UserError("--file", f"there is no folder {target.parent}.", "Make it, or name another place.")
-    with _work_folder(settings) as folder:
+    with _work_folder(engine) as folder:
         with console.step("Copying the database"):
             engine.store.dump(folder / backup_file.DATABASE)
         _gather(engine, keys, folder)
@@ -73,7 +73,7 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
     engine.require()
     engine.require_fit()
     replacement.undo_interrupted(engine)
-    with _work_folder(settings) as folder:
+    with _work_folder(engine) as folder:
         described = _open(file, folder)
         keys = _keys(folder)
         _require_fit(engine, described)
@@ -112,11 +112,13 @@ def _all_keys(settings: Settings) -> Mapping[str, str]:
 
 
 @contextmanager
-def _work_folder(settings: Settings) -> Iterator[Path]:
+def _work_folder(engine: Engine) -> Iterator[Path]:
     """A folder that nobody else may enter, gone afterwards; what a killed run has left is gone before."""
-    files.make_directory(settings.state_dir, "STATE_DIR")
-    with files.locked(settings.state_dir / replacement.LOCK, "backup"):
-        folder = settings.state_dir / _WORK
+    state_dir = engine.settings.state_dir
+    files.make_directory(state_dir, "STATE_DIR")
+    with files.locked(state_dir / replacement.LOCK, "backup"):
+        engine.store.end_serving()
+        folder = state_dir / _WORK
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         try:

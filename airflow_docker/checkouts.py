@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_docker import files, remotes, shell
+from airflow_docker import files, half_pulled, remotes, shell
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.setting_types import Secret, redact
 
@@ -116,48 +116,59 @@ def sync(source: Source, report: Report) -> Pulled:
 
 def _clone(source: Source, report: Report) -> Pulled:
     """Clone into a marked folder beside the target and move it into place when it is whole."""
-    from git import Repo
     from git.exc import GitError
 
-    target = source.path.resolve()
-    partial = target.parent / f".{target.name}.partial"
-    progress = _Progress(report)
+    target, progress = source.path.resolve(), _Progress(report)
     files.make_directory(target.parent, source.path_setting)
-    with files.locked(target.parent / f".{target.name}.lock", source.name):
-        if not is_missing(source):  # somebody else was quicker
-            return _fast_forward(source, report)
+    try:
+        with files.locked(target.parent / f".{target.name}.lock", source.name):
+            if is_missing(source):  # else somebody was quicker
+                return _cloned(source, target, progress)
+    except GitError as error:  # asked about when all is put away, as the answer may take its time
+        raise remotes.explain(source.url, source.url_setting, remotes.last_line(error, progress)) from None
+    return _fast_forward(source, report)
+
+
+def _cloned(source: Source, target: Path, progress: Any) -> Pulled:
+    """Raises GitError if that fails. To be called with the lock of the target held."""
+    from git import Repo
+
+    partial = target.parent / f".{target.name}.partial"
+    files.purge(partial, source.path_setting)
+    files.claim(partial, source.path_setting)
+    try:
+        repo = Repo.clone_from(
+            source.url, partial / "checkout", progress=progress, env=source.environment, no_checkout=True
+        )
+        branch, commit = _target(repo, source)
+        if branch:
+            repo.git.checkout("-B", branch, "--track", f"origin/{branch}")
+        else:
+            repo.git.checkout("--detach", commit)
+        repo.close()
+        if target.exists():
+            target.rmdir()
+        (partial / "checkout").rename(target)
+    finally:
         files.purge(partial, source.path_setting)
-        files.claim(partial, source.path_setting)
-        try:
-            repo = Repo.clone_from(
-                source.url, partial / "checkout", progress=progress, env=source.environment, no_checkout=True
-            )
-            branch, commit = _target(repo, source)
-            if branch:
-                repo.git.checkout("-B", branch, "--track", f"origin/{branch}")
-            else:
-                repo.git.checkout("--detach", commit)
-            repo.close()
-            if target.exists():
-                target.rmdir()
-            (partial / "checkout").rename(target)
-        except GitError as error:
-            raise remotes.explain(source.url, source.url_setting, remotes.last_line(error, progress)) from None
-        finally:
-            files.purge(partial, source.path_setting)
     return Pulled(source, branch or source.ref, None, commit)
 
 
 def _fast_forward(source: Source, report: Report) -> Pulled:
     repo = _open(source)
+    git_dir = Path(repo.git_dir)
     try:
-        _check_unchanged(repo, source)
-        old = repo.head.commit.hexsha
-        _fetch(repo, source, report)
-        branch, new = _target(repo, source)
-        _check_position(repo, source, branch, new)
-        if old != new:
-            _advance(repo, source, new)
+        with files.locked(git_dir / half_pulled.LOCK, source.name) as killed:
+            half_pulled.mend(source.path.resolve(), git_dir, killed)
+            _check_unchanged(repo, source)
+            old = repo.head.commit.hexsha
+            _fetch(repo, source, report)
+            branch, new = _target(repo, source)
+            _check_position(repo, source, branch, new)
+            if old != new:
+                half_pulled.begin_step(git_dir, old, new)
+                _advance(repo, source, new)
+                half_pulled.end_step(git_dir)
         return Pulled(source, branch or source.ref, old, new)
     finally:
         repo.close()

@@ -67,7 +67,7 @@ def step(words: str) -> Iterator[None]:
     say(f"· {words} …")
     try:
         yield
-    except BaseException:
+    except Exception:
         failed(words)
         raise
     done(f"{words} ({time.monotonic() - began:.1f} s)")

@@ -10,14 +10,18 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from airflow_docker import console
+from airflow_docker import console, interruption
 from airflow_docker.errors import UserError
 
 LOCK = ".lock"
+_UNFINISHED = ".airflow-docker"
+"""The end of the names of files that are being written, to be renamed when they are whole."""
+_RUN_VARIABLE, _RUN = "AIRFLOW_DOCKER_RUN", f"{os.getpid()}.{time.time_ns()}"
+"""What all programs that this run starts carry in their environment, but for those that are to outlive it."""
 MARKER = ".made-by-airflow-docker"
 """A directory that holds this file was made by us and may be purged by us."""
 
@@ -38,7 +42,8 @@ def write(file: Path, content: bytes, mode: int = 0o644, owner: int | None = Non
 @contextmanager
 def replacing(file: Path, mode: int, owner: int | None = None) -> Iterator[IO[bytes]]:
     """What is written here becomes ``file``, as in :func:`write`, if all goes well; otherwise nothing changes."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    _remove_abandoned(file.parent)
+    descriptor, name = _temporary(file)
     try:
         with os.fdopen(descriptor, "wb") as output:
             yield output
@@ -47,10 +52,28 @@ def replacing(file: Path, mode: int, owner: int | None = None) -> Iterator[IO[by
                 os.fchown(output.fileno(), owner, -1)
             os.fchmod(output.fileno(), mode)
             os.fsync(output.fileno())
-        Path(name).replace(file)
+            Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _temporary(file: Path) -> tuple[int, str]:
+    """A new file beside ``file``, held as long as it is open: by that it is told from one that was abandoned."""
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=_UNFINISHED, dir=file.parent)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _same_file(descriptor, Path(name)):
+            return descriptor, name
+        os.close(descriptor)  # somebody has tidied up in between
+
+
+def _remove_abandoned(directory: Path) -> None:
+    """Remove what runs that were killed were writing in ``directory``; it may hold secrets."""
+    for left in directory.glob(f".*{_UNFINISHED}"):
+        with suppress(OSError), left.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink(missing_ok=True)
 
 
 def _is(file: Path, content: bytes, mode: int, owner: int | None) -> bool:
@@ -179,35 +202,60 @@ def size_of(folder: Path, end: float = math.inf) -> int | None:
 
 
 @contextmanager
-def locked(file: Path, where: str) -> Iterator[None]:
-    """Hold ``file`` as a lock, waiting for whoever has it; it is gone afterwards, and ends with the process."""
-    lock = _acquire(file, where)
+def locked(file: Path, where: str) -> Iterator[float]:
+    """Hold ``file`` as a lock, waiting for whoever has it; it is gone afterwards, and ends with the process.
+
+    Gives when a run took it that was killed with it, in seconds since 1970, or else 0. What that run had
+    started has been ended then.
+    """
+    lock, left = _acquire(file, where)
     try:
-        yield
+        yield left
     finally:
         file.unlink(missing_ok=True)
         lock.close()
 
 
-def _acquire(file: Path, where: str) -> IO[str]:
+def _acquire(file: Path, where: str) -> tuple[IO[str], float]:
+    os.environ[_RUN_VARIABLE] = _RUN
     while True:
         lock = file.open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0)
-            console.say(f"· {where}: waiting for {lock.read().strip() or 'another run'} …")
+            console.say(f"· {where}: waiting for {_holder(lock)[0] or 'another run'} …")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if _same_file(lock, file):  # its last holder may have removed it while we waited
+        if _same_file(lock.fileno(), file):  # its last holder may have removed it while we waited
+            killed = _holder(lock)[1]
+            left = file.stat().st_mtime if killed else 0.0
+            if killed:
+                _end_programs_of(killed)
             lock.truncate(0)
-            lock.write(f"process {os.getpid()}")
+            lock.write(f"process {os.getpid()}\n{_RUN}")
             lock.flush()
-            return lock
+            return lock, left
         lock.close()
 
 
-def _same_file(lock: IO[str], file: Path) -> bool:
+def _holder(lock: IO[str]) -> tuple[str, str]:
+    """Who has it, in words, and the name of that run; it may not have written that yet."""
+    lock.seek(0)
+    words, _, run = lock.read().partition("\n")
+    return words, run
+
+
+def _end_programs_of(run: str) -> None:
+    """End what a run that was killed has left running: it would go on changing what is ours now."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get(_RUN_VARIABLE) == run:
+                interruption.end(process.pid)
+
+
+def _same_file(descriptor: int, file: Path) -> bool:
     try:
-        return os.path.samestat(os.fstat(lock.fileno()), file.stat())
+        return os.path.samestat(os.fstat(descriptor), file.stat())
     except FileNotFoundError:
         return False

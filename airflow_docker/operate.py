@@ -76,8 +76,8 @@ def restart(engine: Engine, services: list[str], timeout: float) -> None:
         stack.up(engine, timeout=timeout)
         return
     console.say(f"· Restarting {', '.join(services) or engine.settings.compose_project_name} …")
-    if not stack.is_as_before(made):
-        stack.begin_start(made)
+    if not services or not stack.is_as_before(made):
+        stack.doubt_start(made)
     with made.restarting(services) as settled:
         health.wait(made, timeout=timeout, before=before, settled=settled)
     if not services:

@@ -14,12 +14,21 @@ from invoke.program import Program
 from invoke.tasks import Task
 from invoke.util import helpline
 
-from airflow_docker import PROJECT
+from airflow_docker import PROJECT, interruption
 from airflow_docker.errors import USAGE, UserError
 
 
 class Inv(Program):
     """What ./inv runs; a plain `inv` of Invoke knows the same verbs, without what is added here."""
+
+    def run(self, argv: list[str] | None = None, exit: bool = True) -> None:
+        """Run the verbs; signals end them in order."""
+        with interruption.answered(self._typed):
+            super().run(argv, exit)
+
+    def _typed(self) -> str:
+        """The verbs, as far as they are known yet."""
+        return " ".join(["inv", *(verb.name or "" for verb in getattr(self, "tasks", ()))])
 
     def core_args(self) -> list[Argument]:
         """Invoke's flags, and ours; like all of them they may stand before or behind a verb."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from airflow_docker import shell
+from airflow_docker import interruption, shell
 from airflow_docker.errors import UserError
 from airflow_docker.setting_types import SCP_FORM, redact
 
@@ -98,6 +98,7 @@ def last_line(error: Exception, progress: Any = None) -> str:
 
 def explain(url: str, where: str, said: str) -> UserError:
     """The sentence for a clone or fetch that failed: no such folder, no such host, not let in, or what git ``said``."""
+    interruption.check()  # or else nobody has refused anything
     shown = redact(url)
     local = local_path(url)
     if local is not None:

@@ -41,6 +41,7 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
     is_stopped = bool(engine.states()) and name != "admin_password"
     if is_stopped:
         with console.step(f"Stopping {engine.settings.compose_project_name}"):
+            stack.doubt_start(engine)  # for who comes upon it half-way
             engine.stop(False)
     try:
         with console.step(f"Changing the {name}"), engine.store.serving():

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
+from airflow_docker import interruption
 from airflow_docker.errors import UserError
 
 Process = subprocess.Popen
@@ -69,6 +71,23 @@ def _limit(timeout: float | None) -> float | None:
     return left if timeout is None else min(left, timeout)
 
 
+@contextmanager
+def _started(args: Sequence[str], **options: Any) -> Iterator[Process[Any]]:
+    """A program that has ended afterwards, whatever happens: with an error, all that it has started ends too."""
+    interruption.check()
+    try:
+        process = subprocess.Popen(list(args), **options)
+    except OSError as problem:
+        raise _cannot_start(args[0], problem) from None
+    with process:
+        try:
+            yield process
+        except BaseException:
+            interruption.end(process.pid)
+            raise
+    interruption.check()  # what a signal has ended has not failed
+
+
 def capture(
     args: Sequence[str],
     *,
@@ -84,22 +103,13 @@ def capture(
     Raises UserError when the program cannot be started, TimedOut when it runs out of time.
     """
     limit = _limit(timeout)
-    try:
-        return subprocess.run(
-            list(args),
-            env=_environment(env, exactly),
-            cwd=cwd,
-            input=stdin,
-            timeout=limit,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-    except OSError as problem:
-        raise _cannot_start(args[0], problem) from None
-    except subprocess.TimeoutExpired as problem:
-        raise TimedOut(args, limit if limit is not None else problem.timeout) from None
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with _started(args, env=_environment(env, exactly), cwd=cwd, text=True, errors="replace", **pipes) as process:
+        try:
+            output, errors = process.communicate(stdin, limit)
+        except subprocess.TimeoutExpired as problem:
+            raise TimedOut(args, problem.timeout) from None
+    return subprocess.CompletedProcess(args, process.returncode, output, errors)
 
 
 def pipe(
@@ -109,13 +119,13 @@ def pipe(
 
     The errors are kept, the caller judges the exit code. Raises UserError if it cannot be started.
     """
-    with Path(source or os.devnull).open("rb") as given, Path(target or os.devnull).open("wb") as taken:
-        try:
-            return subprocess.run(
-                list(args), env=_environment(env), stdin=given, stdout=taken, stderr=subprocess.PIPE, check=False
-            )
-        except OSError as problem:
-            raise _cannot_start(args[0], problem) from None
+    with (
+        Path(source or os.devnull).open("rb") as given,
+        Path(target or os.devnull).open("wb") as taken,
+        _started(args, env=_environment(env), stdin=given, stdout=taken, stderr=subprocess.PIPE) as process,
+    ):
+        errors = process.communicate()[1]
+    return subprocess.CompletedProcess(args, process.returncode, None, errors)
 
 
 def relay(args: Sequence[str], clean: Callable[[str], str]) -> int:
@@ -123,32 +133,26 @@ def relay(args: Sequence[str], clean: Callable[[str], str]) -> int:
 
     Raises UserError if it cannot be started.
     """
-    try:
-        process = subprocess.Popen(list(args), stdout=subprocess.PIPE, text=True, errors="replace")
-    except OSError as problem:
-        raise _cannot_start(args[0], problem) from None
-    with process:
-        try:
-            for line in process.stdout or ():
-                sys.stdout.write(clean(line))
-                sys.stdout.flush()
-        except BaseException:
-            process.terminate()
-            raise
+    with _started(args, stdout=subprocess.PIPE, text=True, errors="replace") as process:
+        for line in process.stdout or ():
+            sys.stdout.write(clean(line))
+            sys.stdout.flush()
     return process.returncode
 
 
 def stream(
-    args: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, exactly: bool = False
-) -> int:
+    args: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, exactly: bool = False,
+    interactive: bool = False,
+) -> int:  # fmt: skip
     """Run with the user's own terminal and return the exit code; ``exactly``: no environment but ``env``.
 
+    Of an ``interactive`` program a person at the terminal expects that it answers Ctrl-C itself.
     Raises UserError if it cannot be started.
     """
-    try:
-        return subprocess.run(list(args), env=_environment(env, exactly), cwd=cwd, check=False).returncode
-    except OSError as problem:
-        raise _cannot_start(args[0], problem) from None
+    left = interruption.ctrl_c_left_to_a_program() if interactive and sys.stdin.isatty() else nullcontext()
+    with _started(args, env=_environment(env, exactly), cwd=cwd) as process, left:
+        process.wait()
+    return process.returncode
 
 
 def start(
@@ -159,6 +163,7 @@ def start(
     A ``daemon`` has a session of its own, which the terminal's end does not touch, and no
     environment but ``env``. Raises UserError if it cannot be started.
     """
+    interruption.check()
     with log.open("wb") as output:
         try:
             return subprocess.Popen(

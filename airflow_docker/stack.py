@@ -66,15 +66,15 @@ def start(engine: Engine, timeout: float) -> None:
     before = {state.container: state for state in engine.states()}
     as_before = is_as_before(engine)
     if not as_before:
-        begin_start(engine)
+        doubt_start(engine)
     with engine.starting(as_before=as_before) as settled:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
         health.wait(engine, timeout=timeout, before=before, settled=settled)
     note_start(engine)
 
 
-def begin_start(engine: Engine) -> None:
-    """From now on something may run, and nobody knows yet with which settings."""
+def doubt_start(engine: Engine) -> None:
+    """From now on something may run or be ending, and nobody knows with which settings: the next start is anew."""
     files.write(_digest_file(engine), b"begun")
 
 
@@ -119,6 +119,7 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
     if not engine.states() and not data:
         console.done(f"{name} is not running")
         return
+    doubt_start(engine)  # for who comes upon it half-way
     with console.step(f"Stopping {name}"):
         engine.stop(volumes)
     forget_start(engine)

@@ -40,6 +40,9 @@ class Store(Protocol):
     def serving(self) -> AbstractContextManager[None]:
         """It answers for so long, whatever else runs."""
 
+    def end_serving(self) -> None:
+        """End what :meth:`serving` has started, in a run that could not do so, if nothing else runs."""
+
     def dump(self, file: Path) -> None:
         """Copy it as it is at one moment, while it is in use. Raises UserError if that fails."""
 

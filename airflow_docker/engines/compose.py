@@ -21,6 +21,7 @@ from airflow_docker import (
     image_context,
     images,
     indexes,
+    interruption,
     ports,
     requirements,
     secrets,
@@ -192,7 +193,7 @@ class Compose(Commands):
             yield settled
         finally:
             if process.poll() is None:
-                process.terminate()
+                interruption.end(process.pid)
                 process.wait()
 
     def _blame(self, before: dict[str, ServiceState]) -> None:
@@ -226,7 +227,7 @@ class Compose(Commands):
 
     def execute(self, service: str, words: list[str]) -> int:
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        return shell.stream(self.exec_command(self.container(service), words, terminal))
+        return shell.stream(self.exec_command(self.container(service), words, terminal), interactive=True)
 
     def ask(self, service: str, words: list[str]) -> CompletedProcess[str]:
         return shell.capture(self.exec_command(self.container(service), words, terminal=False))

@@ -90,10 +90,15 @@ class Postgres:
                 raise UserError(_SERVICE, what, f"Read on: inv logs {_SERVICE}")
             yield
         finally:
-            others = [state for state in self.compose.states() if state.service != _SERVICE]
-            if before or not others:  # else a stack has been started meanwhile, and needs it
-                end = self.compose.command("stop", _SERVICE) if before else self.compose.down_command()
-                shell.capture(end, env=self.compose.environment())
+            if before:
+                shell.capture(self.compose.command("stop", _SERVICE), env=self.compose.environment())
+            else:
+                self.end_serving()
+
+    def end_serving(self) -> None:
+        """If a stack has been started meanwhile, it needs the server."""
+        if {state.service for state in self.compose.states()} <= {_SERVICE}:
+            shell.capture(self.compose.down_command(), env=self.compose.environment())
 
     def dump(self, file: Path) -> None:
         with self.serving():

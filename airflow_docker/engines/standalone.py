@@ -252,7 +252,7 @@ class Standalone:
             raise UserError("STATE_DIR", what, "Give each .env a STATE_DIR (and SECRETS_DIR) of its own.")
 
     def execute(self, service: str, words: list[str]) -> int:
-        return shell.stream(words, env=self._variables_of_commands(), exactly=True)
+        return shell.stream(words, env=self._variables_of_commands(), exactly=True, interactive=True)
 
     def ask(self, service: str, words: list[str]) -> CompletedProcess[str]:
         return shell.capture(words, env=self._variables_of_commands(), exactly=True)

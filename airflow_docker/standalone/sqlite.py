@@ -50,6 +50,9 @@ class Sqlite:
     def serving(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
+    def end_serving(self) -> None:
+        """Nothing serves it."""
+
     def dump(self, file: Path) -> None:
         try:
             with (

@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import git, snapshot
 
-from airflow_docker import files
+from airflow_docker import PROJECT, files
 from airflow_docker.errors import UserError
 
 
@@ -126,3 +127,42 @@ def test_make_directory_says_what_is_in_the_way(tmp_path):
         files.make_directory(tmp_path / "x", "LOGS_DIR")
     with pytest.raises(UserError, match="LOGS_DIR: .*/x/y is not a folder"):
         files.make_directory(tmp_path / "x" / "y", "LOGS_DIR")
+
+
+def test_what_a_killed_run_was_writing_is_removed_and_what_is_being_written_is_not(tmp_path):
+    target = tmp_path / "target"
+    abandoned = tmp_path / ".other.abcdefgh.airflow-docker"
+    abandoned.write_text("a secret")
+    with files.replacing(target, 0o600) as output:
+        output.write(b"first")
+        files.write(tmp_path / "another", b"second")  # which tidies up
+        assert not abandoned.exists()
+    assert target.read_bytes() == b"first"
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["another", "target"]
+
+
+HOLD = """
+import subprocess, sys
+from pathlib import Path
+from airflow_docker import files
+with files.locked(Path(sys.argv[1]), "x"):
+    child = subprocess.Popen(["sleep", "600"])
+    print(child.pid, flush=True)
+    child.wait()
+"""
+
+
+def test_what_a_killed_run_has_left_running_is_ended_by_the_next(tmp_path):
+    lock = tmp_path / "lock"
+    with files.locked(lock, "x") as killed:
+        assert not killed
+    command = [sys.executable, "-c", HOLD, str(lock)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as holder:
+        child = psutil.Process(int(holder.stdout.readline()))
+        holder.kill()
+        holder.wait()
+        assert child.is_running()
+        with files.locked(lock, "x") as killed:
+            assert killed
+            assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    assert not lock.exists()

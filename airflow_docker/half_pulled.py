@@ -1,0 +1,101 @@
+"""A checkout whose pull did not end: what git left in its own way is removed, and its last step is done to the end.
+
+Git writes file after file when it steps forward, so a kill leaves some of the new commit among those of the old.
+A note says between which two that was. Only what is of one of them, missing, or the beginning of a new file is
+taken for git's; as soon as anything else is there, somebody has worked on it, and all is left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+
+from airflow_docker import files, shell
+from airflow_docker.errors import UserError
+
+LOCK, _NOTE, _INDEX = "airflow-docker.lock", "airflow-docker.step", "airflow-docker.index"
+
+
+def begin_step(git_dir: Path, old: str, new: str) -> None:
+    """Note that the files are about to become those of another commit."""
+    files.write(git_dir / _NOTE, f"{old} {new}".encode())
+
+
+def end_step(git_dir: Path) -> None:
+    """Note that they are."""
+    (git_dir / _NOTE).unlink(missing_ok=True)
+
+
+def mend(folder: Path, git_dir: Path, killed: float) -> None:
+    """Mend the checkout in ``folder`` if a pull that began then (in seconds since 1970, or 0) was ``killed``,
+    or one has not done its step.
+
+    Raises UserError if another git is at work there.
+    """
+    note = git_dir / _NOTE
+    if not killed and not note.is_file():
+        return
+    since = killed or note.stat().st_mtime
+    if any(_works_in(folder, process) for process in psutil.process_iter(["name", "cwd", "ppid"])):
+        raise UserError(
+            str(folder), "a pull did not end here, and another git is at work.", "Try again when it is done."
+        )
+    for file in [*git_dir.rglob("*.lock"), *(git_dir / "objects").rglob("tmp_*")]:
+        if file.name != LOCK and file.is_file() and file.stat().st_mtime >= since - 1:
+            file.unlink()
+    if note.is_file():
+        old, _, new = note.read_text().partition(" ")
+        step = _Step(folder, git_dir, old, new)
+        if step.was_left_half_way():
+            step.git("reset", "--quiet", "--hard", new)
+        end_step(git_dir)
+
+
+def _works_in(folder: Path, process: psutil.Process) -> bool:
+    """True for a git there that is not our own."""
+    name, cwd = process.info["name"] or "", process.info["cwd"]
+    return name.startswith("git") and bool(cwd) and Path(cwd) == folder and process.info["ppid"] != os.getpid()
+
+
+class _Step:
+    """The step of a checkout from the commit ``old`` to ``new``."""
+
+    def __init__(self, folder: Path, git_dir: Path, old: str, new: str) -> None:
+        self.folder, self.index, self.old, self.new = folder, git_dir / _INDEX, old, new
+
+    def git(self, *args: str, index: bool = False) -> str:
+        """What git says here, with our own index if ``index``."""
+        env = {"GIT_INDEX_FILE": str(self.index)} if index else {}
+        return shell.capture(["git", "-C", str(self.folder), *args], env=env).stdout
+
+    def was_left_half_way(self) -> bool:
+        """True if it was not done to its end, and nobody has changed anything since."""
+        if self.git("rev-parse", "HEAD").strip() != self.old:
+            return False
+        names = ("diff", "--name-only", "-z", "--no-renames")
+        touched = _split(self.git(*names, self.old, self.new))
+        added = _split(self.git(*names, "--diff-filter=A", self.old, self.new))
+        changed, unfinished = self._differing(self.old), self._differing(self.new)
+        return changed <= touched and all(map(self._is_beginning, unfinished & touched & (changed | added)))
+
+    def _differing(self, commit: str) -> set[str]:
+        """The files of a commit that are others now, or missing."""
+        try:
+            self.git("read-tree", commit, index=True)
+            return _split(self.git("diff", "--name-only", "-z", "--no-renames", index=True))
+        finally:
+            self.index.unlink(missing_ok=True)
+
+    def _is_beginning(self, name: str) -> bool:
+        """True if git may have been writing the new file, or had removed the old one for it."""
+        file = self.folder / name
+        if not os.path.lexists(file):
+            return True
+        whole = self.git("cat-file", "--filters", f"{self.new}:{name}")
+        return file.is_file() and not file.is_symlink() and whole.startswith(file.read_text(errors="replace"))
+
+
+def _split(names: str) -> set[str]:
+    return set(names.split("\0")) - {""}

@@ -1,0 +1,150 @@
+"""Ctrl-C and TERM: whatever a verb does ends within two seconds, with one line and no program left behind.
+
+The handler raises :class:`Interrupted` in the main thread, so that locks and temporary files go as after any
+error. A thread ends the programs that any thread waits for, and this one too when its time is up, whatever
+hangs: the main thread may be inside a call that no signal ends. What was not done by then is as after a kill,
+which the next run mends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
+
+SECONDS = 1.2
+"""How long an orderly end may take; the rest of the two seconds is for a machine that is busy."""
+_GRACE_SECONDS = 0.5
+_LOOK_SECONDS = 0.05
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_came: list[int] = []
+"""The signal that has come, if one has."""
+
+
+class Interrupted(BaseException):
+    """The user wants no more of it. No Exception, so that nothing takes it for a failure."""
+
+
+def check() -> None:
+    """Raise Interrupted if a signal has come: what it has ended has not failed, and nothing new is started."""
+    if _came:
+        raise Interrupted
+
+
+@contextmanager
+def answered(verb: Callable[[], str]) -> Iterator[None]:
+    """Inside, the signals end this process, with 128 and their number as its exit code; ``verb`` says of what.
+
+    One that was ignored before, as by ``nohup`` or in the background of a script, stays ignored.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing)  # whatever the main thread does, the number of the signal arrives there
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _raise)
+    ending = _Ending(verb)
+    threading.Thread(target=ending.watch, args=(reading,), daemon=True).start()
+    try:
+        yield
+    finally:
+        if _came:
+            ending.leave(_came[0])
+
+
+@contextmanager
+def ctrl_c_left_to_a_program() -> Iterator[None]:
+    """Inside, a terminal's Ctrl-C, which a program in its foreground gets too, is that program's affair alone."""
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def end(pid: int) -> None:
+    """End a child of ours with all that it has started: TERM, and soon after KILL."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        child = psutil.Process(pid)
+        everything = [*child.children(recursive=True), child]
+        _signal(everything, signal.SIGTERM)
+        _signal(psutil.wait_procs(everything, _GRACE_SECONDS)[1], signal.SIGKILL)
+
+
+def _raise(number: int, frame: FrameType | None) -> None:
+    for each in _SIGNALS:
+        signal.signal(each, _nothing)  # once is enough; not SIG_IGN, which programs would inherit
+    _came.append(number)
+    raise Interrupted
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """The end is on its way."""
+
+
+class _Ending:
+    """The end of this process and of the programs that it has started."""
+
+    def __init__(self, verb: Callable[[], str]) -> None:
+        self.verb = verb
+        self.late = 0.0
+        self.told: set[psutil.Process] = set()
+        self.leaving = threading.Lock()
+
+    def watch(self, reading: int) -> None:
+        """Wait for a signal; end what runs, and what is started meanwhile; end all when time is up."""
+        number = os.read(reading, 1)[0]
+        self.late = time.monotonic() + SECONDS
+        while time.monotonic() < self.late:
+            self._tell()
+            time.sleep(_LOOK_SECONDS)
+        self.leave(number)
+
+    def leave(self, number: int) -> None:
+        """End this process; programs have the rest of their time. Whichever thread is first does it."""
+        import psutil
+
+        with self.leaving:  # for good
+            self._tell()
+            left = max((self.late or time.monotonic() + SECONDS) - time.monotonic(), 0.0)
+            _signal(psutil.wait_procs(self.told, left)[1], signal.SIGKILL)
+            with suppress(OSError, ValueError):
+                sys.stdout.flush()
+            with suppress(OSError):
+                os.write(2, f"{self.verb()}: interrupted. Type it again to go on.\n".encode())
+            os._exit(128 + number)
+
+    def _tell(self) -> None:
+        new = set(_children()) - self.told
+        self.told |= new
+        _signal(new, signal.SIGTERM)
+
+
+def _children() -> Iterable[psutil.Process]:
+    """All that was started from here; not what got a session of its own, to go on without us."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(OSError):
+            if os.getsid(child.pid) == os.getsid(0):
+                yield child
+
+
+def _signal(processes: Iterable[psutil.Process], number: int) -> None:
+    import psutil
+
+    for process in processes:
+        with suppress(psutil.Error):
+            process.send_signal(number)

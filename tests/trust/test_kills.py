@@ -1,0 +1,452 @@
+"""A verb that is killed at any moment has broken nothing, and run again it does all of its work.
+
+Each is started as a person starts it and ended by SIGKILL at a random moment: every other time alone, so that
+the programs it has started go on, else with its whole process group.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from conftest import git
+from stack.conftest import docker, run
+
+from airflow_docker import backup_file, secrets
+from airflow_docker.engines import choose
+from trust.conftest import count
+from trust.verbs import Running
+
+SEED = int(os.environ.get("TRUST_SEED", time.time_ns() % 10**9))
+"""Set the variable to what a failure names to have the same moments again."""
+MARKERS = ("marker-drs", "marker-aws", "marker-stored")
+
+
+class Verb:
+    """What is killed: how there is work for it, when it begins to change anything, and what it must have done."""
+
+    def __init__(self, project):
+        self.project = project
+        self.turn = 0
+
+    @property
+    def words(self):
+        """The command."""
+        return (type(self).__name__.lower(),)
+
+    def prepare(self):
+        """See that the next run has all of its work to do."""
+
+    def has_begun(self, running):
+        """True when it begins to change something."""
+        return True
+
+    def survived(self):
+        """What must hold right after the kill, whatever still runs."""
+
+    def whole(self):
+        """What must hold after the run that follows."""
+
+    @property
+    def settings(self):
+        return self.project.settings
+
+    def half_written(self):
+        """Files that were not written to their end."""
+        return [str(file) for file in self._files("*.json") if not _parses(file)] + [
+            str(file) for file in self._files("requirements.lock") if not _is_pinned(file.read_text())
+        ]
+
+    def leftovers(self):
+        """What somebody who has ended should have taken away, and files that hold secrets where none belong."""
+        patterns = ("*.lock", ".resolving-*", ".scripts", "*.partial", "backup.work", ".*.airflow-docker", ".*.part")
+        places = (self.settings.state_dir, self.settings.build_dir, self.settings.secrets_dir,
+                  self.settings.workflow_dev_dir.parent)  # fmt: skip
+        found = [str(f) for place in places for pattern in patterns for f in place.rglob(pattern)]
+        # of Airflow's packages and of git's own, and the one that is a result
+        return [name for name in found if not re.search(r"/venv/|requirements[.a-z]*\.lock$|node_modules", name)]
+
+    def _files(self, pattern):
+        places = (self.settings.state_dir, self.settings.build_dir)
+        return [f for place in places for f in place.rglob(pattern) if "/venv/" not in str(f) and f.is_file()]
+
+
+def _parses(file):
+    try:
+        json.loads(file.read_text())
+    except ValueError:
+        return False
+    return True
+
+
+def _is_pinned(text):
+    """True if a lock has nothing but pins with hashes, up to its end."""
+    blocks = re.split(r"\n(?=\S)", text.strip())
+    return bool(blocks) and all(re.match(r"\S+( @ |==)", b) and "--hash=sha256:" in b for b in blocks)
+
+
+def exposed(since):
+    """New files of the temporary folder in which a secret of the tests stands."""
+    found = []
+    for file in Path(tempfile.gettempdir()).glob("*"):
+        with contextlib.suppress(OSError):
+            if file.name.startswith(("pytest-of-", "tmp_")) or file.stat().st_mtime < since or not file.is_file():
+                continue
+            if any(marker in file.read_bytes().decode(errors="replace") for marker in MARKERS):
+                found.append(str(file))
+    return found
+
+
+def kill_again_and_again(verb, times, figure):
+    """Run, kill, look, run again and look, so many times."""
+    chance, since = random.Random(f"{SEED} {verb.words}"), time.time()
+    verb.prepare()
+    began, took = timed(verb)
+    for turn in range(times):
+        verb.turn = turn + 1
+        verb.prepare()
+        # Every other time only when it changes something already, which for some verbs is a short while of it.
+        moment = chance.uniform(began if turn % 4 > 1 else 0.0, took)
+        told = f"TRUST_SEED={SEED}, {verb.words} number {turn}, {'group' if turn % 2 else 'alone'} at {moment:.3f} s of {took:.3f} s"
+        running = Running(verb.project, *verb.words)
+        try:
+            time.sleep(moment)
+            running.signal(signal.SIGKILL, group=bool(turn % 2))
+            running.process.wait()
+            with explained(f"{told}\nkilled: {running.text}"):
+                assert not verb.half_written()
+                verb.survived()
+            again = Running(verb.project, *verb.words)
+            code = again.process.wait(600)
+            with explained(f"{told}\nagain: {again.text}"):
+                assert code == 0 and "Traceback" not in again.text
+                assert not verb.half_written()
+                assert not verb.leftovers()
+                assert not exposed(since)
+                verb.whole()
+        finally:
+            running.end()
+        figure("kills survived", 1)
+
+
+@contextlib.contextmanager
+def explained(told):
+    """Have a failure say what led to it."""
+    try:
+        yield
+    except BaseException as failure:
+        failure.add_note(told)
+        raise
+
+
+def timed(verb):
+    """When a run that nobody disturbs begins to change something, and when it ends, in seconds from its start."""
+    start = time.monotonic()
+    running = Running(verb.project, *verb.words)
+    began = None
+    while running.process.poll() is None:
+        if began is None and verb.has_begun(running):
+            began = time.monotonic() - start
+        time.sleep(0.001)
+    took = time.monotonic() - start
+    assert running.process.returncode == 0, running.text
+    verb.whole()
+    return began or 0.0, took
+
+
+# --- what needs no engine ---
+
+
+class Pull(Verb):
+    """New commits that change many files; now and then a checkout is gone, so that it is cloned."""
+
+    FILES = 400
+
+    def prepare(self):
+        for name in ("ao-workflows", "archive-ops"):
+            remote = self.project.folder / "remotes" / name
+            for number in range(self.FILES):
+                (remote / f"data{number}.txt").write_text(f"{self.turn} {number}\n" * 50)
+            git(remote, "add", "--all")
+            git(remote, "commit", "--quiet", "--message", f"turn {self.turn}")
+        if self.turn % 3 == 1:
+            shutil.rmtree(self.settings.workflow_dev_dir, ignore_errors=True)
+
+    def has_begun(self, running):
+        return running.has_child("git")
+
+    def whole(self):
+        for name, checkout in (("ao-workflows", self.settings.workflow_dev_dir), ("archive-ops", self.settings.ao_dev_dir)):  # fmt: skip
+            remote = self.project.folder / "remotes" / name
+            assert git(checkout, "rev-parse", "HEAD") == git(remote, "rev-parse", "HEAD")
+            assert git(checkout, "status", "--porcelain") == ""
+            git(checkout, "fsck", "--no-progress")
+            assert not [f.name for f in (checkout / ".git").rglob("*") if re.search(r"\.lock$|^tmp_", f.name)]
+
+
+class Secrets(Verb):
+    """Another value in each of the three files."""
+
+    def prepare(self):
+        self.project.set(
+            SECRET_AWS__default__aws_secret_access_key=f"marker-aws{self.turn}",
+            SECRET_DRS_CNF__qa__password=f"marker-drs{self.turn}",
+        )
+
+    def has_begun(self, running):
+        return (self.settings.secrets_dir / ".lock").exists()
+
+    def half_written(self):
+        written = [f for f in secrets.files_of(self.settings) if f.exists()]
+        return [f.name for f in written if not f.stat().st_size or f.stat().st_mode & 0o777 != 0o400]
+
+    def leftovers(self):
+        known = {f.name for f in secrets.files_of(self.settings)}
+        return sorted({f.name for f in self.settings.secrets_dir.iterdir()} - known)
+
+    def whole(self):
+        assert f"marker-aws{self.turn}" in (self.settings.secrets_dir / "aws-credentials").read_text()
+        assert f"marker-drs{self.turn}" in (self.settings.secrets_dir / "drs.config").read_text()
+
+
+@pytest.fixture
+def alone(make_project, tmp_path):
+    """A project on standalone."""
+    made = make_project("standalone", tmp_path)
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+def test_pull(alone, figure):
+    kill_again_and_again(Pull(alone), count(30, 4), figure)
+
+
+def test_secrets(alone, figure):
+    kill_again_and_again(Secrets(alone), count(30, 4), figure)
+
+
+# --- what an engine does ---
+
+
+class Build(Verb):
+    """Another script, and so another environment or image."""
+
+    def prepare(self):
+        if not self.settings.ao_dev_dir.exists():
+            self.project.inv("pull")
+        (self.settings.ao_dev_dir / SCRIPT).write_text(f"#!/bin/sh\necho {self.turn}\n")
+
+    def has_begun(self, running):
+        return (self.settings.build_dir / ".lock").exists()
+
+    def whole(self):
+        note = self.project.json_of_build()
+        assert (self.settings.build_dir / "bin/syncOneWork.sh").read_text().endswith(f"echo {self.turn}\n")
+        assert "nothing to build" in self.project.inv("build"), "what it has built is there"
+        assert self.project.json_of_build() == note
+        if self.project.engine == "standalone":
+            made = [f for f in (self.settings.build_dir / "standalone").iterdir() if f.is_dir()]
+            assert [str(f) for f in made] == [note["artifact"]], "what was half built is gone"
+            python = made[0] / "venv/bin/python"
+            assert run(str(python), "-c", "import airflow, airflow.models", env=self.project.environ).returncode == 0
+            assert (made[0] / "scripts/syncOneWork.sh").read_text().endswith(f"echo {self.turn}\n")
+        else:
+            said = docker("run", "--rm", "--entrypoint", "bin/syncOneWork.sh", "-w", "/home/airflow", note["artifact"])
+            assert said == str(self.turn)
+
+
+class Up(Verb):
+    """Everything is down before; the port is the one of before, so that nothing may be left on it."""
+
+    def prepare(self):
+        self.project.inv("down")
+
+    def has_begun(self, running):
+        return "· Starting" in running.text
+
+    def whole(self):
+        found = self.project.json("status")
+        assert found["state"] == "healthy", found
+        assert len(found["services"]) == len({s["name"] for s in found["services"]}), "each runs once"
+        assert sum(s["restarts"] for s in found["services"]) == 0, found
+        if self.project.engine == "standalone":
+            supervisors = [p for p in self.project.processes() if "airflow_docker.standalone.supervisor" in p.cmdline()]
+            assert len(supervisors) == 1
+
+
+class Backup(Verb):
+    """Of a database that takes a while; to its usual place, and every third time to another."""
+
+    @property
+    def words(self):
+        return ("backup",) if self.turn % 3 else ("backup", "--file", str(self.project.folder / f"{self.turn}.backup"))
+
+    def prepare(self):
+        """What the run before has written is out of the way: two in one second would have one name."""
+        for file in self.files:
+            file.unlink()
+
+    def has_begun(self, running):
+        return "Copying" in running.text
+
+    @property
+    def files(self):
+        return [*self.project.folder.glob("*.backup"), *self.settings.state_dir.glob("backups/*.backup")]
+
+    def survived(self):
+        """A file that is there is whole, or it would not be there."""
+        for file in self.files:
+            self.proven(file)
+        shutil.move(self.files[0], self.project.folder / "kept") if self.files else None
+
+    def proven(self, file):
+        with tempfile.TemporaryDirectory(dir=self.project.folder) as place:
+            backup_file.read(file, Path(place))
+
+    def whole(self):
+        assert len(self.files) == 1
+        self.proven(self.files[0])
+        assert self.files[0].stat().st_mode & 0o777 == 0o600
+
+    def leftovers(self):
+        beside = [str(f) for f in self.project.folder.glob(".*.airflow-docker")]
+        return super().leftovers() + beside
+
+
+class Restore(Verb):
+    """Of two backups in turn, each with a database and keys of its own; the one in use is always the other."""
+
+    def __init__(self, project, generations):
+        super().__init__(project)
+        self.generations = generations
+        self.marks = {self.state_of(name): name for name in generations}
+
+    @property
+    def words(self):
+        return ("restore", str(self.project.folder / f"{self.wanted}.backup"), "--yes")
+
+    @property
+    def wanted(self):
+        return self.generations[self.turn % 2]
+
+    def state_of(self, name):
+        """What is in use when this generation is: its mark in the database, and its keys."""
+        return (name, (self.project.folder / f"{name}.keys").read_text())
+
+    def has_begun(self, running):
+        return "Restoring" in running.text
+
+    def in_use(self):
+        return (generation_of(self.project), json.dumps(secrets.kept(self.settings), sort_keys=True))
+
+    def survived(self):
+        """Whichever verb comes next finds the one or the other, database and keys; every other time that is `restore`."""
+        if self.turn % 2:
+            file = self.project.folder / "probe.backup"
+            self.project.inv("backup", "--file", str(file))
+            file.unlink()
+            assert self.in_use() in self.marks
+            assert not list(self.settings.state_dir.glob("undo.*"))
+
+    def whole(self):
+        assert self.marks[self.in_use()] == self.wanted
+
+    def leftovers(self):
+        left = list(self.settings.state_dir.glob("standalone/airflow.*")) + list(self.settings.state_dir.glob("undo.*"))
+        if self.project.engine == "compose":
+            assert not docker(
+                "ps", "-aq", "--filter", f"label=com.docker.compose.project={self.settings.compose_project_name}"
+            )
+        return super().leftovers() + list(map(str, left))
+
+
+SCRIPT = "scripts/syncAnywhere/syncOneWork.sh"
+
+
+def generation_of(project):
+    """The mark that a test has put into the database."""
+    if project.engine == "standalone":
+        return project.sql("SELECT generation FROM marked")
+    with serving(project) as container:
+        words = ("psql", "-U", "airflow", "-d", "airflow", "-Atc", "SELECT generation FROM marked")
+        return docker("exec", container, *words)
+
+
+@contextlib.contextmanager
+def serving(project):
+    """The database's container, started for so long."""
+    engine = choose(project.settings)
+    with engine.store.serving():
+        yield engine.container("postgres")
+
+
+def two_generations(project):
+    """Two databases with a mark, keys of their own and a backup each; the second is in use."""
+    for name in ("first", "second"):
+        if project.engine == "standalone":
+            made_by_hand(project, name)
+        else:
+            with serving(project) as container:
+                mark = f"DROP TABLE IF EXISTS marked; CREATE TABLE marked AS SELECT '{name}' AS generation"
+                docker("exec", container, "psql", "-U", "airflow", "-d", "airflow", "-c", mark)
+        project.inv("backup", "--file", str(project.folder / f"{name}.backup"))
+        keys = json.dumps(secrets.kept(project.settings), sort_keys=True)
+        (project.folder / f"{name}.keys").write_text(keys)
+    return ("first", "second")
+
+
+def made_by_hand(project, name, megabytes=12):
+    """A database in the place of Airflow's, of which nothing but its being one is asked; with new keys."""
+    stack = project.stack
+    shutil.rmtree(project.settings.secrets_dir, ignore_errors=True)
+    project.inv("secrets")
+    stack.database.parent.mkdir(parents=True, exist_ok=True)
+    (stack.folder / ".made-by-airflow-docker").touch()
+    stack.database.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(stack.database)) as made, made:
+        made.execute("CREATE TABLE alembic_version AS SELECT '1' AS version_num")
+        made.execute("CREATE TABLE marked AS SELECT ? AS generation", [name])
+        made.execute("CREATE TABLE connection AS SELECT 'marker-stored' AS password")
+        made.execute("CREATE TABLE log (extra)")
+        made.executemany("INSERT INTO log VALUES (?)", ([os.urandom(1 << 20)] for _ in range(megabytes)))
+
+
+def test_build_standalone(alone, figure):
+    kill_again_and_again(Build(alone), count(16, 2), figure)
+
+
+def test_up_standalone(alone, figure):
+    kill_again_and_again(Up(alone), count(12, 2), figure)
+
+
+def test_backup_standalone(alone, figure):
+    made_by_hand(alone, "only")
+    kill_again_and_again(Backup(alone), count(24, 3), figure)
+
+
+def test_restore_standalone(alone, figure):
+    kill_again_and_again(Restore(alone, two_generations(alone)), count(24, 4), figure)
+
+
+@pytest.mark.usefixtures("docker_engine")
+def test_compose(make_project, tmp_path, figure):
+    """The same on one project in containers, in the order in which it comes to have what each needs."""
+    project = make_project("compose", tmp_path)
+    try:
+        kill_again_and_again(Build(project), count(6, 1), figure)
+        kill_again_and_again(Up(project), count(6, 1), figure)
+        kill_again_and_again(Backup(project), count(6, 1), figure)
+        project.inv("down")
+        kill_again_and_again(Restore(project, two_generations(project)), count(6, 2), figure)
+    finally:
+        project.remove()

@@ -1,0 +1,94 @@
+"""A verb as a process of its own that is ended in the middle of its work."""
+
+import os
+import signal
+import subprocess
+import time
+
+import psutil
+from conftest import INV
+
+
+class Running:
+    """`inv` as a child in a session of its own, as one that a terminal's shell has started."""
+
+    def __init__(self, project, *args, inv=INV, **environ):
+        self.said = project.folder / "said.txt"
+        self.args = args
+        with self.said.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*inv, *args], env=project.environ | environ, cwd=project.folder, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )  # fmt: skip
+
+    @property
+    def text(self):
+        return self.said.read_text(errors="replace")
+
+    def children(self):
+        """All that it has started, but for what has got a session of its own to go on without it."""
+        try:
+            found = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+        return [child for child in found if _session(child.pid) == self.process.pid]
+
+    def has_child(self, word):
+        """True if a program with this word in its command runs below it."""
+        for child in self.children():
+            try:
+                if any(word in part for part in child.cmdline()):
+                    return True
+            except psutil.Error:
+                continue
+        return False
+
+    def until(self, condition, seconds=120):
+        """Wait for the moment that is meant."""
+        end = time.monotonic() + seconds
+        while not condition(self):
+            assert self.process.poll() is None, f"it has ended before: {self.text}"
+            assert time.monotonic() < end, f"the moment has not come: {self.text}"
+            time.sleep(0.01)
+        return self
+
+    def signal(self, number, group):
+        """To the process, or as by a terminal to all of its group."""
+        try:
+            (os.killpg if group else os.kill)(self.process.pid, number)
+        except ProcessLookupError:
+            assert self.process.poll() is not None
+
+    def end(self):
+        """Let nothing of it outlive a test that has failed."""
+        left = self.children()
+        if self.process.poll() is None:
+            self.signal(signal.SIGKILL, group=True)
+        for child in left:
+            if child.is_running():
+                child.kill()
+        self.process.wait()
+
+
+def _session(pid):
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def gone(processes, seconds):
+    """Those that are still there after so long."""
+    end = time.monotonic() + seconds
+    while left := [p for p in processes if _runs(p)]:
+        if time.monotonic() > end:
+            return left
+        time.sleep(0.05)
+    return []
+
+
+def _runs(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
