@@ -228,11 +228,11 @@ def alone(make_project, tmp_path):
 
 
 def test_pull(alone, figure):
-    kill_again_and_again(Pull(alone), count(30, 4), figure)
+    kill_again_and_again(Pull(alone), count(30, 3), figure)
 
 
 def test_secrets(alone, figure):
-    kill_again_and_again(Secrets(alone), count(30, 4), figure)
+    kill_again_and_again(Secrets(alone), count(30, 3), figure)
 
 
 # --- what an engine does ---
@@ -422,20 +422,20 @@ def made_by_hand(project, name, megabytes=12):
 
 
 def test_build_standalone(alone, figure):
-    kill_again_and_again(Build(alone), count(16, 2), figure)
+    kill_again_and_again(Build(alone), count(16, 1), figure)
 
 
 def test_up_standalone(alone, figure):
-    kill_again_and_again(Up(alone), count(12, 2), figure)
+    kill_again_and_again(Up(alone), count(12, 1), figure)
 
 
 def test_backup_standalone(alone, figure):
     made_by_hand(alone, "only")
-    kill_again_and_again(Backup(alone), count(24, 3), figure)
+    kill_again_and_again(Backup(alone), count(24, 2), figure)
 
 
 def test_restore_standalone(alone, figure):
-    kill_again_and_again(Restore(alone, two_generations(alone)), count(24, 4), figure)
+    kill_again_and_again(Restore(alone, two_generations(alone)), count(24, 2), figure)
 
 
 @pytest.mark.usefixtures("docker_engine")
@@ -447,6 +447,6 @@ def test_compose(make_project, tmp_path, figure):
         kill_again_and_again(Up(project), count(6, 1), figure)
         kill_again_and_again(Backup(project), count(6, 1), figure)
         project.inv("down")
-        kill_again_and_again(Restore(project, two_generations(project)), count(6, 2), figure)
+        kill_again_and_again(Restore(project, two_generations(project)), count(6, 1), figure)
     finally:
         project.remove()
