@@ -47,7 +47,9 @@ def apart(body: Callable[..., None]) -> Callable[..., None]:
 
 def seconds(text: str) -> float:
     """The value of --timeout."""
-    if not text.isdecimal() or int(text) == 0:
+    from airflow_docker.setting_types import is_count
+
+    if not is_count(text) or int(text) == 0:
         raise UserError("--timeout", f"'{text}' is not a whole number of seconds.", "Say for instance 600.", USAGE)
     return float(text)
 

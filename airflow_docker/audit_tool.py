@@ -22,13 +22,19 @@ def package(settings: Settings) -> Path | None:
     A download counts only with the right SHA-256; it gets its name when it is whole and fits.
     Raises UserError for settings that do not go together, a failed download, a wrong checksum.
     """
+    require_consistent(settings)
+    url = settings.audit_tool_url
+    return _download(url, settings.audit_tool_sha256) if url else settings.audit_tool_deb
+
+
+def require_consistent(settings: Settings) -> None:
+    """Raise UserError for settings that do not go together."""
     url, sha256, local = settings.audit_tool_url, settings.audit_tool_sha256, settings.audit_tool_deb
     if url and local:
         raise UserError("AUDIT_TOOL_DEB", "AUDIT_TOOL_URL is set too.", "Keep one of the two.", USAGE)
     if bool(url) != bool(sha256):
         missing = "AUDIT_TOOL_SHA256" if url else "AUDIT_TOOL_URL"
         raise UserError(missing, "is not set; address and checksum go together.", "Set both or neither.", USAGE)
-    return _download(url, sha256) if url else local
 
 
 def _download(url: str, sha256: str) -> Path:

@@ -19,6 +19,7 @@ def build(
 ) -> str:  # fmt: skip
     """Assemble BUILD_DIR and build the artifact, unless one of that fingerprint is here; its name."""
     settings = engine.settings
+    bundle.require_inputs(settings, requirements)
     with bundle.held(settings):
         made = bundle.assemble(engine, refresh=refresh, upgrade=upgrade, chosen=requirements)
         artifact = made.manifest.artifact

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_docker import checkouts, console, files, impact, repos, requirements, resolver, sync_scripts
+from airflow_docker import audit_tool, checkouts, console, files, impact, repos, requirements, resolver, sync_scripts
 from airflow_docker.errors import UserError
 from airflow_docker.setting_types import Base, path
 from airflow_docker.settings import Settings
@@ -98,6 +98,14 @@ def held(settings: Settings) -> Iterator[None]:
     files.claim(settings.build_dir, "BUILD_DIR")
     with files.locked(settings.build_dir / files.LOCK, f"BUILD_DIR {settings.build_dir}"):
         yield
+
+
+def require_inputs(settings: Settings, chosen: Path | None) -> None:
+    """Raise UserError for what :func:`assemble` would miss, before BUILD_DIR is made or anything is fetched."""
+    for source in repos.sources(settings):
+        checkouts.head(source)
+    dag_requirements(settings, chosen)
+    audit_tool.require_consistent(settings)
 
 
 def assemble(engine: Engine, *, refresh: bool = False, upgrade: bool = False, chosen: Path | None = None) -> Bundle:

@@ -12,6 +12,7 @@ from pathlib import Path
 from airflow_docker import audit_tool, builds, bundle, console, files
 from airflow_docker.engines import Engine
 from airflow_docker.errors import USAGE, UserError
+from airflow_docker.setting_types import is_count
 from airflow_docker.status import megabytes
 
 IMAGES, BUILD, DOWNLOADS, LOGS = KINDS = ("images", "build", "downloads", "logs")
@@ -29,7 +30,7 @@ class Leftover:
 
 def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
     """Show what could go; remove what is of ``kinds``, after a question or with ``yes``."""
-    if not older_than.isdecimal():
+    if not is_count(older_than):
         raise UserError("--older-than", f"'{older_than}' is not a number of days.", "Say for instance 30.", USAGE)
     engine.require()
     found = list(leftovers(engine, int(older_than)))

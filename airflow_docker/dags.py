@@ -110,7 +110,7 @@ def run(engine: Engine, dag: str, conf: str) -> None:
 def _check_conf(conf: str) -> None:
     try:
         given = json.loads(conf)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise UserError(
             "--conf", f"is not JSON ({problem}).", """Say for instance '{"work": "W1"}'.""", USAGE
         ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from airflow_docker.errors import USAGE, UserError
@@ -13,7 +14,7 @@ def read(file: Path) -> tuple[dict[str, str], list[UserError]]:
     Takes UTF-8 with or without a byte-order mark. Names set twice are an error, as one
     of the two values would be lost in silence.
     """
-    if not file.exists():
+    if not os.path.lexists(file):
         return {}, []
     try:
         content = file.read_text(encoding="utf-8-sig")
@@ -21,6 +22,8 @@ def read(file: Path) -> tuple[dict[str, str], list[UserError]]:
         return {}, [UserError(str(file), "the file is not UTF-8 text.", "Save it as UTF-8.", USAGE)]
     except OSError as problem:
         return {}, [UserError(str(file), f"cannot be read ({problem.strerror}).", "Make it readable for you.", USAGE)]
+    if "\0" in content:  # UTF-16 without a mark is UTF-8 full of them; nothing that is set may hold one
+        return {}, [UserError(str(file), "the file holds NUL characters.", "Save it as UTF-8 text.", USAGE)]
     return _parse(file, content)
 
 

@@ -4,7 +4,7 @@ import errno
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
 from invoke.exceptions import Exit
@@ -26,7 +26,8 @@ class UserError(Exit):
 
     def __init__(self, where: str, what: str, todo: str = "", code: int = FAILED) -> None:
         self.where, self.what, self.todo = where, what, todo
-        super().__init__(message=f"{where}: {what} {todo}".rstrip(), code=code)
+        space = "" if what.endswith("\n") else " "
+        super().__init__(message=f"{where}: {what}{space}{todo}".rstrip(), code=code)
 
     def __str__(self) -> str:
         return self.text
@@ -69,6 +70,19 @@ def guarded(body: Callable[P, R]) -> Callable[P, R]:
             raise UserError(str(problem.filename), f"{problem.strerror.lower()}.", todo) from None
 
     return run
+
+
+def collected(checks: Iterable[Callable[[], None]]) -> list[UserError]:
+    """What each of ``checks`` raises."""
+    errors: list[UserError] = []
+    for check in checks:
+        try:
+            check()
+        except UserErrors as several:
+            errors += several.errors
+        except UserError as error:
+            errors.append(error)
+    return errors
 
 
 def raise_all(errors: list[UserError]) -> None:

@@ -139,7 +139,7 @@ def claim(directory: Path, where: str) -> None:
     try:
         write(directory / MARKER, b"This folder was made by airflow-docker, which may empty it.\n")
     except OSError as problem:
-        todo = "Name a folder where you may write."
+        todo = "Name a folder where you may write, with room in it."
         raise UserError(where, f"{directory} cannot be written ({problem.strerror}).", todo) from None
 
 
@@ -151,6 +151,8 @@ def refusal(directory: Path) -> str | None:
         return None
     if not directory.is_dir():
         return "is not a folder"
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        return "is not yours to read and write"
     resolved = directory.resolve()
     if resolved == Path(resolved.anchor):
         return "is the root of the file system"
@@ -219,7 +221,7 @@ def locked(file: Path, where: str) -> Iterator[float]:
 def _acquire(file: Path, where: str) -> tuple[IO[str], float]:
     os.environ[_RUN_VARIABLE] = _RUN
     while True:
-        lock = file.open("a+")
+        lock = _opened(file, where)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -231,10 +233,18 @@ def _acquire(file: Path, where: str) -> tuple[IO[str], float]:
             if killed:
                 _end_programs_of(killed)
             lock.truncate(0)
-            lock.write(f"process {os.getpid()}\n{_RUN}")
-            lock.flush()
+            with suppress(OSError):  # on a full disk it holds without a name
+                os.write(lock.fileno(), f"process {os.getpid()}\n{_RUN}".encode())
             return lock, left
         lock.close()
+
+
+def _opened(file: Path, where: str) -> IO[str]:
+    try:
+        return file.open("a+")
+    except OSError as problem:
+        todo = "Name a folder where you may write, with room in it."
+        raise UserError(where, f"{file.parent} cannot be written ({problem.strerror}).", todo) from None
 
 
 def _holder(lock: IO[str]) -> tuple[str, str]:

@@ -17,14 +17,24 @@ ARCHIVES = ("ARCH_ROOT", "ARCHIVE0_DIR", "ARCHIVE1_DIR", "ARCHIVE2_DIR", "ARCHIV
 
 def claim_state(settings: Settings) -> None:
     """Make STATE_DIR this project's. Raises UserError if it is that of another: two .env with one STATE_DIR."""
+    require_own_state(settings)
     files.make_directory(settings.state_dir, "STATE_DIR")
-    note, name = settings.state_dir / "project", settings.compose_project_name
+    files.write(_note(settings), f"{settings.compose_project_name}\n".encode())
+
+
+def _note(settings: Settings) -> Path:
+    """Whose STATE_DIR it is."""
+    return settings.state_dir / "project"
+
+
+def require_own_state(settings: Settings) -> None:
+    """Raise UserError if STATE_DIR is that of another project. Changes nothing."""
+    note, name = _note(settings), settings.compose_project_name
     owner = note.read_text().strip() if note.is_file() else name
     if owner != name:
         what = f"{settings.state_dir} is that of the project {owner}, and this is {name}."
         todo = f"Give each .env a STATE_DIR and a SECRETS_DIR of its own; after a mere change of name remove {note}."
         raise UserError("STATE_DIR", what, todo)
-    files.write(note, f"{name}\n".encode())
 
 
 def prepare(settings: Settings, owner: int | None) -> None:
@@ -45,16 +55,20 @@ def problems(settings: Settings, owner: int | None) -> list[UserError]:
     """
     errors: list[UserError] = []
     for name, folder in {"STATE_DIR": settings.state_dir, **_ours(settings)}.items():
+        if errors and folder.is_relative_to(settings.state_dir):
+            continue  # what is to be in a STATE_DIR that cannot be is no problem of its own
         try:
             files.require_makeable(folder, name)
         except UserError as error:
             errors.append(error)
     written = {name: folder for name, folder in _ours(settings).items() if name in WRITTEN and folder.is_dir()}
     errors += [e for name, folder in written.items() if (e := _unwritable(name, folder, owner))]
+    to_come = [checkout for checkout in (settings.workflow_dev_dir, settings.ao_dev_dir) if not checkout.exists()]
     return errors + [
         UserError(name, f"there is no folder {folder}.", "Make or mount it; archives are never made for you.")
-        for name, folder in _given(settings).items() if not folder.is_dir()
-    ]  # fmt: skip
+        for name, folder in _given(settings).items()
+        if not folder.is_dir() and not any(folder.is_relative_to(checkout) for checkout in to_come)
+    ]
 
 
 def unwritable_archives(settings: Settings, owner: int | None) -> list[UserError]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -73,7 +74,18 @@ def inspect(name: str) -> dict[str, Any] | None:
     if result.returncode:
         require_engine()  # which would not say that there is no image
         return None
-    found: dict[str, Any] = json.loads(result.stdout)[0]
+    return listed(result.stdout)[0]
+
+
+def listed(said: str) -> list[dict[str, Any]]:
+    """The objects that docker has listed. Raises UserError if these are none: what is called docker may be none."""
+    try:
+        found = json.loads(said)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        what = f"its answer is not that of Docker ({said.strip()[:60]!r})."
+        raise UserError("docker", what, "See which program that is: type -a docker")
     return found
 
 
@@ -86,8 +98,20 @@ def require_engine() -> None:
         raise UserError("docker", f"the Docker engine has not answered in {late.seconds:g} s.", todo) from None
     except shell.NotFound:
         raise UserError("docker", "there is no docker on PATH.", todo) from None
+    if asked.returncode and (closed := _closed_socket()):
+        what = f"no Docker engine answers, as you may not use its socket {closed}."
+        raise UserError(
+            "docker", what, "Type: sudo usermod -aG docker $USER, and log in anew. " + todo.rpartition(". ")[2]
+        )
     if asked.returncode:
         raise UserError("docker", "no Docker engine answers.", todo)
+
+
+def _closed_socket() -> Path | None:
+    """The engine's socket, if it is there and not for this user."""
+    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    file = Path(host.removeprefix("unix://"))
+    return file if host.startswith("unix://") and file.is_socket() and not os.access(file, os.R_OK | os.W_OK) else None
 
 
 def engine_info(wanted: str) -> str:

@@ -12,6 +12,7 @@ from invoke.exceptions import Exit
 from airflow_docker import builds, console, health, stack
 from airflow_docker.engines import Engine
 from airflow_docker.errors import USAGE, UserError
+from airflow_docker.setting_types import is_count
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
@@ -19,7 +20,7 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 def logs(engine: Engine, services: list[str], *, follow: bool, tail: str, since: str) -> None:
     """Show what services said, all of them by default. Raises UserError for unknown ones and bad flags."""
     chosen = known(engine, services)
-    if tail and not tail.isdecimal():
+    if tail and not is_count(tail):
         raise UserError("--tail", f"'{tail}' is not a number of lines.", "Say for instance 100.", USAGE)
     start = moment(since) if since else None
     engine.require()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -49,9 +50,10 @@ class Inv(Program):
                 *(f"--{name}" for task in tasks.values() for a in task.get_arguments() for name in a.names),
             ]
             typed = [word for word in self.core.unparsed if word not in known]
-            near = difflib.get_close_matches(typed[0], known, n=1) if typed else []
+            near = difflib.get_close_matches(typed[0], known, n=1, cutoff=0.7) if typed else []
             hint = f"Did you mean {near[0]}?" if near else "See: inv --list, inv --help VERB"
-            raise UserError("inv", f"{str(problem).rstrip('!.')}.", hint, USAGE) from None
+            what = re.sub(r"<Argument: ([\w-]+).*?>", r"--\1", str(problem)).rstrip("!.")
+            raise UserError("inv", f"{what}.", hint, USAGE) from None
 
     def execute(self) -> None:
         """Choose the settings, then run the verbs."""

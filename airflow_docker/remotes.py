@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import shutil
 import socket
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from airflow_docker.errors import UserError
 from airflow_docker.setting_types import SCP_FORM, redact
 
 PROBE_SECONDS = 5.0
+_USUAL_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
+"""What git itself can do with a URL."""
 
 
 # What `git rev-parse --local-env-vars` lists, but for configuration.
@@ -105,6 +108,11 @@ def explain(url: str, where: str, said: str) -> UserError:
         if not local.exists():
             return UserError(where, f"there is nothing at {local}.", "Correct the path.")
         return UserError(where, f"{local} cannot be read as a git repository ({said}).", f"Try: git ls-remote {local}")
+    scheme = re.match(r"([\w.+-]+?)(?:://|::)", url)
+    if scheme and scheme[1] not in _USUAL_PORTS and not shutil.which(f"git-remote-{scheme[1]}"):
+        return UserError(
+            where, f"git knows no way '{scheme[1]}' to a repository.", "Use https, ssh, git, file or a path."
+        )
     host, port = _endpoint(url)
     if not _behind_proxy(url) and (unreachable := _unreachable(host, port, where)):
         return unreachable
@@ -134,8 +142,7 @@ def _endpoint(url: str) -> tuple[str, int]:
     if scp := SCP_FORM.fullmatch(url):
         return scp[1].strip("[]"), 22
     parts = urlsplit(url)
-    usual = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
-    return parts.hostname or "", parts.port or usual.get(parts.scheme, 443)
+    return parts.hostname or "", parts.port or _USUAL_PORTS.get(parts.scheme, 443)
 
 
 def _behind_proxy(url: str) -> bool:

@@ -64,6 +64,17 @@ class State:
     exposed: bool = False
 
 
+def require(settings: Settings, reader: Reader) -> None:
+    """Raise UserError for whatever :func:`write` would refuse. Changes nothing."""
+    application(settings, reader)
+    owner_for(reader)
+    directory = settings.secrets_dir
+    if os.path.lexists(directory):
+        require_directory(directory)
+        kept(settings)
+    files.require_makeable(directory, "SECRETS_DIR")
+
+
 def write(settings: Settings, reader: Reader) -> list[Path]:
     """Make SECRETS_DIR what the settings ask for; the files that changed.
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -101,13 +101,18 @@ def existing_file(value: str, base: Base) -> Path | None:
 
 def inner_path(value: str, _: Base) -> str:
     if Path(value).is_absolute() or ".." in Path(value).parts:
-        raise ValueError(f"'{value}' must be a path inside the repository, without '..'")
+        raise ValueError(f"'{value}' must be a relative path, without '..'")
     return value
+
+
+def is_count(value: str) -> bool:
+    """True for a whole number in plain digits, of a length that no clock and no counter overflows at."""
+    return re.fullmatch(r"[0-9]{1,10}", value) is not None
 
 
 def number(low: int, high: int) -> Parser:
     def parse(value: str, _: Base) -> int:
-        if not re.fullmatch(r"\d{1,10}", value) or not low <= int(value) <= high:
+        if not is_count(value) or not low <= int(value) <= high:
             raise ValueError(f"'{value}' is not a whole number from {low} to {high}")
         return int(value)
 
@@ -135,11 +140,13 @@ def memory(value: str, _: Base) -> str:
 
 
 def mounts(value: str, base: Base) -> tuple[tuple[Path, str], ...]:
-    found = []
+    found: list[tuple[Path, str]] = []
     for item in filter(None, (part.strip() for part in value.split(","))):
         host, _, container = item.rpartition(":")
         if not host or not container.startswith("/"):
             raise ValueError(f"'{item}' is not of the form HOST_FOLDER:/container/folder")
+        if container in (target for _, target in found):
+            raise ValueError(f"two folders are to be {container}")
         found.append((path(host, base), container))
     return tuple(found)
 
@@ -164,12 +171,17 @@ def debian_packages(value: str, _: Base) -> tuple[str, ...]:
 
 
 def config_files(value: str, base: Base) -> tuple[tuple[str, str], ...]:
-    found = []
+    found: list[tuple[str, str]] = []
     for item in filter(None, (part.strip() for part in value.split(","))):
         source, colon, target = item.rpartition(":")
         if not colon or not source or not target:
             raise ValueError(f"'{item}' is not of the form FILE:path/in/the/home/folder")
-        found.append((source, inner_path(target, base)))
+        place = PurePath(inner_path(target, base))
+        if clash := next(
+            (other for _, other in found if place.is_relative_to(other) or place in Path(other).parents), ""
+        ):
+            raise ValueError(f"'{target}' and '{clash}' cannot both be there")
+        found.append((source, target))
     return tuple(found)
 
 
@@ -180,7 +192,21 @@ def time_zone(value: str, base: Base) -> str:
     """A name of the tz database; a file name, as some systems set it, is no name and counts for nothing."""
     if value.startswith((":", "/")):
         return "UTC"
-    return str(matching(r"[A-Za-z0-9_+/-]+", "a time zone like America/New_York")(value, base))
+    name = str(matching(r"[A-Za-z0-9_+/-]+", "a time zone like America/New_York")(value, base))
+    if "/" in name and not _is_known_zone(name) and _is_known_zone("Etc/UTC"):
+        raise ValueError(f"'{value}' is not a time zone like America/New_York")
+    return name
+
+
+def _is_known_zone(name: str) -> bool:
+    """True if this machine's tz database, if it has one, has the name."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True
 
 
 image_name = matching(

@@ -182,6 +182,7 @@ def load(
         ("environment", environ),
         (base.env_file.name, in_file),
     ]
+    derived: list[UserError] = []
     values: dict[str, Any] = {}
     origin: dict[str, str] = {}
     for spec in fields(Settings):
@@ -193,13 +194,14 @@ def load(
             except ValueError as problem:
                 values[name] = raw
                 todo = "See .env.example."
-                errors.append(UserError(name, f"{problem} (from {origin[name]}).", todo, USAGE))
+                wrong = UserError(name, f"{problem} (from {origin[name]}).", todo, USAGE)
+                (derived if origin[name] == "default" else errors).append(wrong)
     # Options are chosen in .env; the shell may change one, but what else it holds is for other Airflows.
     options = {k: environ.get(k) or v for k, v in _matching(_AIRFLOW_OPTION, in_file).items()}
     if (page := options.get("AIRFLOW__WEBSERVER__BASE_URL")) and (problem_of_page := url_problem(page)):
         errors.append(UserError("AIRFLOW__WEBSERVER__BASE_URL", f"{problem_of_page}.", "Correct it.", USAGE))
     errors += [_sensitive(name) for name in sorted(options) if _holds_secret(name, options[name])]
-    raise_all(errors)
+    raise_all(errors or derived)  # a default is wrong because of a setting that it is made of
     origin |= {name: "environment" if environ.get(name) else base.env_file.name for name in options}
     secret_inputs = {**_matching(_SECRET_NAME, in_file), **_matching(_SECRET_NAME, environ)}
     return Settings(
@@ -215,15 +217,31 @@ def unknown_names(in_file: Mapping[str, str], env_file: Path) -> list[UserError]
     """A name in .env that begins like one of ours but is none is a typing error, not a wish."""
     known = names()
     prefixes = {name.partition("_")[0] + "_" for name in known if "_" in name} | {"SECRET_"}
-    patterns = [f"SECRET_{name}_FILE" for name in APPLICATION_SECRETS]
     errors = []
     for name in in_file:
         ours = name in known or _SECRET_NAME.fullmatch(name) or _AIRFLOW_OPTION.fullmatch(name)
-        near = difflib.get_close_matches(name.upper(), known + patterns, n=1, cutoff=0.6)
-        if not ours and (any(name.upper().startswith(p) for p in prefixes) or near):
-            hint = f"Did you mean {near[0]}?" if near else "See .env.example for the names there are."
-            errors.append(UserError(f"{env_file.name}: {name}", "there is no such setting.", hint, USAGE))
+        if not ours and (any(name.upper().startswith(p) for p in prefixes) or _near(name, 0.6)):
+            errors.append(UserError(f"{env_file.name}: {name}", "there is no such setting.", _hint(name), USAGE))
     return errors
+
+
+def _near(name: str, cutoff: float) -> str:
+    """The name of ours that is most like ``name``, if it is as like as that; else nothing."""
+    known = names() + [f"SECRET_{secret}_FILE" for secret in APPLICATION_SECRETS]
+    return next(iter(difflib.get_close_matches(name.upper(), known, n=1, cutoff=cutoff)), "")
+
+
+def _hint(name: str) -> str:
+    """What may have been meant by a name there is not."""
+    upper = name.upper()
+    if _AIRFLOW_OPTION.fullmatch(upper):
+        return f"Did you mean {upper}?"
+    if upper.startswith("AIRFLOW_") and not _near(name, 0.8):
+        return "Options of Airflow itself are written AIRFLOW__SECTION__KEY."
+    if secret := re.match(rf"SECRET_({'|'.join(APPLICATION_SECRETS)})__", upper):
+        return f"A single key is written {secret[0]}section__key."
+    near = _near(name, 0.6)
+    return f"Did you mean {near}?" if near else "See .env.example for the names there are."
 
 
 def _env_file(given: Path | None, environ: Mapping[str, str]) -> Path:
@@ -231,9 +249,11 @@ def _env_file(given: Path | None, environ: Mapping[str, str]) -> Path:
         named = given or (expanded(environ["ENV_FILE"]) if environ.get("ENV_FILE") else PROJECT / ".env")
     except ValueError as problem:
         raise UserError("ENV_FILE", f"{problem}.", "Correct the path.", USAGE) from None
-    if environ.get("ENV_FILE") and not named.is_file():
+    if environ.get("ENV_FILE") and not os.path.isfile(named):  # noqa: PTH113  which no name is too long for
+        if os.path.lexists(named):
+            raise UserError("ENV_FILE", f"{named} is not a file.", "Name another, or move it away.", USAGE)
         raise UserError("ENV_FILE", f"there is no file {named}.", "Copy .env.example to it and edit it.", USAGE)
-    return named.resolve()
+    return Path(os.path.realpath(named))  # which a link to itself does not stop
 
 
 def _look_up(

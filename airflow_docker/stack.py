@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from airflow_docker import builds, checkouts, console, files, folders, health, replacement, repos, secrets
+from airflow_docker import builds, checkouts, console, files, folders, health, ports, replacement, repos, secrets
 from airflow_docker.engines import Engine, started_file
-from airflow_docker.errors import USAGE, UserError
+from airflow_docker.errors import USAGE, UserError, collected, raise_all
 from airflow_docker.settings import Settings
 
 START_SECONDS = 300.0
@@ -22,6 +23,7 @@ def pull(settings: Settings, only: str | None = None) -> None:
 
 def write_secrets(engine: Engine) -> None:
     """Write SECRETS_DIR and say what changed and what is noteworthy."""
+    secrets.require(engine.settings, engine.reader)
     folders.claim_state(engine.settings)
     changed = secrets.write(engine.settings, engine.reader)
     words = ", ".join(file.name for file in changed)
@@ -44,13 +46,15 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     engine.require()
     engine.require_fit()
     replacement.undo_interrupted(engine)
-    missing = [source for source in repos.sources(settings) if checkouts.is_missing(source)]
-    if missing:
-        repos.pull(missing)
-    write_secrets(engine)
     artifact = builds.built(engine)
     if artifact is None and no_build:
         raise UserError("--no-build", "nothing has been built for this project yet.", "Type: inv build", USAGE)
+    _require_place(engine, will_build=artifact is None)
+    missing = [source for source in repos.sources(settings) if checkouts.is_missing(source)]
+    if missing:
+        repos.pull(missing)
+    raise_all(folders.dag_problems(settings, engine.reader.owner))
+    write_secrets(engine)
     engine = engine.using(artifact or builds.build(engine))
     folders.prepare(settings, engine.reader.owner)
     builds.tell_news(engine)
@@ -59,6 +63,21 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     else:
         start(engine, timeout)
     _tell_where(settings, open_page)
+
+
+def _require_place(engine: Engine, *, will_build: bool) -> None:
+    """What the start wants, before minutes go into clones and a build. Raises UserError for all that is wrong."""
+    settings = engine.settings
+    checks: list[Callable[[], None]] = [
+        lambda: folders.require_own_state(settings),
+        lambda: raise_all(folders.problems(settings, engine.reader.owner)),
+        lambda: secrets.require(settings, engine.reader),
+    ]
+    if will_build:
+        checks.append(lambda: files.require_ours(settings.build_dir, "BUILD_DIR"))
+    if not engine.states():  # what is left of an earlier start may hold the port, and is ended first
+        checks.append(lambda: ports.require_free(settings.airflow_port, engine.holder))
+    raise_all(collected(checks))
 
 
 def start(engine: Engine, timeout: float) -> None:

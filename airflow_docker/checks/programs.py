@@ -8,10 +8,10 @@ import sys
 from airflow_docker import images, resolver, shell
 from airflow_docker.checks import Finding, ok
 from airflow_docker.engines import Engine
-from airflow_docker.engines.compose import INSTALL_PLUGIN, plugin_version
+from airflow_docker.engines.compose import plugin_version
 from airflow_docker.settings import Settings
 
-PYTHON, GIT, COMPOSE, COMPOSE_WISHED = (3, 11), (2, 20), (2, 0), (2, 20)
+PYTHON, GIT, COMPOSE_WISHED = (3, 11), (2, 20), (2, 20)
 
 
 def python(settings: Settings, engine: Engine) -> Finding:
@@ -42,8 +42,6 @@ def docker(settings: Settings, engine: Engine) -> Finding:
 
 def compose(settings: Settings, engine: Engine) -> Finding:
     found = plugin_version()
-    if _version(found) < COMPOSE:
-        return Finding("error", f"{found} is too old: version 2 is needed.", INSTALL_PLUGIN)
     if _version(found) < COMPOSE_WISHED:
         return Finding("warning", f"{found} is older than what this is tested with.", "Take 2.20 or newer.")
     return ok(found)

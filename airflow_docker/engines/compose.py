@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -218,7 +219,7 @@ class Compose(Commands):
         if not ids:
             return []
         # A container may be gone between the two questions; the rest is still printed.
-        found = json.loads(shell.capture(["docker", "inspect", *ids], timeout=images.ASK_SECONDS).stdout or "[]")
+        found = images.listed(shell.capture(["docker", "inspect", *ids], timeout=images.ASK_SECONDS).stdout or "[]")
         return [_state(container) for container in found]
 
     def last_lines(self, container: str, lines: int = 20) -> str:
@@ -281,11 +282,14 @@ class Compose(Commands):
 
 
 def plugin_version() -> str:
-    """The version of the compose plugin, like ``2.26.1``. Raises UserError if it is missing."""
+    """The version of the compose plugin, like ``2.26.1``. Raises UserError if it is missing or too old."""
     asked = shell.capture(["docker", "compose", "version", "--short"], timeout=images.ASK_SECONDS)
     if asked.returncode:
         raise UserError("docker compose", "the compose plugin (version 2) is missing.", INSTALL_PLUGIN)
-    return asked.stdout.strip().removeprefix("v")
+    found = asked.stdout.strip().removeprefix("v")
+    if not re.match(r"([2-9]|\d\d)\.", found):
+        raise UserError("docker compose", f"version 2 is needed, and this is {found or 'none'}.", INSTALL_PLUGIN)
+    return found
 
 
 def _state(container: dict[str, Any]) -> ServiceState:

@@ -82,7 +82,7 @@ def test_images_may_be_pinned_by_digest(make_settings):
         ("AIRFLOW_BASE_IMAGE=a:b@sha256:12\n", "AIRFLOW_BASE_IMAGE: 'a:b@sha256:12' is not an image name"),
         ("POSTGRES_IMAGE=a@md5:12\n", "POSTGRES_IMAGE: 'a@md5:12' is not an image name"),
         ("COMPOSE_PROJECT_NAME=Up\n", "COMPOSE_PROJECT_NAME: 'Up' is not lower-case"),
-        ("DAGS_DIR=/etc\n", "DAGS_DIR: '/etc' must be a path inside the repository"),
+        ("DAGS_DIR=/etc\n", "DAGS_DIR: '/etc' must be a relative path"),
         ("DAGS_DIR=a/../../b\n", "DAGS_DIR: 'a/../../b' must be"),
         ("EXTRA_MOUNTS=/a\n", "EXTRA_MOUNTS: '/a' is not of the form HOST_FOLDER:/container/folder"),
         ("EXTRA_CA_BUNDLE=none.pem\n", "EXTRA_CA_BUNDLE: there is no file"),
@@ -96,7 +96,7 @@ def test_images_may_be_pinned_by_digest(make_settings):
         ("AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER=http://me:p@h/x\n", "this option holds a secret"),
         ("SYSTEM_PACKAGES=git;rm\n", "SYSTEM_PACKAGES: 'git;rm' is not the name of a Debian package"),
         ("SITE_CONFIG=a\n", "SITE_CONFIG: 'a' is not of the form FILE:path"),
-        ("SITE_CONFIG=a:/etc/x\n", "SITE_CONFIG: '/etc/x' must be a path inside"),
+        ("SITE_CONFIG=a:/etc/x\n", "SITE_CONFIG: '/etc/x' must be a relative path"),
         ("AUDIT_TOOL_SHA256=abc\n", "AUDIT_TOOL_SHA256: 'abc' is not 64 hexadecimal digits"),
         ("AIRFLOW_VERSION=2.6.3\n", "AIRFLOW_VERSION: '2.6.3' is not a version from 2.7.0 on"),
         (

@@ -193,7 +193,7 @@ def test_the_engine_is_chosen_by_setting_or_by_what_answers(make_settings, tmp_p
     docker = tmp_path / "docker"
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     for script, name, why in [
-        ("exit 0", "compose", "Docker answers"),
+        ("echo 2.30.0", "compose", "Docker answers"),
         ("exit 1", "standalone", "no Docker engine answers"),
         ('case "$1" in compose) exit 1;; esac', "standalone", "the compose plugin (version 2) is missing"),
     ]:

@@ -1,0 +1,132 @@
+"""What can be wrong with requirements, with what goes into a build, and with folders and the port."""
+
+import socket
+
+from conftest import git
+
+from trust.bad_input.case import Case, Place
+
+
+def requirements(words: str, content: str | bytes, says: str, todo: str, **kwargs) -> Case:
+    """A file of requirements that is tried upon an assembled build folder."""
+
+    def make(place: Place) -> None:
+        place.has("sources", "build").file("req.txt", content)
+
+    return Case(words, "build --requirements req.txt", says, todo, make=make, **kwargs)
+
+
+def build(words: str, says: str, todo: str, make=lambda place: None, verb="build", **kwargs) -> Case:
+    """A build from fresh checkouts and, unless the case makes one, without a build folder."""
+
+    def prepare(place: Place) -> None:
+        place.has("sources")
+        make(place)
+
+    return Case(words, verb, says, todo, make=prepare, **kwargs)
+
+
+def assembled(words: str, says: str, todo: str, make=lambda place: None, verb="build", **kwargs) -> Case:
+    """The same over an assembled build folder."""
+
+    def prepare(place: Place) -> None:
+        place.has("sources", "build")
+        make(place)
+
+    return Case(words, verb, says, todo, make=prepare, **kwargs)
+
+
+def up(words: str, says: str, todo: str, verb="up", **kwargs) -> Case:
+    """An up that must say so before it asks for the repositories, which are not there either."""
+    return Case(words, verb, says, todo, **kwargs)
+
+
+def repository(place: Place) -> None:
+    git(place.folder("build"), "init", "--quiet")
+
+
+def marked(place: Place) -> None:
+    place.file("build/.made-by-airflow-docker")
+    (place.home / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")
+    place.folder("build", 0o555)
+
+
+def taken(place: Place) -> None:
+    """Somebody listens on the port that .env names."""
+    listener = place.later.enter_context(socket.socket())
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    place.env_file.write_text(f"{place.env_file.read_text()}AIRFLOW_PORT={listener.getsockname()[1]}\n")
+
+
+REQUIREMENTS = [
+    requirements("a requirement that is none", "requests\n== 2.0\n", "{project}/req.txt line 2: '== 2.0' is not a requirement", "Correct the line."),
+    requirements("a version that is none", "requests==latest\n", "{project}/req.txt line 1: 'requests==latest' is not a requirement", "Correct the line."),
+    requirements("two bad lines", "???\nrequests\n-e .\n", "{project}/req.txt line 1: '???' is not a requirement", "Correct the line.", lines=2),
+    requirements("an editable install", "-e ../mine\n", "{project}/req.txt line 1: an editable install points to a folder", "Name a release, or git+https."),
+    requirements("a path on this host", "./mine.whl\n", "{project}/req.txt line 1: './mine.whl' is a path on this host", "Name a release or URL."),
+    requirements("a file URL", "mine @ file:///srv/mine.whl\n", "{project}/req.txt line 1: 'mine @ file:///srv/mine.whl' is a path on this host", "Name a release or URL."),
+    requirements("a repository on this host", "mine @ git+file:///srv/mine\n", "{project}/req.txt line 1: 'mine @ git+file:///srv/mine' is a path", "Name a release or URL."),
+    requirements("an index among requirements", "--index-url https://example.org\nsix\n", "--index-url is not taken from requirements.", "Package indexes come from pip's configuration."),
+    requirements("an option that nobody knows", "--pre\n", "{project}/req.txt line 1: --pre is not an option that is understood here.", "Take it out;"),
+    requirements("an include that is not there", "-r more.txt\n", "{project}/req.txt line 1: there is no file {project}/more.txt.", "Paths are relative to this file."),
+    requirements("an include of itself", "-r req.txt\n", "{project}/req.txt line 1: req.txt includes itself.", "Remove one of the includes."),
+    requirements("an include of nothing", "-r\n", "{project}/req.txt line 1: ", "Paths are relative to this file."),
+    requirements("requirements in latin-1", "six  # f\u00fcr\n".encode("latin-1"), "{project}/req.txt: the file is not UTF-8 text.", "Save it as UTF-8."),
+    requirements("requirements in UTF-16", "six\n".encode("utf-16"), "{project}/req.txt: the file is not UTF-8 text.", "Save it as UTF-8."),
+    requirements("requirements with a NUL", b"si\0x\n", "{project}/req.txt line 1: ", "Correct the line."),
+    requirements("hashes without a name", "https://example.org/x.whl --hash=sha256:00\n", "has hashes but no name.", "Write: name @ URL --hash=…"),
+    requirements("a package that nobody has", "no-such-package-of-anybody==1\n", "{project}/req.txt line 1: ", "Loosen 'no-such-package-of-anybody==1' in", quotes=True),
+    requirements("two that exclude each other", "six==1.16.0\nsix==1.15.0\n", "these exclude each other:", "Loosen 'six==1.16.0' in", quotes=True),
+    requirements("one that excludes Airflow", "apache-airflow==2.9.0\n", "these exclude each other:", "Loosen 'apache-airflow==2.9.0' in", quotes=True),
+    requirements("a wheel that cannot be fetched", "x @ http://127.0.0.1:1/x-1-py3-none-any.whl\n", "requirements: cannot be resolved.", "Mend what it says", quotes=True),
+    requirements("an index that does not answer", "six\n", "requirements: cannot be resolved.", "Mend what it says", quotes=True, environ={"PIP_INDEX_URL": "http://127.0.0.1:1/", "UV_HTTP_RETRIES": "0"}),
+    build("requirements that are not there", "--requirements: there is no file {project}/none.txt.", "Correct the path;", verb="build --requirements none.txt"),
+    build("requirements that are a folder", "--requirements: ", "Correct the path;", verb="build --requirements sources"),
+    build("requirements of the DAGs that are not there", "DAG_REQUIREMENTS: there is no file {project}/sources/ao-workflows/none.txt.", "Correct the path;", env="DAG_REQUIREMENTS=none.txt"),
+    build("requirements of the DAGs of nobody", "DAG_REQUIREMENTS: '~nobody-such/r.txt' names a home directory", "Correct the path.", env="DAG_REQUIREMENTS=~nobody-such/r.txt"),
+]  # fmt: skip
+
+BUILDS = [
+    build("the root for a build folder", "BUILD_DIR: / is the root of the file system.", "Name another folder", env="BUILD_DIR=/"),
+    build("the home for a build folder", "BUILD_DIR: {home} is your home directory or holds it.", "Name another folder", env="BUILD_DIR=~"),
+    build("the home by a flag", "BUILD_DIR: {home} is your home directory or holds it.", "Name another folder", verb="build --build-dir ~"),
+    build("a folder that holds the home", "BUILD_DIR: {root} is your home directory or holds it.", "Name another folder", env="BUILD_DIR=.."),
+    build("a repository for a build folder", "BUILD_DIR: {project}/build is a git repository.", "Name another folder", repository),
+    build("a link for a build folder", "BUILD_DIR: {project}/build is a symbolic link.", "Name another folder", lambda place: (place.project / "build").symlink_to(place.folder("else"))),
+    build("a file for a build folder", "BUILD_DIR: {project}/build is not a folder.", "Name another folder", lambda place: place.file("build")),
+    build("a file above the build folder", "BUILD_DIR: {project}/notes/x is not a folder.", "Name another", lambda place: place.file("notes"), env="BUILD_DIR=notes/x"),
+    build("a build folder with files of mine", "BUILD_DIR: {project}/build holds files and was not made by airflow-docker", "Name another folder", lambda place: place.file("build/thesis.txt")),
+    build("a purge of files of mine", "BUILD_DIR: {project}/build holds files and was not made by airflow-docker", "Name another folder", lambda place: place.file("build/thesis.txt"), verb="build --refresh"),
+    build("the project for a build folder", "BUILD_DIR: {project} ", "Name another folder", env="BUILD_DIR=."),
+    build("a build folder in the system", "BUILD_DIR: /proc/build cannot be made", "name a place where you may write.", env="BUILD_DIR=/proc/build"),
+    build("a build folder where I may not write", "BUILD_DIR: {project}/build is not yours to read and write.", "Name another folder", marked, somebody=True),
+    build("a build folder that I may not read", "BUILD_DIR: {project}/build is not yours to read and write.", "Name another folder", lambda place: (marked(place), place.folder("build", 0o700)), somebody=True),
+    build("a build folder on a full disk", "BUILD_DIR: {project}/build cannot be written (No space left on device).", "Name a folder where you may write, with room in it.", lambda place: place.fill("build")),
+    assembled("a configuration that is not there", "SITE_CONFIG: there is no file {project}/sources/ao-workflows/none.yml.", "Paths are relative to WORKFLOW_DEV_DIR.", env="SITE_CONFIG=none.yml:x.yml"),
+    assembled("a configuration of nobody", "SITE_CONFIG: '~nobody-such/x' names a home directory", "Correct the path.", env="SITE_CONFIG=~nobody-such/x:x.yml"),
+    assembled("scripts that cannot be copied", "copyLinksToBin: ended with exit code 3 (no room).", "Run it by hand and mend it.", lambda place: place.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", "#!/bin/sh\necho no room; exit 3\n", 0o755)),
+    assembled("a link out of the scripts", "bin/passwd: is a link out of archive-ops, to /etc/passwd.", "Put the file itself there.", lambda place: place.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", '#!/bin/sh\nln -s /etc/passwd "$1"/\n', 0o755)),
+    assembled("a link to nothing among the scripts", "bin/x: is a link to a file that does not exist.", "Mend it in archive-ops.", lambda place: place.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", '#!/bin/sh\nln -s nothing "$1"/x\n', 0o755)),
+]  # fmt: skip
+
+FOLDERS = [
+    up("a port that is taken", "is taken by another program.", "Set AIRFLOW_PORT in .env to a free port", make=taken),
+    up("a port for root", "AIRFLOW_PORT: port 80 is reserved for root.", "Set one above 1023.", env="AIRFLOW_PORT=80", make=lambda place: place.project.chmod(0o777), somebody=True),
+    up("an archive that is not there", "ARCHIVE0_DIR: there is no folder /mnt/no/such.", "Make or mount it", env="ARCHIVE0_DIR=/mnt/no/such"),
+    up("a mount that is not there", "EXTRA_MOUNTS (/data): there is no folder {project}/data.", "Make or mount it", env="EXTRA_MOUNTS=data:/data"),
+    up("a file for the archives", "ARCH_ROOT: there is no folder {project}/notes.", "Make or mount it", env="ARCH_ROOT=notes", make=lambda place: place.file("notes")),
+    up("a file for the logs", "LOGS_DIR: {project}/notes is not a folder.", "Name another one, or move that file away.", env="LOGS_DIR=notes", make=lambda place: place.file("notes")),
+    up("a file above the logs", "LOGS_DIR: {project}/notes is not a folder.", "Name another one, or move that file away.", env="LOGS_DIR=notes/logs", make=lambda place: place.file("notes")),
+    up("a file for the state", "STATE_DIR: {project}/notes is not a folder.", "Name another one, or move that file away.", env="STATE_DIR=notes", make=lambda place: place.file("notes"), ),
+    up("a file for the state of secrets", verb="secrets", says="STATE_DIR: {project}/notes is not a folder.", todo="Name another one, or move that file away.", env="STATE_DIR=notes", make=lambda place: place.file("notes")),
+    up("a link to nowhere for the state", "STATE_DIR: {project}/.state is not a folder.", "Name another one", make=lambda place: (place.project / ".state").symlink_to("nowhere")),
+    up("a state of another project for secrets", verb="secrets", says="STATE_DIR: {project}/.state is that of the project other, and this is ", todo="Give each .env a STATE_DIR", make=lambda place: place.file(".state/project", "other\n")),
+    up("a state of another project", "STATE_DIR: {project}/.state is that of the project other, and this is ", "Give each .env a STATE_DIR", make=lambda place: place.file(".state/project", "other\n")),
+    up("a state where no database can be", "STATE_DIR: Airflow cannot have a database at", "Name another folder.", env="STATE_DIR='what?'"),
+    up("an Airflow that cannot be run", "AIRFLOW_VERSION: the services are those of Airflow 2, not of 3.0.1.", "Set a 2.x version.", env="AIRFLOW_VERSION=3.0.1"),
+    up("DAGs that are not there", "DAGS_DIR: there is no folder {project}/sources/ao-workflows/none.", "Name the DAG folder inside ao-workflows.", env="DAGS_DIR=none", make=lambda place: place.has("sources")),
+    up("several folders and the port", "ARCHIVE1_DIR: there is no folder /no/1.", "Make or mount it", env="ARCHIVE1_DIR=/no/1\nARCHIVE2_DIR=/no/2", make=taken, lines=3),
+]  # fmt: skip
+
+CASES = [*REQUIREMENTS, *BUILDS, *FOLDERS]

@@ -1,0 +1,192 @@
+"""A case of bad input, and the place where it happens."""
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from conftest import INV, git, snapshot
+
+from airflow_docker import PROJECT, indexes
+from airflow_docker.standalone.environments import python_for
+
+SECONDS = 60.0
+"""No case may take longer; an engine that hangs is given ten."""
+SOMEBODY = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
+SETTINGS = {"ENGINE": "standalone", "AO_WORKFLOWS_URL": "remotes/ao-workflows",
+            "ARCHIVE_OPS_URL": "remotes/archive-ops", "BUILD_DIR": "build"}  # fmt: skip
+"""What stands in every .env, unless the case says otherwise."""
+REPOSITORIES = ("ao-workflows", "archive-ops")
+REQUIREMENTS = "sources/ao-workflows/airflow-docker/requirements.txt"
+
+
+@dataclass(frozen=True)
+class Case:
+    """``inv VERB`` with the lines ``env`` in its .env must end with ``code`` and say ``says``, then ``todo``.
+
+    ``make`` prepares the place; ``lines`` is how many problems are told, ``quotes`` is for a message
+    that holds another program's words, ``shows`` for a verb that shows a table too, ``somebody`` for one
+    that is run by a user who is not root; ``environ`` is set in the environment.
+    """
+
+    words: str
+    verb: str
+    says: str
+    todo: str
+    code: int = 1
+    env: str | bytes = ""
+    make: Callable[["Place"], object] = lambda place: None
+    lines: int = 1
+    quotes: bool = False
+    shows: bool = False
+    somebody: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self):
+        return self.words.replace(" ", "-")
+
+
+class Place:
+    """A folder with a project, a home and a folder of programs; ``template`` is one with all that can be copied.
+
+    ``later`` undoes what must not stay.
+    """
+
+    def __init__(self, root: Path, template: Path | None = None):
+        self.root, self.template, self.later = root, template, contextlib.ExitStack()
+        self.project, self.home, self.bin = root / "project", root / "home", root / "bin"
+        for folder in (self.project / "sources", self.home, self.bin):
+            folder.mkdir(parents=True)
+        self.facts: dict[str, str] = {"root": str(root), "project": str(self.project), "home": str(self.home)}
+        self.environ = {k: v for k, v in os.environ.items() if not k.startswith(OURS)} | indexes.variables() | {
+            "HOME": str(self.home), "ENV_FILE": str(self.env_file), "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "UV_HTTP_RETRIES": "0", "UV_CREDENTIALS_DIR": str(Path.home() / ".local/share/uv/credentials"), "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache/uv")),
+        }  # fmt: skip
+
+    @property
+    def env_file(self):
+        return self.project / ".env"
+
+    def filled(self, text: str) -> str:
+        """A text with ``{name}`` of what is known only now."""
+        for name, value in self.facts.items():
+            text = text.replace(f"{{{name}}}", value)
+        return text
+
+    def set(self, lines: str | bytes) -> None:
+        """Write .env: the usual settings and these, or just these bytes."""
+        if isinstance(lines, bytes):
+            self.env_file.write_bytes(lines)
+            return
+        usual = [f"{k}={v}\n" for k, v in SETTINGS.items() if f"{k}=" not in lines]
+        self.env_file.write_text("".join(usual) + self.filled(lines) + "\n")
+
+    def file(self, name: str, content: str | bytes = "x", mode: int = 0o644) -> Path:
+        """A file of the project, with the folders that it needs."""
+        file = self.project / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content.encode() if isinstance(content, str) else content)
+        file.chmod(mode)
+        return file
+
+    def folder(self, name: str, mode: int = 0o755) -> Path:
+        folder = self.project / name
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(mode)
+        return folder
+
+    def fill(self, name: str) -> None:
+        """A folder with no room left in it; only root can make one."""
+        folder = self.folder(name, 0o700)
+        mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs", str(folder)]
+        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+            pytest.skip("a file system can be mounted here by nobody")
+        self.later.callback(subprocess.run, ["umount", str(folder)], check=True)
+        with contextlib.suppress(OSError), (folder / ".made-by-airflow-docker").open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 1024)
+
+    def program(self, name: str, script: str) -> None:
+        """A program that comes before any other of its name."""
+        (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.bin / name).chmod(0o755)
+
+    def has(self, *parts: str) -> "Place":
+        """Bring along from the template what earlier steps have made."""
+        for part in parts:
+            shutil.copytree(self.template / part, self.project / part, symlinks=True, dirs_exist_ok=True)
+        for config in self.project.glob("*/*/.git/config"):
+            config.write_text(config.read_text().replace(str(self.template), str(self.project)))
+        return self
+
+    def inv(self, verb: str, somebody: bool = False) -> subprocess.CompletedProcess:
+        """Run a verb with the project's folder as the current one."""
+        command = [*(SOMEBODY if somebody else []), *INV, *shlex.split(self.filled(verb))]
+        process = subprocess.Popen(
+            command, env=self.environ, cwd=self.project, stdin=subprocess.DEVNULL, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
+        )  # fmt: skip
+        try:
+            out, said = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # what it waits for too
+            process.communicate()
+            raise
+        return subprocess.CompletedProcess(command, process.returncode, out, said)
+
+    def tree(self):
+        """All that there is, but for what git keeps of a remote, which does no harm."""
+        inside = (
+            ".git/objects",
+            ".git/refs/remotes",
+            ".git/FETCH_HEAD",
+            ".git/index",
+            ".git/logs",
+            ".git/packed-refs",
+            ".git/ORIG_HEAD",
+        )
+        found = snapshot(self.root)
+        return {name: entry for name, entry in found.items() if not any(part in name for part in inside)}
+
+
+OURS = (
+    "AIRFLOW_",
+    "POSTGRES_IMAGE",
+    "SECRET_",
+    "ENV_FILE",
+    "ENGINE",
+    "AO_",
+    "ARCH",
+    "TZ",
+    "DOCKER_",
+    "BACKUP_",
+    "XDG_",
+)
+
+
+def make_template(root: Path) -> Path:
+    """A project whose earlier steps have been done: repositories, checkouts, and a build up to the requirements."""
+    place = Place(root)
+    for name in REPOSITORIES:
+        remote, checkout = place.project / "remotes" / name, place.project / "sources" / name
+        shutil.copytree(PROJECT / "examples" / name, remote)
+        git(remote, "init", "--quiet", "--initial-branch=main")
+        git(remote, "add", "--all")
+        git(remote, "commit", "--quiet", "--message", "x")
+        git(place.project, "clone", "--quiet", str(remote), str(checkout))
+    tested = place.file(
+        f"build/standalone/tested-2.11.2-{python_for('2.11.2', sys.version_info[:2])}.txt", "flask==2\n"
+    )
+    place.file("build/.made-by-airflow-docker")
+    place.file("bad.txt", "--no-such-option\n")
+    place.set("")
+    assert "--no-such-option is not an option" in place.inv("build --requirements bad.txt").stderr
+    assert tested.is_file()
+    return place.project

@@ -1,0 +1,98 @@
+"""Whatever is wrong with what a user gives: one sentence that helps, in time, and nothing is changed."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from airflow_docker import PROJECT
+from trust.bad_input import building, engines, flags, repositories, secret_files, settings
+from trust.bad_input.case import SOMEBODY, Place, make_template
+
+CASES = [case for section in (settings, flags, repositories, building, secret_files, engines) for case in section.CASES]
+PROGRESS = ("·", "✓", "✗", "!", " ")
+"""How lines begin that tell what is being done."""
+MESSAGE = re.compile(r"[^\s:][^\n]*?: .+[.:?)]\s\S.*", re.S)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory):
+    return make_template(tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture(scope="session")
+def closed_door():
+    """A web server that asks everybody for a password."""
+
+    class Refuse(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="x"')
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Refuse)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def messages(said, case):
+    """What was said but for progress; words of another program make one message with those around them."""
+    lines = [line for line in said.splitlines() if line and not line.startswith(PROGRESS)]
+    return ["\n".join(lines)] if case.quotes else lines
+
+
+def let_in(folder):
+    """Somebody else may look into a folder of pytest's."""
+    for parent in (folder, *folder.parents[:-2]):
+        if not parent.stat().st_mode & 0o001:
+            parent.chmod(0o711)
+
+
+def can_be_somebody():
+    question = [*SOMEBODY, sys.executable, "-c", "import airflow_docker"]
+    return os.geteuid() == 0 and not subprocess.run(question, cwd=PROJECT, capture_output=True).returncode
+
+
+@pytest.fixture
+def place(tmp_path, template, closed_door):
+    made = Place(tmp_path, template)
+    made.facts |= {"closed_door": closed_door, "closed_host": closed_door.partition("://")[2]}
+    with made.later:
+        yield made
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_bad_input_is_told_in_a_sentence_and_changes_nothing(case, place, figure):
+    if case.somebody:
+        if not can_be_somebody():
+            pytest.skip("only root can be somebody else, and where that user may run this Python")
+        let_in(place.root)
+    place.set(case.env)
+    place.environ.update(case.environ)
+    case.make(place)
+    before = place.tree()
+    ended = place.inv(case.verb, case.somebody)  # within SECONDS
+    said = messages(ended.stderr, case)
+    assert "Traceback" not in ended.stderr, ended.stderr
+    assert ended.returncode == case.code, ended.stderr
+    assert len(said) == case.lines and all(MESSAGE.fullmatch(message) for message in said), ended.stderr
+    words, remedy = place.filled(case.says), place.filled(case.todo)
+    assert words in ended.stderr and remedy in ended.stderr.partition(words)[2], ended.stderr
+    assert case.shows or not ended.stdout
+    after = place.tree()
+    changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
+    assert not changed, changed
+    figure("bad inputs tried", 1)
+
+
+def test_every_case_has_words_and_a_remedy_to_look_for():
+    assert len(CASES) >= 100 and len({case.words for case in CASES}) == len(CASES)
+    assert all(case.says and case.todo for case in CASES)
