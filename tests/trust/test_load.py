@@ -4,9 +4,9 @@ import threading
 
 import psutil
 import pytest
+from stack.conftest import run
 
 from airflow_docker.standalone import processes
-from stack.conftest import run
 from trust.conftest import count
 from trust.many import Many, timed
 
