@@ -11,6 +11,8 @@ from airflow_docker.settings import Settings
 
 WRITTEN = ("LOGS_DIR", "APP_LOG_DIR", "WORK_DATA_DIR")
 """Folders of the service's own: made when missing, wherever they are."""
+_ROOM, _FILES = 1 << 20, 16
+"""Bytes and files; with less than that no task can be run, for want of a log."""
 ARCHIVES = ("ARCH_ROOT", "ARCHIVE0_DIR", "ARCHIVE1_DIR", "ARCHIVE2_DIR", "ARCHIVE3_DIR")
 """Folders that may be network mounts: made only at their default place under STATE_DIR, never changed."""
 
@@ -63,12 +65,29 @@ def problems(settings: Settings, owner: int | None) -> list[UserError]:
             errors.append(error)
     written = {name: folder for name, folder in _ours(settings).items() if name in WRITTEN and folder.is_dir()}
     errors += [e for name, folder in written.items() if (e := _unwritable(name, folder, owner))]
+    errors += full(settings)
     to_come = [checkout for checkout in (settings.workflow_dev_dir, settings.ao_dev_dir) if not checkout.exists()]
     return errors + [
         UserError(name, f"there is no folder {folder}.", "Make or mount it; archives are never made for you.")
         for name, folder in _given(settings).items()
         if not folder.is_dir() and not any(folder.is_relative_to(checkout) for checkout in to_come)
     ]
+
+
+def full(settings: Settings) -> list[UserError]:
+    """Those of the folders that the services write all the time that have no room left."""
+    written = {name: getattr(settings, name.lower()) for name in WRITTEN}
+    todo = "Make room there; old logs of Airflow go by: inv clean --logs"
+    return [
+        UserError(name, f"there is no room left in {folder}.", todo)
+        for name, folder in written.items() if folder.is_dir() and _is_full(folder)
+    ]  # fmt: skip
+
+
+def _is_full(folder: Path) -> bool:
+    """True if bytes or files have run out; some file systems (``f_files`` 0) have no limit of files."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize < _ROOM or (found.f_files > 0 and found.f_favail < _FILES)
 
 
 def unwritable_archives(settings: Settings, owner: int | None) -> list[UserError]:

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_docker import builds, checkouts, console, files, health, repos, secrets
+from airflow_docker import builds, checkouts, console, files, folders, health, repos, secrets
 from airflow_docker.engines import Engine
-from airflow_docker.errors import FAILED, UserError
+from airflow_docker.errors import FAILED, UserError, raise_all
 from airflow_docker.health import ServiceState
 
 NOT_RUNNING = 3
@@ -29,6 +29,8 @@ def report(engine: Engine, *, as_json: bool) -> None:
     name = engine.settings.compose_project_name
     if found["state"] == "not running":
         raise UserError(name, "is not running.", "Type: inv up", NOT_RUNNING)
+    if found["disk"]["full"]:
+        raise_all(folders.full(engine.settings))
     if found["state"] == "unhealthy":
         raise UserError(name, "not all services are well.", "Type: inv up", FAILED)
 
@@ -42,7 +44,8 @@ def gather(engine: Engine) -> dict[str, Any]:
         repositories = pool.submit(_repositories, engine)
         states = engine.states()
         verdict = health.judge(states, engine.services(), engine.one_shot, {s.container: s for s in states})
-        state = "healthy" if verdict.all_ready else "unhealthy"
+        full = [error.where for error in folders.full(settings)]
+        state = "healthy" if verdict.all_ready and not full else "unhealthy"
         dags, size = _dags(engine) if states else (None, None)
         noted = builds.record(engine)
         return {
@@ -55,7 +58,7 @@ def gather(engine: Engine) -> dict[str, Any]:
             "repositories": repositories.result(),
             "secrets": _secrets(engine),
             "dags": dags,
-            "disk": {"database": size, **disk.result()},
+            "disk": {"database": size, **disk.result(), "full": full},
         }
 
 
@@ -139,7 +142,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         facts.append(("dags", f"{dags['loaded']} loaded, {len(dags['import_errors'])} import errors"))
         facts += [("", f"{e['file']}: {e['error']}") for e in dags["import_errors"]]
         facts.append(("runs, 24 h", ", ".join(f"{n} {state}" for state, n in dags["runs_24h"].items()) or "none"))
-    sizes = ", ".join(f"{name} {megabytes(size)}" for name, size in disk.items() if size is not None)
+    sizes = ", ".join(f"{name} {megabytes(size)}" for name, size in disk.items() if isinstance(size, int))
     return [*facts, ("disk", sizes)]
 
 

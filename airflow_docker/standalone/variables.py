@@ -46,6 +46,8 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
         "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "10",
+        # What was queued or ran when a scheduler crashed is found within this time and run again; else after 300 s.
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         # Airflow 2 refuses more than one task at a time on SQLite for fear of its locks. With a
         # write-ahead log (see init.py) and a patient client they wait for each other instead.
         "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",

@@ -119,33 +119,45 @@ class ComposeProject(Project):
     """One with images of its own, which none of an earlier run can stand in for."""
 
     engine = "compose"
+    docker_host = ""
+    """The socket of the Docker engine that it runs on, if that is not this machine's own."""
 
     def __init__(self, folder: Path, **settings):
         super().__init__(folder, **{"AIRFLOW_IMAGE": f"airflow-docker-test/{secrets.token_hex(4)}"} | settings)
 
+    @property
+    def environ(self):
+        return super().environ | ({"DOCKER_HOST": self.docker_host} if self.docker_host else {})
+
+    def docker(self, *args):
+        """Output of a command for the engine that it runs on."""
+        return docker(*(["--host", self.docker_host] if self.docker_host else []), *args)
+
     def container(self, service):
         label = "label=com.docker.compose"
         name = self.settings.compose_project_name
-        found = docker("ps", "-aq", "--filter", f"{label}.project={name}", "--filter", f"{label}.service={service}")
+        found = self.docker(
+            "ps", "-aq", "--filter", f"{label}.project={name}", "--filter", f"{label}.service={service}"
+        )
         assert found, f"no container of {service}"
         return found
 
     def inspect(self, service):
-        return json.loads(docker("inspect", self.container(service)))[0]
+        return json.loads(self.docker("inspect", self.container(service)))[0]
 
     def sh(self, service, command):
         """Output of a shell command in a running service."""
-        return docker("exec", self.container(service), "bash", "-c", command)
+        return self.docker("exec", self.container(service), "bash", "-c", command)
 
     def sql(self, query):
         """What a query gives, a line per row."""
         command = ["psql", "-h", "127.0.0.1", "-U", "airflow", "-d", "airflow", "-Atc", query]
         password = (self.settings.secrets_dir / "postgres_password").read_text()
-        return docker("exec", "-e", f"PGPASSWORD={password}", self.container("postgres"), *command)
+        return self.docker("exec", "-e", f"PGPASSWORD={password}", self.container("postgres"), *command)
 
     def python(self, script):
         """Output of a script that runs where Airflow does."""
-        return docker("exec", self.container("scheduler"), "python", "-c", script)
+        return self.docker("exec", self.container("scheduler"), "python", "-c", script)
 
     def sees(self, name):
         """A secret as the tasks see it."""
@@ -158,7 +170,7 @@ class ComposeProject(Project):
     def running(self):
         """What tells one start of the scheduler from another; nothing if it does not run."""
         label = f"label=com.docker.compose.project={self.settings.compose_project_name}"
-        return docker("ps", "-q", "--filter", label, "--filter", "label=com.docker.compose.service=scheduler")
+        return self.docker("ps", "-q", "--filter", label, "--filter", "label=com.docker.compose.service=scheduler")
 
     def archives(self):
         """What the tasks find in ~/extern."""

@@ -1,0 +1,87 @@
+"""A DAG of many short tasks: begun, followed, and counted when it has ended."""
+
+import time
+from dataclasses import dataclass
+
+from stack.conftest import until
+
+DAG = """
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from airflow.decorators import dag, task
+
+
+@dag(
+    schedule=None,
+    start_date=datetime(2024, 1, 1),
+    is_paused_upon_creation=False,
+    max_active_tasks={at_once},
+    default_args={{"retries": {retries}, "retry_delay": timedelta(seconds=1)}},
+)
+def {name}():
+    @task
+    def work(number, **context):
+        time.sleep({seconds})
+        with (Path.home() / "bdrc" / "data" / context["run_id"]).open("a") as lines:
+            lines.write(f"{{number}}\\n")
+
+    work.expand(number=list(range({tasks})))
+
+
+{name}()
+"""
+
+
+@dataclass
+class Many:
+    """``tasks`` tasks of one DAG, each ``seconds`` long; each writes a line as the last thing it does."""
+
+    stack: object
+    tasks: int
+    seconds: float = 0.2
+    at_once: int = 16
+    retries: int = 5
+    name: str = "many"
+
+    def place(self):
+        """Put the DAG where the stack finds it."""
+        folder = self.stack.settings.workflow_dev_dir / self.stack.settings.dags_dir
+        values = {name: getattr(self, name) for name in ("name", "tasks", "seconds", "at_once", "retries")}
+        (folder / f"{self.name}.py").write_text(DAG.format(**values))
+        until(lambda: self.stack.sql(f"select dag_id from dag where dag_id = '{self.name}' and is_active"), 120)
+
+    def begin(self, run):
+        self.stack.inv("airflow", f"dags trigger {self.name} --run-id {run}")
+
+    def tasks_in(self, run, state):
+        """How many tasks of a run are in a state."""
+        query = f"select count(*) from task_instance where run_id = '{run}' and state = '{state}'"
+        return int(self.stack.sql(query))
+
+    def wait_for(self, run, tasks, seconds=300):
+        """Until so many tasks of a run have succeeded."""
+        until(lambda: self.tasks_in(run, "success") >= tasks, seconds)
+
+    def wait_for_end(self, run, seconds):
+        """Until a run has ended, one way or the other; how it ended."""
+        query = f"select state from dag_run where run_id = '{run}' and state in ('success', 'failed')"
+        return until(lambda: self.stack.sql(query), seconds)
+
+    def states(self, run):
+        """Tasks by state."""
+        query = (
+            f"select state, count(*), count(distinct map_index) from task_instance where run_id = '{run}' group by 1"
+        )
+        return self.stack.sql(query)
+
+    def lines(self, run):
+        """What the tasks of a run have written, a number for each time that one came to its end."""
+        return [int(line) for line in (self.stack.settings.work_data_dir / run).read_text().split()]
+
+
+def timed():
+    """Seconds since this call, at each call of what is given."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began

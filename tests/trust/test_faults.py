@@ -1,0 +1,243 @@
+"""What happens to many tasks when something breaks: none is lost, status tells the truth, and the stack heals."""
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import INV
+from stack.conftest import run, until
+from stack.engine import private_engine
+
+from trust.conftest import count
+from trust.many import Many
+
+TASKS = count(full=200, short=60)
+OPTIONS = {
+    "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "2",
+    # A task that has lost its database, or its executor, is missed after minutes; here sooner, for the tests' sake.
+    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "60",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "120",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "20",
+}
+TOLD_SECONDS, HEAL_SECONDS, RUN_SECONDS = 60, 300, 900
+
+
+class Rig:
+    """A stack that things are done to, and a DAG of many tasks in it."""
+
+    def __init__(self, stack, logs, engine=None):
+        self.stack, self.logs, self.engine = stack, logs, engine
+        # The engine's faults cost attempts, a full disk many: each of them ends at once.
+        self.many = Many(stack, TASKS, retries=100)
+
+    def status(self):
+        """What `inv status` tells: its exit code, its JSON (nothing if it gave none), its words."""
+        told = run(*INV, "status", "--json", env=self.stack.environ, stdin=subprocess.DEVNULL)
+        found = json.loads(told.stdout) if told.stdout else {}
+        assert "Traceback" not in told.stderr
+        assert found.get("state") == {0: "healthy", 1: "unhealthy", 3: "not running"}[told.returncode] or not found
+        return told.returncode, found, told.stderr
+
+    def service(self, name):
+        """What `inv status` tells of one service; its exit code must agree with that."""
+        code, found, _ = self.status()
+        service = next((s for s in found.get("services", []) if s["name"] == name), {"state": "absent"})
+        assert code == 1 or (service["state"], service["health"]) == ("running", "healthy")
+        return service
+
+    def heal(self):
+        """Wait until all is healthy, with nothing done for it."""
+        until(lambda: self.status()[0] == 0, HEAL_SECONDS)
+
+    def docker(self, *args):
+        return self.stack.docker(*args)
+
+    def crash(self, service):
+        """End a service as a crash would."""
+        if self.engine:
+            self.engine.crash(self.stack.container(service))
+        else:
+            told = json.loads((self.stack.stack.folder / "state.json").read_text())
+            psutil.Process(told["services"][service]["pid"]).kill()
+
+
+def crash(service):
+    """Its process is killed: it comes back by itself, and that is told."""
+
+    def fault(rig):
+        before = rig.service(service)["since"]
+        rig.crash(service)
+        until(lambda: (now := rig.service(service))["state"] != "running" or now["since"] != before, TOLD_SECONDS)
+        rig.heal()
+        assert rig.service(service)["since"] != before
+
+    return fault
+
+
+def kill_by_hand(service):
+    """`docker kill` is a stop by hand: it stays away, and that is told, until `inv up`."""
+
+    def fault(rig):
+        rig.docker("kill", rig.stack.container(service))
+        until(lambda: rig.service(service)["state"] == "exited", TOLD_SECONDS)
+        rig.stack.inv("up")
+        rig.heal()
+
+    return fault
+
+
+def restart_database(rig):
+    before = rig.service("postgres")["since"]
+    rig.docker("restart", rig.stack.container("postgres"))
+    until(lambda: rig.service("postgres")["since"] != before, TOLD_SECONDS)
+    rig.heal()
+
+
+def pause_database(rig):
+    end = time.monotonic() + 20
+    database = rig.stack.container("postgres")
+    rig.docker("pause", database)
+    try:
+        until(lambda: rig.service("postgres")["state"] == "paused", TOLD_SECONDS)
+        time.sleep(max(0, end - time.monotonic()))
+        assert rig.service("postgres")["state"] == "paused"
+    finally:
+        rig.docker("unpause", database)
+    rig.heal()
+
+
+def without_engine(end):
+    """Docker itself ends, and begins again: what ran comes back by itself."""
+
+    def fault(rig):
+        getattr(rig.engine, end)()
+        try:
+            code, found, said = rig.status()
+            assert (code, found) == (1, {}) and "Docker engine" in said
+        finally:
+            rig.engine.start()
+        rig.heal()
+
+    return fault
+
+
+def fill_logs(rig):
+    """No task can be run without room for its log: nothing is healthy then, although all services are."""
+    fill(rig.logs)
+    try:
+        code, found, said = rig.status()
+        assert code == 1 and found["disk"]["full"] == ["LOGS_DIR"]
+        assert f"LOGS_DIR: there is no room left in {rig.logs}." in said
+        assert "no room left" in rig.stack.inv("up", code=1)
+        time.sleep(10)  # tasks fail meanwhile
+    finally:
+        for file in rig.logs.glob("filler*"):
+            file.unlink()
+    rig.heal()
+
+
+def fill(folder):
+    """Take all bytes, then all files: on most disks a new folder needs both."""
+    with (folder / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+        while True:
+            filler.write(b"x" * 4096)
+    with contextlib.suppress(OSError):
+        for number in range(10**6):
+            (folder / f"filler{number}").touch()
+
+
+SERVICES = ("webserver", "triggerer", "scheduler", "postgres")
+FULL = {
+    "crashes": [crash(service) for service in SERVICES],
+    "kills by hand": [kill_by_hand(service) for service in SERVICES],
+    "a database away": [restart_database, pause_database],
+    "Docker stopped and cut off": [without_engine("stop"), without_engine("cut")],
+    "a full log disk": [fill_logs],
+}
+SHORT = {"a power cut, and a full log disk": [without_engine("cut"), fill_logs]}
+STANDALONE = count(full=[crash("scheduler"), fill_logs], short=[crash("scheduler")])
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory):
+    """A file system of its own for logs, with room for those of the tests."""
+    place = tmp_path_factory.mktemp("logs")
+    mounted = run("mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=20000", "tmpfs", str(place))
+    if mounted.returncode:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("only root can mount a small file system")
+    try:
+        yield place
+    finally:
+        run("umount", "--lazy", str(place))
+
+
+def logs_on(disk: Path, engine, uid):
+    folder = disk / engine
+    folder.mkdir()
+    os.chown(folder, uid, 0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compose(small_disk, make_project, images, tmp_path_factory):
+    """A stack on a Docker engine of its own; what is built is built by this machine's, which has a network."""
+    logs = logs_on(small_disk, "compose", 1001)
+    made = make_project("compose", tmp_path_factory.mktemp("faults"), AIRFLOW_UID="1001", LOGS_DIR=str(logs), **OPTIONS)
+    try:
+        with private_engine("faults") as engine:
+            made.inv("pull", "build")
+            engine.load(made.json_of_build()["artifact"], made.settings.postgres_image)
+            made.docker_host = engine.host
+            made.inv("up")
+            rig = Rig(made, logs, engine)
+            rig.many.place()
+            yield rig
+    finally:
+        made.docker_host = ""
+        made.remove()
+
+
+@pytest.fixture
+def standalone(small_disk, make_project, tmp_path):
+    logs = logs_on(small_disk, "standalone", os.geteuid())
+    made = make_project("standalone", tmp_path, LOGS_DIR=str(logs), **OPTIONS)
+    try:
+        made.inv("up")
+        rig = Rig(made, logs)
+        rig.many.place()
+        yield rig
+    finally:
+        made.remove()
+
+
+def break_and_count(rig, faults, figure):
+    """Each fault in turn while tasks run; then each run ends as if nothing had been."""
+    many, runs = rig.many, []
+    for fault in faults:
+        if not runs or many.tasks_in(runs[-1], "success") > TASKS * 3 / 4:
+            runs.append(f"run-{time.time_ns()}")
+            many.begin(runs[-1])
+        # Tasks go on after each fault, and some of this run are still to come when the next one strikes.
+        many.wait_for(runs[-1], min(many.tasks_in(runs[-1], "success") + 4, TASKS - 1))
+        fault(rig)
+    for name in runs:
+        assert many.wait_for_end(name, RUN_SECONDS) == "success"
+        assert many.states(name) == f"success|{TASKS}|{TASKS}"
+        assert set(many.lines(name)) == set(range(TASKS))
+    rig.heal()
+    figure("faults survived", len(faults))
+    figure("tasks run while faults happened", TASKS * len(runs))
+
+
+@pytest.mark.parametrize("faults", count(full=FULL, short=SHORT).items(), ids=lambda faults: faults[0])
+def test_on_compose_no_task_is_lost_to(compose, faults, figure):
+    break_and_count(compose, faults[1], figure)
+
+
+def test_standalone_loses_no_task_to_a_crash_or_a_full_disk(standalone, figure):
+    break_and_count(standalone, STANDALONE, figure)
