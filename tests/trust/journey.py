@@ -127,7 +127,7 @@ class Journey:
         demo.drop_work(engine, "W1LEAK")
         demo.wait_for_arrival(engine, "W1LEAK")
         for words in (["status"], ["status", "--json"], ["logs"], ["config"], ["config", "--json"], ["doctor"],
-                      ["doctor", "--json"], ["dags"], ["airflow", "dags list"], ["image"], ["clean"], ["restart"],
+                      ["doctor", "--json"], ["dags"], ["airflow", "dags list"], ["image"], ["sbom"], ["clean"], ["restart"],
                       ["backup"], ["backup", "--encrypt", "--file", str(self.sealed)], ["pull"], ["build"]):  # fmt: skip
             self.inv(*words)
 

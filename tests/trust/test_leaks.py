@@ -249,6 +249,11 @@ def test_the_tasks_have_their_secrets_and_no_other_service_has(journey):
             "scheduler": keys | set(chosen), "webserver": keys, "triggerer": keys, "postgres": {"postgres_password"},
         }  # fmt: skip
         assert {name: journey.seen["scheduler"][name] for name in chosen} == {n: c.strip() for n, c in chosen.items()}
+    else:
+        home = journey.project.settings.state_dir / "standalone" / "home"
+        assert (home / ".aws/credentials").readlink() == folder / "aws-credentials"
+        assert (home / ".config/bdrc/db_apps.config").readlink() == folder / "db_apps.config"
+        assert f"mySqlCnfPath = {folder / 'drs.config'}\n" in chosen["db_apps"]
 
 
 def test_the_files_that_hold_secrets_are_for_their_reader_alone(journey):
