@@ -166,6 +166,7 @@ def _fast_forward(source: Source, report: Report) -> Pulled:
             branch, new = _target(repo, source)
             _check_position(repo, source, branch, new)
             if old != new:
+                _require_way(repo, source, new)
                 half_pulled.begin_step(git_dir, old, new)
                 _advance(repo, source, new)
                 half_pulled.end_step(git_dir)
@@ -311,14 +312,28 @@ def _check_position(repo: Repo, source: Source, branch: str, new: str) -> None:
         raise UserError(where, f"{ahead} local commit(s) are not in {source.ref or branch} of the remote.", todo)
 
 
+def _require_way(repo: Repo, source: Source, new: str) -> None:
+    """Raise UserError where git would refuse the step: what is begun and not done is taken for half written."""
+    from git.exc import GitCommandError
+
+    try:
+        repo.git.read_tree("--dry-run", "-m", "-u", "--exclude-per-directory=.gitignore", "HEAD", new)
+    except GitCommandError as error:
+        raise _blocked(source, new, error) from None
+
+
 def _advance(repo: Repo, source: Source, new: str) -> None:
     from git.exc import GitCommandError
 
     try:
         repo.git.merge("--ff-only", new)
     except GitCommandError as error:
-        todo = f"See what stands in the way: git -C {source.path} merge --ff-only {new[:10]}"
-        raise UserError(str(source.path), f"cannot be fast-forwarded ({remotes.last_line(error)}).", todo) from None
+        raise _blocked(source, new, error) from None
+
+
+def _blocked(source: Source, new: str, error: Exception) -> UserError:
+    todo = f"See what stands in the way: git -C {source.path} merge --ff-only {new[:10]}"
+    return UserError(str(source.path), f"cannot be fast-forwarded ({remotes.last_line(error)}).", todo)
 
 
 def _Progress(report: Report) -> Any:

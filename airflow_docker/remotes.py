@@ -95,7 +95,7 @@ def last_line(error: Exception, progress: Any = None) -> str:
     said = (
         getattr(progress, "error_lines", None) or str(getattr(error, "stderr", "") or error).strip("\n '").splitlines()
     )
-    words = said[-1].strip() if said else "no reason given"
+    words = said[-1].strip().removeprefix("stderr: '") if said else "no reason given"
     return redact(words)
 
 

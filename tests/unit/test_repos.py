@@ -116,6 +116,21 @@ def test_an_untracked_file_in_the_way(remote, checkout):
     remote.commit("theirs", file="both.txt")
     (checkout / "both.txt").write_text("mine")
     assert "cannot be fast-forwarded" in refused(remote, checkout)
+    assert not (checkout / ".git/airflow-docker.step").exists()
+    (checkout / "both.txt").write_text("")  # which a step that was killed might have begun so
+    assert "'both.txt' would be overwritten" in refused(remote, checkout)
+    assert "cannot be fast-forwarded" in refused(remote, checkout)
+
+
+def test_an_ignored_file_in_the_way_is_gits_to_replace(remote, checkout):
+    remote.commit("*.tmp\n", file=".gitignore")
+    sync(remote, checkout)
+    (checkout / "x.tmp").write_text("mine")
+    (remote.tree / "x.tmp").write_text("theirs")
+    git(remote.tree, "add", "--force", "x.tmp")
+    remote.commit("more", file="other.txt")
+    sync(remote, checkout)
+    assert (checkout / "x.tmp").read_text() == "theirs"
 
 
 def test_an_untracked_file_that_is_not_in_the_way(remote, checkout):
