@@ -207,6 +207,12 @@ def test_urls_are_shown_without_credentials(url, shown):
     assert redact(url) == shown
 
 
+def test_an_option_may_be_an_address_without_a_password(tmp_path):
+    given = {f"AIRFLOW__A__B{n}": value for n, value in enumerate(("https://h:1/@me", "abfs://box@h/x", "me:p@h"))}
+    text = "".join(f"{name}={value}\n" for name, value in given.items())
+    assert load_text(tmp_path, text).airflow_options == given
+
+
 def test_the_example_lists_every_setting_once_with_its_default(tmp_path):
     text = (PROJECT / ".env.example").read_text()
     listed = re.findall(r"^#([A-Z0-9_]+)=(.*)$", text, re.M)
