@@ -42,12 +42,13 @@ Parser = Callable[[str, Base], Any]
 
 
 # Up to the last @, because a password that nobody has quoted may hold any of / ? # @.
-_LOGIN = re.compile(r"(https?://|[a-z][a-z0-9+.-]*://(?=[^\s@]*:))\S*@|^(?=[^\s/@:]*:[^\s/@]*@)\S*@", re.I)
+_LOGIN = re.compile(r"(https?://|[a-z][a-z0-9+.-]*://(?=[^\s@]*:))\S*@", re.I)
+_LOGIN_ALONE = re.compile(r"[^\s/@:]+:[^\s/@]*@")
 
 
 def redact(text_with_urls: str) -> str:
-    """Hide the user and password of each URL, of one too whose scheme was forgotten."""
-    return _LOGIN.sub(lambda found: f"{found[1] or ''}***@", text_with_urls)
+    """Hide the user and password of each URL."""
+    return _LOGIN.sub(r"\1***@", text_with_urls)
 
 
 def text(value: str, _: Base) -> str:
@@ -85,8 +86,8 @@ def git_url(value: str, base: Base) -> str:
         if not value.lower().startswith(("http://", "https://")) and redact(value) != value:
             raise ValueError(f"'{redact(value)}' holds a password, which is for http and https alone")
         return value
-    if redact(value) != value:
-        raise ValueError(f"'{redact(value)}' holds a password and no scheme; put https:// before it")
+    if _LOGIN_ALONE.match(value):
+        raise ValueError("it begins with a user and a password and has no scheme: put https:// before them")
     return value if SCP_FORM.fullmatch(value) else str(path(value, base))
 
 

@@ -272,7 +272,7 @@ def _matching(pattern: re.Pattern[str], values: Mapping[str, str]) -> dict[str, 
 
 def _holds_secret(option: str, value: str) -> bool:
     """True if the name says so, or the value is a URL with a password."""
-    return bool(_SENSITIVE_OPTION.search(option)) or ("://" in value and redact(value) != value)
+    return bool(_SENSITIVE_OPTION.search(option) or re.match(r"[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]*@", value, re.I))
 
 
 def _sensitive(name: str) -> UserError:

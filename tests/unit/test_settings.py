@@ -91,7 +91,10 @@ def test_images_may_be_pinned_by_digest(make_settings):
         ("AO_WORKFLOWS_URL=https://h:abc/x\n", "AO_WORKFLOWS_URL: 'https://h:abc/x' is not a URL"),
         ("AO_WORKFLOWS_URL=https://me:a/b@h/x\n", "AO_WORKFLOWS_URL: 'https://***@h/x' is not a URL (in a password, /"),
         ("AO_WORKFLOWS_URL=ssh://me:p@h/x\n", "AO_WORKFLOWS_URL: 'ssh://***@h/x' holds a password, which is for http"),
-        ("AO_WORKFLOWS_URL=me:p@h/x\n", "AO_WORKFLOWS_URL: '***@h/x' holds a password and no scheme; put https://"),
+        (
+            "AO_WORKFLOWS_URL=me:p@h/x\n",
+            "AO_WORKFLOWS_URL: it begins with a user and a password and has no scheme: put",
+        ),
         ("AUDIT_TOOL_URL=ftp://me:p@h/x\n", "AUDIT_TOOL_URL: 'ftp://***@h/x' is not an http or https URL"),
         ("AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER=http://me:p@h/x\n", "this option holds a secret"),
         ("SYSTEM_PACKAGES=git;rm\n", "SYSTEM_PACKAGES: 'git;rm' is not the name of a Debian package"),
@@ -195,13 +198,19 @@ def test_a_secret_shows_itself_only_when_asked():
         ("ssh://git@example.org:22/x", "ssh://git@example.org:22/x"),
         ("HTTPS://me:token@example.org/x", "HTTPS://***@example.org/x"),
         ("https://me:to/k?e#n@2@example.org/x", "https://***@example.org/x"),
-        ("me:token@example.org/x", "***@example.org/x"),
+        ("postgres:16@sha256:12", "postgres:16@sha256:12"),
         ("404 for http://me:t@h/x and http://h/x", "404 for http://***@h/x and http://h/x"),
         ("/a/b", "/a/b"),
     ],
 )
 def test_urls_are_shown_without_credentials(url, shown):
     assert redact(url) == shown
+
+
+def test_an_option_may_be_an_address_without_a_password(tmp_path):
+    given = {f"AIRFLOW__A__B{n}": value for n, value in enumerate(("https://h:1/@me", "abfs://box@h/x", "me:p@h"))}
+    text = "".join(f"{name}={value}\n" for name, value in given.items())
+    assert load_text(tmp_path, text).airflow_options == given
 
 
 def test_the_example_lists_every_setting_once_with_its_default(tmp_path):
