@@ -49,7 +49,7 @@ class Running:
         while not condition(self):
             assert self.process.poll() is None, f"it has ended before: {self.text}"
             assert time.monotonic() < end, f"the moment has not come: {self.text}"
-            time.sleep(0.01)
+            time.sleep(0.03)
         return self
 
     def signal(self, number, group):
