@@ -206,7 +206,7 @@ def test_no_process_has_a_secret_in_its_arguments(journey, figure):
 def test_no_process_has_a_secret_in_its_environment_but_the_one_that_needs_it(journey):
     def is_allowed(sighting):
         return any(
-            re.fullmatch(name, sighting.where) and re.fullmatch(program, sighting.program)
+            re.fullmatch(name, sighting.where) and any(re.fullmatch(program, word) for word in sighting.programs)
             for name, program in ALLOWED.items()
         )
 

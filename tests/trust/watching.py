@@ -25,6 +25,11 @@ class Sighting:
     marker: str
 
     @property
+    def programs(self) -> list[str]:
+        """The program, and if it runs a script that script: `env bash /root/bin/pip` is the image's pip."""
+        return [Path(word).name for word in self.command[:3]]
+
+    @property
     def program(self) -> str:
         return Path(self.command[0]).name if self.command else ""
 
