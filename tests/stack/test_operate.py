@@ -142,7 +142,9 @@ def test_a_dag_is_run_and_its_end_told_by_the_exit_code(stack, quick):
 
 def test_status_in_json_has_the_documented_form(stack):
     found = stack.json("status")
-    documented = (PROJECT / "docs" / "operating.md").read_text().partition("`inv status --json`, on standard output:")[2]
+    documented = (
+        (PROJECT / "docs" / "operating.md").read_text().partition("`inv status --json`, on standard output:")[2]
+    )
     fields = set(re.findall(r"^\| `([a-z_0-9.\[\]]+)` \|", documented.partition("\n## ")[0], re.M))
     assert fields == paths(found)
     assert found["repositories"]["ao-workflows"]["behind"] == 0 and found["secrets"] == "fresh"
