@@ -13,7 +13,7 @@ from airflow_docker.shell import TimedOut
 
 _LOOK_SECONDS, _TRY_SECONDS = 1.0, 6.0
 """A smaller set without a solution shows itself in about the time the whole took, and at least the first of
-these; one that has a solution may take long to be worked out, and is given the second."""
+these; one that has a solution may take long to be worked out, and is given three times that and at least the second."""
 
 
 def explain(resolver: Resolver, wanted: list[Requirement], said: str, took: float) -> UserError:
@@ -21,10 +21,13 @@ def explain(resolver: Resolver, wanted: list[Requirement], said: str, took: floa
     guilty = _smallest(resolver, wanted, said, max(_LOOK_SECONDS, 1.5 * took))
     if guilty is None:
         return UserError("requirements", f"exclude each other.\n{said}\n", "Loosen one of those named.")
+    patience = max(_TRY_SECONDS, 3 * took)
     with ThreadPoolExecutor(4) as pool:
         reasons = pool.submit(resolver.solve, guilty)
-        airflow = pool.submit(_without_airflow, resolver, guilty)
-        remedies = list(pool.map(lambda r: _loosen(resolver, guilty, r), [r for r in guilty if r.text != r.name]))
+        airflow = pool.submit(_without_airflow, resolver, guilty, patience)
+        remedies = list(
+            pool.map(lambda r: _loosen(resolver, guilty, r, patience), [r for r in guilty if r.text != r.name])
+        )
     places = [f"  {r.text}    ({r.where})" for r in guilty]
     if airflow.result() is not None:
         places.insert(0, f"  {resolver.target.root}    (AIRFLOW_VERSION)")
@@ -63,7 +66,7 @@ def _is_unsolvable(resolver: Resolver, some: list[Requirement], seconds: float, 
         return False
 
 
-def _without_airflow(resolver: Resolver, guilty: list[Requirement]) -> str | None:
+def _without_airflow(resolver: Resolver, guilty: list[Requirement], seconds: float) -> str | None:
     """None if Airflow has no part in it; else an Airflow of the next line that fits, empty if none was found.
 
     The whole range would take long to search: every release of it has its own requirements.
@@ -72,18 +75,18 @@ def _without_airflow(resolver: Resolver, guilty: list[Requirement]) -> str | Non
         return None
     line = ">=3" if resolver.target.airflow_version.startswith("2.") else "<3"
     try:
-        lock = resolver.solve(guilty, root=f"apache-airflow{line}", seconds=_TRY_SECONDS)[0]
+        lock = resolver.solve(guilty, root=f"apache-airflow{line}", seconds=seconds)[0]
     except TimedOut:
         return ""
     return pins(lock or "").get("apache-airflow", "")
 
 
-def _loosen(resolver: Resolver, guilty: list[Requirement], requirement: Requirement) -> str:
+def _loosen(resolver: Resolver, guilty: list[Requirement], requirement: Requirement, seconds: float) -> str:
     """Advice to loosen a requirement, with the version that this would give, if that is found in time."""
     loose = replace(requirement, text=requirement.name or requirement.text, hashes=())
     try:
         others = [r for r in guilty if r is not requirement]
-        lock = resolver.solve([*others, loose], seconds=_TRY_SECONDS)[0]
+        lock = resolver.solve([*others, loose], seconds=seconds)[0]
         version = pins(lock or "").get(requirement.name, "")
     except TimedOut:
         version = ""
