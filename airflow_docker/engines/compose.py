@@ -172,30 +172,33 @@ class Compose(Commands):
 
     @contextlib.contextmanager
     def starting(self, *, as_before: bool, services: Sequence[str] = ()) -> Iterator[Callable[[], bool]]:
-        """Compose itself knows what is to be made anew; its words go to a file and are shown when it fails."""
-        before = {state.container: state for state in self.states()}
-        if not any(s.service == "webserver" and s.state in ("running", "restarting") for s in before.values()):
-            ports.require_free(self.settings.airflow_port, self.holder)
-        images.require(self.settings.postgres_image, "POSTGRES_IMAGE")
-        self.write_overlay()
-        log = self.settings.state_dir / "up.log"
-        process = shell.start(self.up_command(services), env=self.environment(), log=log)
+        """Compose itself knows what is to be made anew; its words go to a file and are shown when it fails.
 
-        def settled() -> bool:
-            code = process.poll()
-            if code:
-                self._blame(before)
-                console.say(log.read_text(errors="replace").rstrip())
-                what = f"ended with exit code {code} (see above)."
-                raise UserError("docker compose up", what, "Mend it and type: inv up")
-            return code == 0
+        One at a time: two of them, one perhaps of a run that was killed, would each replace what the other makes.
+        """
+        with files.locked(self.settings.state_dir / "up.lock", "inv up"):
+            before = {state.container: state for state in self.states()}
+            if not any(s.service == "webserver" and s.state in ("running", "restarting") for s in before.values()):
+                ports.require_free(self.settings.airflow_port, self.holder)
+            images.require(self.settings.postgres_image, "POSTGRES_IMAGE")
+            self.write_overlay()
+            log = self.settings.state_dir / "up.log"
+            process = shell.start(self.up_command(services), env=self.environment(), log=log)
+            try:
+                yield lambda: self._has_settled(process, log, before)
+            finally:
+                if process.poll() is None:
+                    interruption.end(process.pid)
+                    process.wait()
 
-        try:
-            yield settled
-        finally:
-            if process.poll() is None:
-                interruption.end(process.pid)
-                process.wait()
+    def _has_settled(self, process: shell.Process[bytes], log: Path, before: dict[str, ServiceState]) -> bool:
+        code = process.poll()
+        if code:
+            self._blame(before)
+            console.say(log.read_text(errors="replace").rstrip())
+            what = f"ended with exit code {code} (see above)."
+            raise UserError("docker compose up", what, "Mend it and type: inv up")
+        return code == 0
 
     def _blame(self, before: dict[str, ServiceState]) -> None:
         """If compose gave up because of a service, let that service speak, not compose."""
