@@ -187,7 +187,7 @@ class Standalone:
                 (self.folder / request).unlink(missing_ok=True)
             ports.require_free(self.settings.airflow_port, self.holder)
             make_home(self.settings, self.folder / "home", Path(self.environment))
-            self._place_logs()
+            self._fill_airflow_home()
             (self.folder / LOG).mkdir(exist_ok=True)
             (self.folder / STATE).unlink(missing_ok=True)
             files.write(self.folder / PLAN, json.dumps(asdict(self.services_plan()), indent=1).encode())
@@ -197,12 +197,14 @@ class Standalone:
             supervisor = shell.start(command, env=env, log=log, daemon=True, cwd=self.folder)
             yield lambda: self._has_begun(supervisor, log)
 
-    def _place_logs(self) -> None:
+    def _fill_airflow_home(self) -> None:
         """Airflow's logs are where LOGS_DIR says; several options would be needed to say so to Airflow."""
-        logs = self.folder / "airflow" / "logs"
-        logs.parent.mkdir(exist_ok=True)
-        logs.unlink(missing_ok=True)
-        logs.symlink_to(self.settings.logs_dir)
+        home = self.folder / "airflow"
+        (home / "config").mkdir(parents=True, exist_ok=True)
+        (home / "logs").unlink(missing_ok=True)
+        (home / "logs").symlink_to(self.settings.logs_dir)
+        own = PROJECT / "docker" / "runtime" / "airflow_local_settings.py"
+        files.write(home / "config" / own.name, own.read_bytes())
 
     def _has_begun(self, supervisor: shell.Process[bytes], log: Path) -> bool:
         if supervisor.poll() is None:

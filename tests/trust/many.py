@@ -24,6 +24,7 @@ def {name}():
     @task
     def work(number, **context):
         time.sleep({seconds})
+        print("there is something for the log", number)
         with (Path.home() / "bdrc" / "data" / context["run_id"]).open("a") as lines:
             lines.write(f"{{number}}\\n")
 
