@@ -94,6 +94,7 @@ def start(engine: Engine, timeout: float) -> None:
 
 def doubt_start(engine: Engine) -> None:
     """From now on something may run or be ending, and nobody knows with which settings: the next start is anew."""
+    files.make_directory(engine.settings.state_dir, "STATE_DIR")  # somebody may have removed it while all ran
     files.write(_digest_file(engine), b"begun")
 
 

@@ -1,6 +1,7 @@
 """What the tests share: settings in a temporary place, and git repositories that are really there."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,12 @@ from airflow_docker.settings import load
 
 # Here and not in a folder's own conftest.py, so that a stack is started once for all folders.
 pytest_plugins = ["stack.fixtures"]
+
+
+def pytest_configure():
+    """Ctrl-C is tried: a job in the background has it ignored, and all that is started from there too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 INV = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT)]
 

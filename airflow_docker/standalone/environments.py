@@ -173,13 +173,14 @@ def add_command(environment: Path, lock: Path) -> list[str]:
 
 def _install(environment: Path, lock: str, env: dict[str, str], log: Path) -> None:
     """All that is locked. Raises UserError naming what does not install here; uv's words go to ``log``."""
+    part = environment / _PART
     for command, text in zip((sync_command, add_command), resolver.parted(lock), strict=True):
-        part = environment / _PART
         part.write_text(text)
         result = shell.capture(command(environment, part), env=env) if text else None
         if result and result.returncode:
             files.write(log, result.stderr.encode())
             raise _unfit(environment, text, env, log)
+    part.unlink()
 
 
 def without(lock: str, skipped: tuple[str, ...]) -> str:
