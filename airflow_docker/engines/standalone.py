@@ -285,7 +285,8 @@ class Standalone:
 
     def take_key(self, name: str) -> CompletedProcess[str]:
         script = str(PROJECT / "docker" / "runtime" / "keys.py")
-        return shell.capture([self.python, script, name], env=self._variables_of_commands(), exactly=True)
+        command = [self.python, "-B", script, name]  # what it imports is ours, and no place for compiled files
+        return shell.capture(command, env=self._variables_of_commands(), exactly=True)
 
     def in_use(self) -> str | None:
         return next(iter(self._running()), None)
