@@ -13,12 +13,14 @@ TOOLS = PROJECT / "requirements-dev.txt"
 def test(only: str, k: str, trust: bool) -> None:
     """Run pytest; its exit code is ours. Needs nothing installed but what `./inv` installs.
 
-    ``trust`` is for the tests of tests/trust alone, which otherwise try less (see its conftest.py).
+    All of them run two at a time, in the groups of tests/conftest.py. ``trust`` is for those of tests/trust
+    alone, which otherwise try less (see its conftest.py).
     """
     _install_tools()
     folder = only or ("tests/trust" if trust else "")
     chosen = [*([folder] if folder else []), *(["-k", k] if k else [])]
-    _run([sys.executable, "-m", "pytest", *chosen], {"TRUST": "full"} if trust else {})
+    side_by_side = [] if chosen else ["--numprocesses=2", "--dist=loadgroup"]
+    _run([sys.executable, "-m", "pytest", *side_by_side, *chosen], {"TRUST": "full"} if trust else {})
 
 
 def lint() -> None:

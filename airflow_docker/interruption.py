@@ -80,7 +80,9 @@ def end(pid: int) -> None:
         child = psutil.Process(pid)
         everything = [*child.children(recursive=True), child]
         _signal(everything, signal.SIGTERM)
-        _signal(psutil.wait_procs(everything, _GRACE_SECONDS)[1], signal.SIGKILL)
+        left = psutil.wait_procs(everything, _GRACE_SECONDS)[1]
+        _signal(left, signal.SIGKILL)
+        psutil.wait_procs(left, _GRACE_SECONDS)  # the kernel takes its time where there is much to do
 
 
 def _raise(number: int, frame: FrameType | None) -> None:

@@ -20,6 +20,16 @@ def pytest_configure():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items):
+    """One after the other what shares stacks, and beside them what starts none or only its own."""
+    for item in items:
+        parts = item.path.relative_to(PROJECT / "tests").with_suffix("").parts
+        if parts[-1] in ("test_kills", "test_signals"):
+            item.add_marker(pytest.mark.xdist_group("ended"))
+        elif parts[0] != "unit" and parts[-1] != "test_bad_input":
+            item.add_marker(pytest.mark.xdist_group("stacks"))
+
+
 INV = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT)]
 
 

@@ -7,7 +7,6 @@ from stack.conftest import pytest_generate_tests  # noqa: F401  on each engine, 
 
 TRUST = "TRUST"
 """An environment variable: "full" tries everything, anything else the shorter form that CI runs each time."""
-_figures: dict[str, float | str] = {}
 
 
 def count(full, short):
@@ -16,20 +15,20 @@ def count(full, short):
 
 
 @pytest.fixture
-def figure():
+def figure(record_property):
     """``figure(what, number)`` notes what was seen; the same ``what`` again adds up. Shown when all has run."""
-
-    def note(what: str, seen: float | str) -> None:
-        before = _figures.get(what)
-        _figures[what] = before + seen if isinstance(before, (int, float)) else seen
-
-    return note
+    return lambda what, seen: record_property("figure", (what, seen))
 
 
 def pytest_terminal_summary(terminalreporter):
-    if _figures:
+    figures: dict[str, float | str] = {}
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    for what, seen in [noted for report in reports for name, noted in report.user_properties if name == "figure"]:
+        before = figures.get(what)
+        figures[what] = before + seen if isinstance(before, (int, float)) else seen
+    if figures:
         terminalreporter.section("what was tried")
-        for what, seen in _figures.items():
+        for what, seen in figures.items():
             terminalreporter.write_line(
                 f"{what:60} {seen:g}" if isinstance(seen, (int, float)) else f"{what:60} {seen}"
             )
