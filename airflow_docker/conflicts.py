@@ -11,7 +11,7 @@ from airflow_docker.requirement_files import Requirement
 from airflow_docker.resolver import Resolver, pins
 from airflow_docker.shell import TimedOut
 
-_LOOK_SECONDS, _TRY_SECONDS = 1.0, 6.0
+_LOOK_SECONDS, _TRY_SECONDS = 1.0, 12.0
 """A smaller set without a solution shows itself in about the time the whole took, and at least the first of
 these; one that has a solution may take long to be worked out, and is given three times that and at least the second."""
 
