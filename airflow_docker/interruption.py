@@ -25,6 +25,7 @@ SECONDS = 1.2
 """How long an orderly end may take; the rest of the two seconds is for a machine that is busy."""
 _GRACE_SECONDS = 0.5
 _LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.01
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _came: list[int] = []
 """The signal that has come, if one has."""
@@ -80,9 +81,9 @@ def end(pid: int) -> None:
         child = psutil.Process(pid)
         everything = [*child.children(recursive=True), child]
         _signal(everything, signal.SIGTERM)
-        left = psutil.wait_procs(everything, _GRACE_SECONDS)[1]
+        left = _left(everything, time.monotonic() + _GRACE_SECONDS)
         _signal(left, signal.SIGKILL)
-        psutil.wait_procs(left, _GRACE_SECONDS)  # the kernel takes its time where there is much to do
+        _left(left, time.monotonic() + _GRACE_SECONDS)  # the kernel takes its time where there is much to do
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
@@ -116,12 +117,9 @@ class _Ending:
 
     def leave(self, number: int) -> None:
         """End this process; programs have the rest of their time. Whichever thread is first does it."""
-        import psutil
-
         with self.leaving:  # for good
             self._tell()
-            left = max((self.late or time.monotonic() + SECONDS) - time.monotonic(), 0.0)
-            _signal(psutil.wait_procs(self.told, left)[1], signal.SIGKILL)
+            _signal(_left(self.told, self.late or time.monotonic() + SECONDS), signal.SIGKILL)
             with suppress(OSError, ValueError):
                 sys.stdout.flush()
             with suppress(OSError):
@@ -142,6 +140,28 @@ def _children() -> Iterable[psutil.Process]:
         with suppress(OSError):
             if os.getsid(child.pid) == os.getsid(0):
                 yield child
+
+
+def _left(processes: Iterable[psutil.Process], until: float) -> list[psutil.Process]:
+    """Those that still run at that time, by the monotonic clock; at once when none does.
+
+    One that has ended may stay in the list of processes for as long as its parent, or init, does not ask for it.
+    """
+    left = list(processes)
+    while left := [one for one in left if _runs(one)]:
+        if time.monotonic() >= until:
+            break
+        time.sleep(_POLL_SECONDS)
+    return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    import psutil
+
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(processes: Iterable[psutil.Process], number: int) -> None:

@@ -9,6 +9,7 @@ import pytest
 from conftest import git, snapshot
 
 from airflow_docker import PROJECT
+from airflow_docker.settings import Base, default_project_name
 from airflow_docker.standalone import processes
 from stack.conftest import ENGINES, docker, free_port, run
 
@@ -25,10 +26,12 @@ def checkout(tmp_path):
     return copy
 
 
-def everything():
-    """What the engine holds, but for the build cache."""
-    ids = (["ps", "-aq"], ["volume", "ls", "-q"], ["network", "ls", "-q"], ["image", "ls", "-q"])
-    return [sorted(docker(*command).split()) for command in ids]
+def of_the_demo(checkout):
+    """What the engine holds that has the demo's name, or that of its project on its label; not the build cache."""
+    name = default_project_name(Base(checkout / ".demo" / ".env", {}))
+    kinds = (["ps", "--all"], ["volume", "ls"], ["network", "ls"], ["image", "ls", "--all"])
+    shown = "\n".join(docker(*kind, "--format", "{{json .}}") for kind in kinds)
+    return [line for line in shown.splitlines() if name in line]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -36,7 +39,6 @@ def test_the_demo_shows_the_path_of_a_work_and_leaves_nothing(checkout, engine, 
     images = request.getfixturevalue("images") if engine == "compose" else {}
     chosen = {"ENGINE": engine, "AIRFLOW_PORT": str(free_port())}
     environ = os.environ | images | chosen | {"WORKFLOW_DEV_DIR": "/no/where"}
-    before = everything() if engine == "compose" else []
     files_before = snapshot(checkout)
     try:
         first = run("./inv", "demo", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)
@@ -46,13 +48,14 @@ def test_the_demo_shows_the_path_of_a_work_and_leaves_nothing(checkout, engine, 
         assert sorted(os.listdir(archived)) == ["dips.txt", "images", "manifest-xxh64.txt"]
         assert archived.startswith(str(checkout / ".demo"))
         assert f"Engine: {engine} (" in said
+        assert engine == "standalone" or len(of_the_demo(checkout)) > len(["container", "volume", "network", "image"])
         environ = {name: value for name, value in environ.items() if name not in {**images, **chosen}}  # it remembers
         second = run("./inv", "demo", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)
         assert "Already up and healthy" in second.stderr and "W0DEMO02" in second.stderr, second.stderr
     finally:
         down = run("./inv", "demo", "--down", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)
     assert down.returncode == 0, down.stdout + down.stderr
-    assert (everything() if engine == "compose" else []) == before
+    assert engine == "standalone" or of_the_demo(checkout) == []
     assert not processes.marked(str(checkout / ".demo" / ".state" / "standalone"))
     left = {name: entry for name, entry in snapshot(checkout).items() if not re.match(r"\.venv|.*__pycache__", name)}
     assert left == files_before

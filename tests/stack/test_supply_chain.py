@@ -31,9 +31,8 @@ def test_what_does_not_have_the_hash_of_the_lock_is_not_installed(project, wrong
     for lock in locks(project):
         lock.write_text(text.replace(package, bad))
     said = project.inv("build", code=1)
-    assert re.search(
-        {"another hash": "[Hh]ash mismatch for `?xxhash", "no hash": "must have a hash.*: xxhash"}[wrong], said
-    )
+    reason = {"another hash": "[Hh]ash mismatch for `?xxhash", "no hash": "must have a hash.*: xxhash"}[wrong]
+    assert re.search(reason, said), said
     assert project.json_of_build()["artifact"] == good
     for lock in locks(project):
         lock.write_text(text)

@@ -18,11 +18,15 @@ _YOUNG_SECONDS, _AGAIN_SECONDS = 0.3, 0.5
 
 @dataclass(frozen=True)
 class Sighting:
-    """A marker that a process showed; ``where`` is "arguments" or the name of a variable."""
+    """A marker that a process showed; ``where`` is "arguments" or the name of a variable.
+
+    ``beside`` are the names of all its variables.
+    """
 
     command: tuple[str, ...]
     where: str
     marker: str
+    beside: frozenset[str] = frozenset()
 
     @property
     def programs(self) -> list[str]:
@@ -86,9 +90,11 @@ class Watch:
             command = _words(arguments)
             found |= {Sighting(command, "arguments", marker) for marker in markers.within(arguments)}
             if markers.within(environment):
-                for variable in environment.split(b"\0"):
+                variables = environment.split(b"\0")
+                names = frozenset(os.fsdecode(variable.partition(b"=")[0]) for variable in variables)
+                for variable in variables:
                     where = os.fsdecode(variable.partition(b"=")[0])
-                    found |= {Sighting(command, where, marker) for marker in markers.within(variable)}
+                    found |= {Sighting(command, where, marker, names) for marker in markers.within(variable)}
         return found
 
     def saw(self, *words: str) -> bool:
