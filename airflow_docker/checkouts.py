@@ -22,6 +22,11 @@ Report = Callable[[str, float], None]
 """Takes a stage in words and how far it is, from 0 to 1."""
 
 
+def load_git() -> None:
+    """Import GitPython before threads do, of which one may find what another has half imported."""
+    import git  # noqa: F401
+
+
 @dataclass(frozen=True)
 class Source:
     """A repository as the settings ask for it; ``ref`` is a branch, a tag, a commit or empty for the remote's own."""

@@ -9,7 +9,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_docker import console, engines, settings, shell
+from airflow_docker import checkouts, console, engines, settings, shell
 from airflow_docker.checks import Finding, machine, ok, problem, programs, project, remote
 from airflow_docker.engines import Engine
 from airflow_docker.errors import FAILED, USAGE, UserError, guarded
@@ -92,6 +92,7 @@ def examine() -> list[Result]:
     if engine.name == "compose":
         first += run([DOCKER], current, engine)
     is_silent = first[-1].name == DOCKER.name and first[-1].finding.state == "error"
+    checkouts.load_git()
     chosen = [check for check in CHECKS if engine.name == "compose" or not check.compose_only]
     asked = run([check for check in chosen if not (is_silent and check.asks_docker)], current, engine)
     by_name = {result.name: result for result in asked}

@@ -39,6 +39,7 @@ def pull(chosen: list[Source]) -> list[Pulled]:
 
     errors: list[UserError] = []
     results: list[Pulled] = []
+    checkouts.load_git()
     with console.progress() as bars, ThreadPoolExecutor(len(chosen)) as pool:
         jobs = [pool.submit(checkouts.sync, source, _reporter(bars, source.name)) for source in chosen]
         for job in jobs:
