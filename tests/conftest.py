@@ -20,14 +20,14 @@ def pytest_configure():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of the same name
 def pytest_collection_modifyitems(items):
-    """One after the other what shares stacks, and beside them what starts none or only its own."""
+    """One after the other what shares a stack, or comes from one module and starts its own; all else as it comes."""
     for item in items:
-        parts = item.path.relative_to(PROJECT / "tests").with_suffix("").parts
-        if parts[-1] in ("test_kills", "test_signals"):
-            item.add_marker(pytest.mark.xdist_group("ended"))
-        elif parts[0] != "unit" and parts[-1] != "test_bad_input":
-            item.add_marker(pytest.mark.xdist_group("stacks"))
+        folder, *_, module = item.path.relative_to(PROJECT / "tests").with_suffix("").parts
+        shared = item.callspec.params.get("stack") if hasattr(item, "callspec") else None
+        if shared or (folder != "unit" and module != "test_bad_input"):
+            item.add_marker(pytest.mark.xdist_group(shared or module))
 
 
 INV = [sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT)]

@@ -14,7 +14,7 @@ OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-PATIENCE = 120_000  # milliseconds
+PATIENCE = 150_000  # milliseconds: a process of the page that hangs is replaced after 120 s, and the rest comes then
 
 
 @pytest.fixture(scope="session", autouse=True)
