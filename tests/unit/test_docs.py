@@ -11,7 +11,14 @@ from airflow_docker import PROJECT, settings
 
 DOCS = [
     PROJECT / name
-    for name in ("README.md", "docs/operating.md", "docs/migration.md", "docs/architecture.md", "docs/security.md")
+    for name in (
+        "README.md",
+        "docs/operating.md",
+        "docs/migration.md",
+        "docs/architecture.md",
+        "docs/security.md",
+        "docs/reliability.md",
+    )
 ]
 
 
