@@ -56,11 +56,15 @@ def make_project(request):
 
 @pytest.fixture(scope="session")
 def stacks(make_project, tmp_path_factory):
-    """Projects that `inv` alone has brought up, one per engine, made when first asked for."""
+    """A project that `inv` alone has brought up, of the engine that is asked for; there is one at a time.
+
+    Tests of one engine come together, and a stack that idles takes from the others.
+    """
     made = {}
 
     def get(engine):
         if engine not in made:
+            end()
             folder = tmp_path_factory.mktemp(f"{engine} with blanks")
             made[engine] = project = make_project(
                 engine,
@@ -73,11 +77,14 @@ def stacks(make_project, tmp_path_factory):
             project.said = project.inv()  # the default task, on a fresh .env
         return made[engine]
 
+    def end():
+        while made:
+            made.popitem()[1].remove()
+
     try:
         yield get
     finally:
-        for project in made.values():
-            project.remove()
+        end()
 
 
 @pytest.fixture(scope="session")
