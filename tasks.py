@@ -150,13 +150,16 @@ def sbom(c: Context, file: str = "") -> None:
         "timeout": HELP_TIMEOUT,
         "open": "open the web page when all is healthy",
         "no-build": "fail if there is no image yet, instead of building it",
+        "workers": "how many run the tasks, with CeleryExecutor (default: WORKERS)",
     },
 )
-def up(c: Context, timeout: str = DEFAULT_TIMEOUT, open: bool = False, no_build: bool = False) -> None:
+def up(
+    c: Context, timeout: str = DEFAULT_TIMEOUT, open: bool = False, no_build: bool = False, workers: str = ""
+) -> None:
     """Do whatever is missing, start, and wait until all is healthy."""
     from airflow_docker import stack
 
-    stack.up(engine_for(c, tell=True), timeout=seconds(timeout), no_build=no_build, open_page=open)
+    stack.up(engine_for(c, tell=True, WORKERS=workers), timeout=seconds(timeout), no_build=no_build, open_page=open)
 
 
 @verb("Run", help={"volumes": "destroy the database too", "yes": "do not ask"})
@@ -245,6 +248,18 @@ def restart(c: Context, service: list[str], timeout: str = DEFAULT_TIMEOUT) -> N
     from airflow_docker import operate
 
     operate.restart(engine_for(c), service, seconds(timeout))
+
+
+@verb(
+    "Operate",
+    words="workers",
+    help={"workers": "how many there are to be: inv scale 4", "timeout": HELP_TIMEOUT},
+)
+def scale(c: Context, workers: str, timeout: str = DEFAULT_TIMEOUT) -> None:
+    """Have more or fewer workers (CeleryExecutor), while all goes on."""
+    from airflow_docker import operate
+
+    operate.scale(engine_for(c), workers, seconds(timeout))
 
 
 @verb(
@@ -343,6 +358,6 @@ def lint(c: Context) -> None:
 
 
 namespace = Collection(
-    up, down, status, pull, secrets, build, image, sbom, logs, shell, airflow, restart, dags, clean,
-    backup, restore,     doctor, config, demo, test, bench, lint,
+    up, down, status, pull, secrets, build, image, sbom, logs, shell, airflow, restart, scale, dags, clean,
+    backup, restore, doctor, config, demo, test, bench, lint,
 )  # fmt: skip

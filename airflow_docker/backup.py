@@ -104,7 +104,7 @@ def _default(settings: Settings, now: datetime) -> Path:
 
 def _all_keys(settings: Settings) -> Mapping[str, str]:
     keys = secrets.kept(settings)
-    if missing := [name for name in secrets.GENERATED if name not in keys]:
+    if missing := [name for name in secrets.OF_DATABASE if name not in keys]:
         what = f"there is no {missing[0]}, without which a backup is worth nothing."
         todo = "Bring it back. If it is lost: inv up makes a new one, which reads nothing that the old one has written."
         raise UserError("SECRETS_DIR", what, todo)

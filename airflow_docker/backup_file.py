@@ -25,8 +25,8 @@ from airflow_docker.errors import UserError
 
 FORMAT = 1
 DESCRIPTION, DATABASE, SETTINGS, MANIFEST = "backup.json", "database", "settings.json", "manifest.json"
-KEYS = {name: f"keys/{name}" for name in secrets.GENERATED}
-"""Infrastructure key -> member."""
+KEYS = {name: f"keys/{name}" for name in secrets.OF_DATABASE}
+"""Key of the database -> member."""
 MEMBERS = (DATABASE, *KEYS.values(), SETTINGS, MANIFEST)
 """What follows the description, in this order."""
 _GZIP = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # RFC 1952: no time, no name, no system

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow_docker import builds, console, folders, secrets
+from airflow_docker import builds, console, folders, release, secrets
 from airflow_docker.engines import Engine
 from airflow_docker.errors import FAILED, USAGE, UserError
 from airflow_docker.operate import ready
@@ -81,7 +81,8 @@ def run(engine: Engine, dag: str, conf: str) -> None:
         _check_conf(conf)
     engine = ready(engine)
     name = _quoted(dag)
-    paused = engine.store.query(f"SELECT is_paused FROM dag WHERE dag_id = {name} AND is_active")  # noqa: S608
+    is_known = release.of(engine.settings).is_known
+    paused = engine.store.query(f"SELECT is_paused FROM dag WHERE dag_id = {name} AND {is_known}")  # noqa: S608
     if not paused:
         raise UserError(
             dag,

@@ -61,6 +61,7 @@ CHECKS = (
     Check("archive-ops", remote.archive_ops),
     Check("base image", remote.base_image, compose_only=True, asks_docker=True),
     Check("postgres image", remote.postgres_image, compose_only=True, asks_docker=True),
+    Check("redis image", remote.redis_image, compose_only=True, asks_docker=True),
 )
 
 

@@ -61,15 +61,14 @@ def judge(
     states: Sequence[ServiceState], services: Sequence[str], one_shot: Sequence[str], before: dict[str, ServiceState]
 ) -> Verdict:
     """What the states mean. ``before`` maps containers that were there already to how they were then."""
-    found = {state.service: state for state in states}
     ready: list[str] = []
     waiting: list[str] = []
     for service in services:
-        state = found.get(service)
-        reason = "" if state is None else _failure(state, service in one_shot, before)
-        if state is not None and reason:
-            return Verdict(tuple(ready), (), state, reason)
-        if state is not None and _is_ready(state, service in one_shot):
+        found = [state for state in states if state.service == service]
+        for state in found:
+            if reason := _failure(state, service in one_shot, before):
+                return Verdict(tuple(ready), (), state, reason)
+        if found and all(_is_ready(state, service in one_shot) for state in found):
             ready.append(service)
         else:
             waiting.append(service)
@@ -141,8 +140,8 @@ def error(engine: Engine, state: ServiceState, reason: str) -> UserError:
 
 
 def _late(engine: Engine, waiting: Sequence[str], timeout: float) -> UserError:
-    found = {state.service: state for state in engine.states()}
-    state = found.get(waiting[0])
+    found = [state for state in engine.states() if state.service == waiting[0]]
+    state = next((s for s in found if not _is_ready(s, s.service in engine.one_shot)), None)
     if state is None:
         return UserError(
             waiting[0], f"was not started within {timeout:g} s.", "Give it more time: inv up --timeout 900"

@@ -26,7 +26,7 @@ def replace(engine: Engine, database: Path, keys: Mapping[str, str]) -> None:
     store, old = engine.store, secrets.kept(engine.settings)
     had = store.exists()
     # A server that begins anew, or has lost its keys, wants some before it can be asked anything.
-    is_early = not had or len(old) < len(secrets.GENERATED)
+    is_early = not had or len(old) < len(secrets.OF_DATABASE)
     try:
         if is_early:
             _begin(engine, had, old, keys)

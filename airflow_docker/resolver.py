@@ -34,6 +34,11 @@ class Target:
     def root(self) -> str:
         return f"apache-airflow=={self.airflow_version}"
 
+    @property
+    def companions(self) -> list[str]:
+        """What this Airflow does not bring along: from 3 on, users with passwords."""
+        return [] if self.airflow_version.startswith("2.") else ["apache-airflow-providers-fab"]
+
 
 def target_of(base: Platform) -> Target:
     """The target that a platform is. Raises UserError for an architecture that nothing is made for."""
@@ -73,7 +78,8 @@ class Resolver:
 
         Raises TimedOut after ``seconds``, UserError if uv could not do its work.
         """
-        lines = [self.target.root if root is None else root, *(r.text for r in wanted if not r.constraint)]
+        wished = [self.target.root, *self.target.companions] if root is None else [root]
+        lines = [*wished, *(r.text for r in wanted if not r.constraint)]
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".resolving-") as folder:
             inputs, constraints, output = (Path(folder, name) for name in ("in", "constraints", "out"))
             inputs.write_text("\n".join(lines) + "\n")

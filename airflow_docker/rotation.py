@@ -21,7 +21,7 @@ def rotate(engine: Engine, name: str) -> None:
         raise UserError("--rotate", f"there is no key '{name}'.", f"There are: {there}.", USAGE)
     engine.require()
     replacement.undo_interrupted(engine)
-    old = secrets.kept(engine.settings)
+    old = secrets.kept(engine.settings, secrets.GENERATED)
     if name not in old:
         raise UserError("--rotate", f"there is no {name} yet.", "Type: inv secrets")
     require_alone(engine)
@@ -86,6 +86,8 @@ _CHANGES: dict[str, Callable[[Engine, Keys, Keys], None]] = {
     "fernet_key": _fernet_key,
     "webserver_secret_key": _secret_key,
     "postgres_password": replacement.change_password,
+    "jwt_secret": _secret_key,
+    "redis_password": _secret_key,
 }
 _LOG_IN = "Everybody has to log in again."
 _CONSEQUENCES = {

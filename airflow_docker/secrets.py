@@ -8,7 +8,7 @@ import io
 import os
 import re
 import secrets as random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +39,16 @@ GENERATED: dict[str, Callable[[], str]] = {
     "fernet_key": _fernet_key,
     "webserver_secret_key": _token,
     "postgres_password": _token,
+    "jwt_secret": _token,
+    "redis_password": _token,
 }
 """Infrastructure keys -> how one is made. A Fernet key is 32 bytes in URL-safe base64 (the Fernet specification)."""
+
+OF_DATABASE = ("admin_password", "fernet_key", "webserver_secret_key", "postgres_password")
+"""Those that belong to a database: without them it is worth little. The others can be made anew at any start."""
+
+DERIVED = ("sql_alchemy_conn", "broker_url", "redis.conf")
+"""Files that are made of the keys."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ def require(settings: Settings, reader: Reader) -> None:
     directory = settings.secrets_dir
     if os.path.lexists(directory):
         require_directory(directory)
-        kept(settings)
+        kept(settings, GENERATED)
     files.require_makeable(directory, "SECRETS_DIR")
 
 
@@ -87,31 +95,28 @@ def write(settings: Settings, reader: Reader) -> list[Path]:
     changed = []
     with files.locked(directory / files.LOCK, "SECRETS_DIR"):
         keys = {name: _kept(directory / name) or make() for name, make in GENERATED.items()}
-        keys["sql_alchemy_conn"] = connection(keys["postgres_password"])
-        for name, content in (wanted | keys).items():
+        for name, content in (wanted | keys | derived(keys)).items():
             if files.write(directory / name, content.encode(), MODE, owner):
                 changed.append(directory / name)
     return changed
 
 
-def kept(settings: Settings) -> dict[str, str]:
-    """The infrastructure keys that there are, by name."""
-    found = {name: _kept(settings.secrets_dir / name) for name in GENERATED}
+def kept(settings: Settings, names: Iterable[str] = OF_DATABASE) -> dict[str, str]:
+    """Those of the infrastructure keys that there are, by name."""
+    found = {name: _kept(settings.secrets_dir / name) for name in names}
     return {name: content for name, content in found.items() if content}
 
 
 def put(settings: Settings, reader: Reader, keys: Mapping[str, str]) -> None:
-    """Have these infrastructure keys and no others, owned and readable as :func:`write` makes them."""
+    """Have these infrastructure keys, owned and readable as :func:`write` makes them, and no other of a database."""
     owner = owner_for(reader)
     directory = _directory(settings)
-    contents = dict(keys)
-    if password := keys.get("postgres_password"):
-        contents["sql_alchemy_conn"] = connection(password)
+    contents = {**keys, **derived(keys)}
     with files.locked(directory / files.LOCK, "SECRETS_DIR"):
-        for name in (*GENERATED, "sql_alchemy_conn"):
+        for name in (*GENERATED, *DERIVED):
             if name in contents:
                 files.write(directory / name, contents[name].encode(), MODE, owner)
-            else:
+            elif name in (*OF_DATABASE, "sql_alchemy_conn"):
                 (directory / name).unlink(missing_ok=True)
 
 
@@ -121,8 +126,8 @@ def check(settings: Settings, reader: Reader) -> list[State]:
     wanted = application(settings, reader)
     states = [_state(directory / name, content, reader) for name, content in wanted.items()]
     states += [_state(directory / name, None, reader) for name in GENERATED]
-    password = _kept(directory / "postgres_password")
-    states.append(_state(directory / "sql_alchemy_conn", connection(password) if password else None, reader))
+    made = derived(kept(settings, GENERATED))
+    states += [_state(directory / name, made.get(name), reader) for name in DERIVED]
     if directory.is_dir() and directory.stat().st_mode & 0o077:
         problem = f"others may enter it (mode {directory.stat().st_mode & 0o777:04o})"
         states.insert(0, State(directory, problem, exposed=True))
@@ -131,12 +136,18 @@ def check(settings: Settings, reader: Reader) -> list[State]:
 
 def files_of(settings: Settings) -> list[Path]:
     """Every file of SECRETS_DIR that is ours."""
-    return [settings.secrets_dir / name for name in [*FILE_NAMES.values(), *GENERATED, "sql_alchemy_conn"]]
+    return [settings.secrets_dir / name for name in [*FILE_NAMES.values(), *GENERATED, *DERIVED]]
 
 
-def connection(password: str) -> str:
-    """The database URL of the services; the password is URL-safe as it is made."""
-    return f"postgresql+psycopg2://airflow:{password}@postgres:5432/airflow"
+def derived(keys: Mapping[str, str]) -> dict[str, str]:
+    """File name -> content of what is made of these keys; the passwords are URL-safe as they are made."""
+    found = {}
+    if password := keys.get("postgres_password"):
+        found["sql_alchemy_conn"] = f"postgresql+psycopg2://airflow:{password}@postgres:5432/airflow"
+    if password := keys.get("redis_password"):
+        found["broker_url"] = f"redis://:{password}@redis:6379/0"
+        found["redis.conf"] = f"requirepass {password}\n"
+    return found
 
 
 def application(settings: Settings, reader: Reader) -> dict[str, str]:

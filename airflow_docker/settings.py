@@ -103,6 +103,7 @@ class Settings:
     airflow_base_image: str = setting("apache/airflow:{AIRFLOW_VERSION}-python3.11", image_name)
     airflow_image: str = setting("bdrc-airflow", bare_image_name)
     postgres_image: str = setting("postgres:16", image_name)
+    redis_image: str = setting("redis:7", image_name)
     extra_ca_bundle: Path | None = setting(default_ca_bundle, existing_file)
     airflow_constraints: str = setting("", file_or_url)
     system_packages: tuple[str, ...] = setting("", debian_packages)
@@ -114,6 +115,11 @@ class Settings:
 
     engine: str = setting("auto", matching(r"auto|compose|standalone", "auto, compose or standalone"))
     standalone_skip: tuple[str, ...] = setting("", package_names)
+    executor: str = setting(
+        "LocalExecutor", matching(r"LocalExecutor|CeleryExecutor", "LocalExecutor or CeleryExecutor")
+    )
+    workers: int = setting("1", number(1, 100))
+    worker_stop_seconds: int = setting("600", number(1, 86400))
     airflow_port: int = setting("8089", number(1, 65535))
     airflow_uid: int = setting(default_uid, number(1, 2**31 - 1))
     airflow_admin_user: str = setting("admin", matching(r"[A-Za-z0-9._@-]+", "a user name without blanks"))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_docker import builds, checkouts, console, files, folders, health, repos, secrets
+from airflow_docker import builds, checkouts, console, files, folders, health, release, repos, secrets
 from airflow_docker.engines import Engine
 from airflow_docker.errors import FAILED, UserError, raise_all
 from airflow_docker.health import ServiceState
@@ -105,7 +105,7 @@ def _dags(engine: Engine) -> tuple[dict[str, Any] | None, int | None]:
     """What the database knows, and its size; nothing if it cannot be asked."""
     since = (datetime.now(UTC) - timedelta(hours=24)).strftime("%Y-%m-%d %H:%M:%S+00:00")
     try:
-        loaded = engine.store.query("SELECT count(*) FROM dag WHERE is_active")
+        loaded = engine.store.query(f"SELECT count(*) FROM dag WHERE {release.of(engine.settings).is_known}")  # noqa: S608
         errors = engine.store.query("SELECT filename, stacktrace FROM import_error ORDER BY filename")
         runs = engine.store.query(f"SELECT state, count(*) FROM dag_run WHERE start_date > '{since}' GROUP BY state")  # noqa: S608
         size = engine.store.query(engine.store.size_query)

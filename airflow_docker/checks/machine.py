@@ -6,7 +6,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from airflow_docker import images, ports
+from airflow_docker import images, ports, release
 from airflow_docker.checks import Finding, ok
 from airflow_docker.engines import Engine
 from airflow_docker.errors import UserError
@@ -65,7 +65,9 @@ def port(settings: Settings, engine: Engine) -> Finding:
     try:
         ports.require_free(settings.airflow_port, engine.holder)
     except UserError:
-        if any(s.service == "webserver" and s.state in ("running", "restarting") for s in engine.states()):
+        if any(
+            s.service == release.of(settings).page and s.state in ("running", "restarting") for s in engine.states()
+        ):
             return ok(f"{settings.airflow_port} is ours: the stack is up")
         raise
     return ok(f"{settings.airflow_port} is free")

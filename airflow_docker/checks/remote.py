@@ -75,6 +75,12 @@ def postgres_image(settings: Settings, engine: Engine) -> Finding:
     return _image(settings.postgres_image, "POSTGRES_IMAGE", is_needed=True)
 
 
+def redis_image(settings: Settings, engine: Engine) -> Finding:
+    if settings.executor != "CeleryExecutor":
+        return Finding("skipped", "the scheduler runs the tasks: there is no broker.", "Nothing is to be done.")
+    return _image(settings.redis_image, "REDIS_IMAGE", is_needed=True)
+
+
 def _image(name: str, where: str, is_needed: bool) -> Finding:
     if images.inspect(name):
         return ok(f"{name} is here")

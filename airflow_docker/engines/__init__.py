@@ -160,6 +160,12 @@ class Engine(Protocol):
     def data(self) -> list[str]:
         """What ``stop(data=True)`` would destroy."""
 
+    def workers(self) -> int:
+        """How many workers there are now. Raises UserError if the tasks have none."""
+
+    def scale(self, workers: int) -> None:
+        """Have so many; those that are too many finish their tasks first. Raises UserError if that fails."""
+
     # --- operating ---
 
     def execute(self, service: str, words: list[str]) -> int:

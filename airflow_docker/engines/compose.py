@@ -78,9 +78,7 @@ class Compose(Commands):
         plugin_version()
 
     def require_fit(self) -> None:
-        if not self.settings.airflow_version.startswith("2."):
-            what = f"the services of compose.yaml are those of Airflow 2, not of {self.settings.airflow_version}."
-            raise UserError("AIRFLOW_VERSION", what, "Set a 2.x version; an image of 3.x can be built, not run.")
+        """Every version has its services."""
 
     def write_overlay(self) -> None:
         """Write the generated overlay, if there is anything in it."""
@@ -178,18 +176,38 @@ class Compose(Commands):
         """
         with files.locked(self.settings.state_dir / "up.lock", "inv up"):
             before = {state.container: state for state in self.states()}
-            if not any(s.service == "webserver" and s.state in ("running", "restarting") for s in before.values()):
+            if not any(
+                s.service == self.release.page and s.state in ("running", "restarting") for s in before.values()
+            ):
                 ports.require_free(self.settings.airflow_port, self.holder)
             images.require(self.settings.postgres_image, "POSTGRES_IMAGE")
+            if self.is_celery:
+                images.require(self.settings.redis_image, "REDIS_IMAGE")
             self.write_overlay()
             log = self.settings.state_dir / "up.log"
-            process = shell.start(self.up_command(services), env=self.environment(), log=log)
+            # Those that `inv scale` has made stay, as long as all else does.
+            running = sum(state.service == "worker" for state in before.values()) if as_before else 0
+            workers = (running or self.settings.workers) if self.is_celery else 0
+            process = shell.start(self.up_command(services, workers), env=self.environment(), log=log)
             try:
                 yield lambda: self._has_settled(process, log, before)
             finally:
                 if process.poll() is None:
                     interruption.end(process.pid)
                     process.wait()
+
+    def workers(self) -> int:
+        if not self.is_celery:
+            what = "EXECUTOR is LocalExecutor: the scheduler runs the tasks, and there are no workers."
+            raise UserError("inv scale", what, "Set EXECUTOR=CeleryExecutor in .env and type: inv up")
+        return sum(state.service == "worker" and state.state == "running" for state in self.states())
+
+    def scale(self, workers: int) -> None:
+        with files.locked(self.settings.state_dir / "up.lock", "inv up"):
+            self.write_overlay()
+            code = shell.stream(self.scale_command(workers), env=self.environment())
+        if code:
+            raise UserError("inv scale", f"docker compose ended with exit code {code} (see above).", "Try again.")
 
     def _has_settled(self, process: shell.Process[bytes], log: Path, before: dict[str, ServiceState]) -> bool:
         code = process.poll()
@@ -272,9 +290,10 @@ class Compose(Commands):
         return shell.capture(self.volumes_command(), timeout=images.ASK_SECONDS).stdout.split()
 
     def decides(self) -> str:
-        """compose.yaml and what is laid over it, its variables and the overlay."""
+        """compose.yaml and what is laid over it, both kinds of variables and the overlay."""
         return json.dumps(
-            [[layer.read_text() for layer in self.layers], self.environment(), self.overlay], sort_keys=True
+            [[file.read_text() for file in (*self.layers, *self.variable_files)], self.environment(), self.overlay],
+            sort_keys=True,
         )
 
     def holder(self, port: int) -> str:

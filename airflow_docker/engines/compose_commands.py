@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-from airflow_docker import PROJECT, bundle, secrets
+from airflow_docker import PROJECT, bundle, release, secrets
+from airflow_docker.release import Release
 from airflow_docker.settings import Settings, names
 
-COMPOSE_FILE = PROJECT / "compose.yaml"
-NOT_AIRFLOW = ("postgres",)
+COMPOSE_FILE, OVERLAYS = PROJECT / "compose.yaml", PROJECT / "docker"
+NOT_AIRFLOW = ("postgres", "redis")
 """Services that run another image than ours."""
 _LABEL = "com.docker.compose.project"
 _THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
@@ -31,7 +31,30 @@ class Commands:
     @property
     def layers(self) -> list[Path]:
         """compose.yaml, and what of docker/ the settings lay over it."""
-        return [COMPOSE_FILE]
+        found = [COMPOSE_FILE]
+        if self.is_celery:
+            found.append(OVERLAYS / "celery.yaml")
+        if self.release.number == 3:
+            found.append(OVERLAYS / "airflow-3.yaml")
+        return found
+
+    @property
+    def variable_files(self) -> list[Path]:
+        """What of docker/ the services of Airflow have as their environment."""
+        return [OVERLAYS / f"airflow-{self.release.number}.env", OVERLAYS / f"{self.settings.executor}.env"]
+
+    @property
+    def release(self) -> Release:
+        return release.of(self.settings)
+
+    @property
+    def is_celery(self) -> bool:
+        return self.settings.executor == "CeleryExecutor"
+
+    @property
+    def task_service(self) -> str:
+        """The service that runs the tasks."""
+        return "worker" if self.is_celery else "scheduler"
 
     def services(self) -> list[str]:
         """The services of all layers, in the order in which they stand there."""
@@ -54,8 +77,15 @@ class Commands:
         """``overlay`` adds what only this build knows: labels and times."""
         return self.command("--file", str(overlay), "build", *(["--no-cache"] if no_cache else []), "init")
 
-    def up_command(self, services: Sequence[str] = ()) -> list[str]:
-        return self.command("up", "--detach", "--no-build", "--remove-orphans", *services)
+    def up_command(self, services: Sequence[str] = (), workers: int = 0) -> list[str]:
+        """``workers`` is how many there are to be, if any."""
+        scale = ["--scale", f"worker={workers}"] if workers and (not services or "worker" in services) else []
+        return self.command("up", "--detach", "--no-build", "--remove-orphans", *scale, *services)
+
+    def scale_command(self, workers: int) -> list[str]:
+        """What runs stays as it is."""
+        alone = ("--no-build", "--no-deps", "--no-recreate")
+        return self.command("up", "--detach", *alone, "--scale", f"worker={workers}", "worker")
 
     def down_command(self, volumes: bool = False) -> list[str]:
         return self.command("down", "--remove-orphans", *(["--volumes"] if volumes else []))
@@ -73,7 +103,7 @@ class Commands:
         thrown_away = ["--env", f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///{_THROWN_AWAY}"]
         return self.command(
             "run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull",
-            *(thrown_away if own_database else []), "scheduler",
+            *(thrown_away if own_database else []), self.release.parser,
             "python", "/opt/airflow-docker/dags.py", "/opt/airflow/dags",
         )  # fmt: skip
 
@@ -93,10 +123,11 @@ class Commands:
     def environment(self) -> dict[str, str]:
         """The values of compose.yaml's variables: settings, and nothing secret."""
         values = {name: self.settings.shown(name) for name in names()}
-        page = self.settings.airflow_options.get("AIRFLOW__WEBSERVER__BASE_URL", "")
         return values | {
             "AIRFLOW_IMAGE": self.image or self.settings.airflow_image,
-            "HEALTH_PATH": urlsplit(page).path.rstrip("/") + "/health",
+            "AIRFLOW_RELEASE": str(self.release.number),
+            "PAGE_PATH": self.release.page_path(self.settings),
+            "HEALTH_PATH": self.release.page_path(self.settings) + self.release.health_path,
             "MOUNTED": mounted(self.settings),
         }
 
@@ -108,7 +139,7 @@ class Commands:
             literal = {name: value.replace("$", "$$") for name, value in options.items()}
             services = {name: {"environment": literal} for name in self.services() if name not in NOT_AIRFLOW}
         if self.settings.extra_mounts:
-            services.setdefault("scheduler", {})["volumes"] = [
+            services.setdefault(self.task_service, {})["volumes"] = [
                 {"type": "bind", "source": str(host).replace("$", "$$"), "target": target,
                  "bind": {"create_host_path": False}}
                 for host, target in self.settings.extra_mounts

@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
-from urllib.parse import urlsplit
 
-from airflow_docker import PROJECT, bundle, console, files, health, ports, requirements, secrets, shell
+from airflow_docker import PROJECT, bundle, console, files, health, ports, release, requirements, secrets, shell
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
 from airflow_docker.platforms import Platform
+from airflow_docker.release import Release
 from airflow_docker.settings import Settings
 from airflow_docker.standalone import environments, logs, probes, processes
 from airflow_docker.standalone.home import links, make_home
@@ -28,11 +28,7 @@ from airflow_docker.standalone.supervisor import GRACE_SECONDS, LOG, PLAN, RESTA
 from airflow_docker.standalone.variables import database, own_variables, variables
 
 FOLDER = "standalone"
-SERVICES = {"webserver": ["webserver"], "scheduler": ["scheduler", "--skip-serve-logs"],
-            "triggerer": ["triggerer", "--skip-serve-logs"]}  # fmt: skip
-"""Services -> what follows ``airflow``. Logs are files of this machine: nothing need serve them on a port."""
 _INITIALISED = "initialised"
-_JOBS = {"scheduler": "SchedulerJob", "triggerer": "TriggererJob"}
 _START_PERIOD = timedelta(seconds=120)
 
 
@@ -67,9 +63,8 @@ class Standalone:
         if found := {"?", "$"} & set(str(self.folder)):
             what = f"Airflow cannot have a database at {self.folder} (because of {' '.join(sorted(found))})."
             raise UserError("STATE_DIR", what, "Name another folder.")
-        if not self.settings.airflow_version.startswith("2."):
-            what = f"the services are those of Airflow 2, not of {self.settings.airflow_version}."
-            raise UserError("AIRFLOW_VERSION", what, "Set a 2.x version.")
+        if self.settings.executor != "LocalExecutor":
+            raise UserError("EXECUTOR", "standalone has no workers: its scheduler runs the tasks.", "Leave it unset.")
 
     # --- building ---
 
@@ -129,6 +124,10 @@ class Standalone:
         return self.settings.state_dir / FOLDER
 
     @property
+    def release(self) -> Release:
+        return release.of(self.settings)
+
+    @property
     def mark(self) -> str:
         """What all its processes carry in their environment."""
         return str(self.folder)
@@ -145,7 +144,7 @@ class Standalone:
         """The programs to run; an init only where there is something to initialise."""
         init = [self.python, str(PROJECT / "docker" / "runtime" / "init.py")]
         stamp = f"{self.environment} {self.settings.airflow_admin_user}"
-        commands = {name: [self.python, "-m", "airflow", *words] for name, words in SERVICES.items()}
+        commands = {name: [self.python, "-m", "airflow", *words] for name, words in self.release.commands.items()}
         return Plan(
             self.settings.compose_project_name, self.mark, [] if self._is_initialised(stamp) else init, commands, stamp
         )
@@ -162,7 +161,7 @@ class Standalone:
         return json.dumps([own_variables(self.settings, self.folder), home, keys], sort_keys=True)
 
     def services(self) -> list[str]:
-        return ["init", *SERVICES]
+        return ["init", *self.release.commands]
 
     # --- what is done ---
 
@@ -227,6 +226,12 @@ class Standalone:
         request = self.folder / RESTART
         files.write(request, "\n".join(services).encode())
         yield lambda: not request.exists() and not (self.folder / TAKEN).exists()
+
+    def workers(self) -> int:
+        raise UserError("inv scale", "standalone has no workers: its scheduler runs the tasks.", "Set ENGINE=compose.")
+
+    def scale(self, workers: int) -> None:
+        self.workers()
 
     def stop(self, data: bool) -> None:
         self._require_own()
@@ -301,7 +306,10 @@ class Standalone:
     def states(self) -> list[ServiceState]:
         running = processes.marked(self.mark)
         if running and not (self.folder / PLAN).is_file():  # somebody has removed STATE_DIR
-            return [ServiceState(name, name, "running", "unhealthy", probe="its state is gone") for name in SERVICES]
+            return [
+                ServiceState(name, name, "running", "unhealthy", probe="its state is gone")
+                for name in self.release.commands
+            ]
         return self._states() if running else []
 
     def _states(self) -> list[ServiceState]:
@@ -353,11 +361,11 @@ class Standalone:
         return ServiceState(name, f"{name}/{supervisor}", state, well, code, restarts, told["started"], probe)
 
     def _health(self, name: str, started: str) -> tuple[str, str]:
-        if name == "webserver":
-            page = self.settings.airflow_options.get("AIRFLOW__WEBSERVER__BASE_URL", "")
-            probe = probes.page(self.settings.airflow_port, urlsplit(page).path.rstrip("/") + "/health")
+        if name == self.release.page:
+            path = self.release.page_path(self.settings) + self.release.health_path
+            probe = probes.page(self.settings.airflow_port, path)
         else:
-            probe = probes.job(self.database, _JOBS[name], datetime.fromisoformat(started))
+            probe = probes.job(self.database, self.release.jobs[name], datetime.fromisoformat(started))
         if not probe:
             return "healthy", ""
         young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD

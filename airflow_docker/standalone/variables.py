@@ -7,7 +7,7 @@ import os
 import shlex
 from pathlib import Path
 
-from airflow_docker import secrets
+from airflow_docker import release, secrets
 from airflow_docker.settings import Settings, is_macos
 from airflow_docker.standalone import environments, processes
 
@@ -36,6 +36,7 @@ def variables(settings: Settings, folder: Path, environment: Path) -> dict[str, 
 def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
     """Those of them that come from the settings."""
     keys = settings.secrets_dir
+    made = release.of(settings)
     fork_safe = {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"} if is_macos() else {}
     return {
         "HOME": str(folder / "home"), "TZ": settings.tz,
@@ -45,7 +46,6 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
-        "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "10",
         # What was queued or ran when a scheduler crashed is found within this time and run again; else after 300 s.
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         # Airflow 2 refuses more than one task at a time on SQLite for fear of its locks. With a
@@ -55,11 +55,8 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
         # the scheduler from doing so too, and a task that both schedule is run as a second attempt.
         "AIRFLOW__SCHEDULER__SCHEDULE_AFTER_TASK_EXECUTION": "false",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database(folder)}?timeout={_PATIENCE}",
-        "AIRFLOW__CORE__FERNET_KEY_CMD": f"cat {shlex.quote(str(keys / 'fernet_key'))}",
-        "AIRFLOW__WEBSERVER__SECRET_KEY_CMD": f"cat {shlex.quote(str(keys / 'webserver_secret_key'))}",
-        "AIRFLOW__WEBSERVER__EXPOSE_CONFIG": "false",
-        "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
-        "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(settings.airflow_port),
+        "AIRFLOW__CORE__FERNET_KEY_CMD": _reads(settings, "fernet_key"),
+        **(_of_two(settings) if made.number == 2 else _of_three(settings, made.page_path(settings))),
         "AIRFLOW_ADMIN_USER": settings.airflow_admin_user,
         "AIRFLOW_KEYS": str(keys),
         "ARCH_ROOT": str(settings.arch_root),
@@ -67,6 +64,36 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": str(keys / secrets.FILE_NAMES["AWS"]),
         **settings.airflow_options,
     }  # fmt: skip
+
+
+def _of_two(settings: Settings) -> dict[str, str]:
+    """What Airflow 2 alone is told; compare docker/airflow-2.env."""
+    return {
+        "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "10",
+        "AIRFLOW__WEBSERVER__SECRET_KEY_CMD": _reads(settings, "webserver_secret_key"),
+        "AIRFLOW__WEBSERVER__EXPOSE_CONFIG": "false",
+        "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": "127.0.0.1",
+        "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": str(settings.airflow_port),
+    }
+
+
+def _of_three(settings: Settings, path: str) -> dict[str, str]:
+    """What Airflow 3 alone is told; compare docker/airflow-3.env."""
+    return {
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        "AIRFLOW__API__SECRET_KEY_CMD": _reads(settings, "webserver_secret_key"),
+        "AIRFLOW__API__EXPOSE_CONFIG": "false",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(settings.airflow_port),
+        "AIRFLOW__API_AUTH__JWT_SECRET_CMD": _reads(settings, "jwt_secret"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{settings.airflow_port}{path}/execution/",
+        "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
+    }
+
+
+def _reads(settings: Settings, key: str) -> str:
+    """The command that tells a key."""
+    return f"cat {shlex.quote(str(settings.secrets_dir / key))}"
 
 
 def _user_name() -> str:

@@ -1,7 +1,7 @@
 """Parses every DAG file and prints what came of it, as JSON: dags.py [FOLDER]
 
-DAG files may read variables and connections while they are parsed: from the database that
-the environment names, or from an empty one if it is new.
+The environment has Airflow's own examples off. DAG files may read variables and connections
+while they are parsed: from the database that it names, or from an empty one if that is new.
 """
 
 import json
@@ -10,6 +10,7 @@ import re
 import sys
 import time
 import traceback
+from datetime import timedelta
 
 
 def problem(file: str, text: str) -> dict:
@@ -21,20 +22,27 @@ def problem(file: str, text: str) -> dict:
 
 def schedule(dag: object) -> str | None:
     """The schedule as people write it."""
-    return str(getattr(dag, "schedule_interval", None) or getattr(dag, "timetable_summary", None) or "") or None
+    for name in ("schedule_interval", "schedule", "timetable_summary"):
+        if isinstance(found := getattr(dag, name, None), (str, timedelta)):
+            return str(found)
+    return getattr(getattr(dag, "timetable", None), "summary", None)
 
 
 def main(folder: str) -> dict:
     """One entry per file: what it defines, what went wrong, how long it took."""
     from airflow import models, settings
-    from airflow.models.dagbag import DagBag
     from airflow.utils.file import list_py_file_paths
+
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 2
+        from airflow.models.dagbag import DagBag
 
     needed = [models.Variable.__table__, models.Connection.__table__]
     models.Variable.metadata.create_all(settings.engine, tables=needed)
     found = {"folder": folder, "dags": [], "errors": [], "files": []}
-    for file in sorted(list_py_file_paths(folder, include_examples=False)):
-        bag = DagBag(dag_folder=os.devnull, include_examples=False)
+    for file in sorted(list_py_file_paths(folder)):
+        bag = DagBag(dag_folder=os.devnull)
         began = time.monotonic()
         try:
             dags = bag.process_file(file, only_if_updated=False)

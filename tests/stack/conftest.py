@@ -22,11 +22,18 @@ from airflow_docker.settings import load
 from airflow_docker.standalone import processes
 
 ENGINES = ("standalone", "compose")
+AIRFLOW_3 = "3.3.2"
+FLAVOURS = {
+    **{engine: {} for engine in ENGINES},
+    **{f"{engine}-3": {"AIRFLOW_VERSION": AIRFLOW_3} for engine in ENGINES},
+    "compose-celery": {"EXECUTOR": "CeleryExecutor"},
+}
+"""What a stack can be: an engine, or one with these settings besides."""
 STANDIN = "airflow-docker-standin"
 
 
 def pytest_generate_tests(metafunc):
-    """Each test runs on each engine, or on those alone that its module names in ON."""
+    """Each test runs on each engine, or on those flavours alone that its module names in ON."""
     for fixture, scope in (("stack", "session"), ("project", "function")):
         if fixture in metafunc.fixturenames:
             engines = getattr(metafunc.module, "ON", ENGINES)
@@ -54,6 +61,8 @@ class Project:
     """A .env in a folder of its own with the two sample repositories beside it."""
 
     engine = ""
+    flavour = ""
+    """One of FLAVOURS."""
 
     def __init__(self, folder: Path, **settings):
         self.folder = folder
@@ -91,7 +100,7 @@ class Project:
     @property
     def environ(self):
         """This machine's environment without any setting of ours."""
-        ours = re.compile(r"AIRFLOW_|POSTGRES_IMAGE|SECRET_|ENV_FILE|ENGINE")
+        ours = re.compile(r"AIRFLOW_|POSTGRES_IMAGE|REDIS_IMAGE|SECRET_|ENV_FILE|ENGINE|EXECUTOR|WORKER")
         return {k: v for k, v in os.environ.items() if not ours.match(k)} | {"ENV_FILE": str(self.env_file)}
 
     def inv(self, *args, code=0, shows_services=False, **kwargs):

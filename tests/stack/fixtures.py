@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from stack.conftest import STANDIN, ComposeProject, StandaloneProject, docker, run
+from stack.conftest import AIRFLOW_3, FLAVOURS, STANDIN, ComposeProject, StandaloneProject, docker, run
 
 
 def _missing_engine():
@@ -34,48 +34,67 @@ def docker_engine():
 @pytest.fixture(scope="session")
 def images(docker_engine):
     """The images' settings: from the environment, else the stand-ins if they are here, else the defaults."""
-    found = {}
-    for setting, name in [("AIRFLOW_BASE_IMAGE", "airflow"), ("POSTGRES_IMAGE", "postgres")]:
-        listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{STANDIN}/{name}").split()
-        if os.environ.get(setting) or listed:
-            found[setting] = os.environ.get(setting) or listed[0]
-    return found
+    names = {"AIRFLOW_BASE_IMAGE": "airflow:2.*", "POSTGRES_IMAGE": "postgres", "REDIS_IMAGE": "redis"}
+    return {setting: named for setting, name in names.items() if (named := os.environ.get(setting) or standin(name))}
+
+
+def standin(name):
+    """A stand-in that is here, the newest; empty if there is none."""
+    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{STANDIN}/{name}").split()
+    return listed[0] if listed else ""
+
+
+@pytest.fixture(scope="session")
+def images_of_3(images):
+    """The same for Airflow 3, whose base image AIRFLOW_3_BASE_IMAGE may name."""
+    named = os.environ.get("AIRFLOW_3_BASE_IMAGE") or standin(f"airflow:{AIRFLOW_3}*")
+    return {k: v for k, v in images.items() if k != "AIRFLOW_BASE_IMAGE"} | (
+        {"AIRFLOW_BASE_IMAGE": named} if named else {}
+    )
 
 
 @pytest.fixture(scope="session")
 def make_project(request):
-    """A project for one of the engines, in a folder."""
+    """A project of one of the flavours, in a folder."""
 
-    def make(engine, folder, **settings):
-        if engine == "standalone":
-            return StandaloneProject(folder, **settings)
-        return ComposeProject(folder, **request.getfixturevalue("images"), **settings)
+    def make(flavour, folder, **settings):
+        settings = FLAVOURS[flavour] | settings
+        if flavour.startswith("standalone"):
+            made = StandaloneProject(folder, **settings)
+        else:
+            images = "images_of_3" if settings.get("AIRFLOW_VERSION") == AIRFLOW_3 else "images"
+            made = ComposeProject(folder, **request.getfixturevalue(images), **settings)
+        made.flavour = flavour
+        return made
 
     return make
 
 
 @pytest.fixture(scope="session")
 def stacks(make_project, tmp_path_factory):
-    """A project that `inv` alone has brought up, of the engine that is asked for; there is one at a time.
+    """A project that `inv` alone has brought up, of the flavour that is asked for; there is one at a time.
 
-    Tests of one engine come together, and a stack that idles takes from the others.
+    Tests of one flavour come together, and a stack that idles takes from the others.
     """
     made = {}
 
-    def get(engine):
-        if engine not in made:
+    def get(flavour):
+        if flavour not in made:
             end()
-            folder = tmp_path_factory.mktemp(f"{engine} with blanks")
-            made[engine] = project = make_project(
-                engine,
+            folder = tmp_path_factory.mktemp(f"{flavour} with blanks")
+            interval = (
+                "DAG_PROCESSOR__REFRESH_INTERVAL" if flavour.endswith("-3") else "SCHEDULER__DAG_DIR_LIST_INTERVAL"
+            )
+            made[flavour] = project = make_project(
+                flavour,
                 folder,
-                AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL="2",
                 MEMORY_LIMIT="3g",
+                **{f"AIRFLOW__{interval}": "2"},
                 # the uid that production uses
-                **({"AIRFLOW_UID": "1001"} if os.geteuid() == 0 and engine == "compose" else {}),
+                **({"AIRFLOW_UID": "1001"} if os.geteuid() == 0 and flavour.startswith("compose") else {}),
             )
             project.said = project.inv()  # the default task, on a fresh .env
-        return made[engine]
+        return made[flavour]
 
     def end():
         while made:
@@ -89,13 +108,13 @@ def stacks(make_project, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def stack(request, stacks):
-    """A running stack, of each engine in turn."""
+    """A running stack, of each flavour in turn."""
     return stacks(request.param)
 
 
 @pytest.fixture
 def project(request, make_project, tmp_path):
-    """A project that nothing has been done with yet, of each engine in turn."""
+    """A project that nothing has been done with yet, of each flavour in turn."""
     made = make_project(request.param, tmp_path)
     try:
         yield made

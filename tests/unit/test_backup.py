@@ -223,7 +223,7 @@ def test_a_header_cannot_ask_for_all_the_memory(cheap):
 
 # --- the verbs, on a standalone database ---
 
-KEYS = {name: f"old-{name}" for name in secrets.GENERATED}
+KEYS = {name: f"old-{name}" for name in secrets.OF_DATABASE}
 
 
 def make_database(file, word):

@@ -11,7 +11,7 @@ from airflow_docker.engines.compose import Compose
 from airflow_docker.errors import UserError
 
 AWS = "[default]\naws_access_key_id = A\n\n[ap_northeast]\naws_access_key_id = B\n\n[other]\nx = 1\n"
-NAMES = {"db_apps.config", "drs.config", "aws-credentials", "sql_alchemy_conn", *secrets.GENERATED}
+NAMES = {"db_apps.config", "drs.config", "aws-credentials", *secrets.DERIVED, *secrets.GENERATED}
 
 
 def write(settings):

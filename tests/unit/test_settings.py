@@ -234,13 +234,14 @@ def test_the_example_is_a_valid_env_file_with_every_example_switched_on(tmp_path
 
 
 def test_compose_uses_only_settings_and_every_runtime_setting_is_used():
-    used = set(re.findall(r"\$\{([A-Z0-9_]+)", (PROJECT / "compose.yaml").read_text())) - {"NAME"}
-    computed = {"MOUNTED", "HEALTH_PATH"}
+    layers = [PROJECT / "compose.yaml", *(PROJECT / "docker").glob("*.yaml"), *(PROJECT / "docker").glob("*.env")]
+    used = {name for layer in layers for name in re.findall(r"\$\{([A-Z0-9_]+)", layer.read_text())} - {"NAME"}
+    computed = {"AIRFLOW_RELEASE", "MOUNTED", "HEALTH_PATH", "PAGE_PATH"}
     assert used - set(names()) == computed
     elsewhere = {
         "AO_WORKFLOWS_URL", "AO_WORKFLOWS_REF", "ARCHIVE_OPS_URL", "ARCHIVE_OPS_REF", "AO_DEV_DIR",
         "DAG_REQUIREMENTS", "AIRFLOW_VERSION", "STATE_DIR", "COMPOSE_PROJECT_NAME", "EXTRA_MOUNTS",
-        "AIRFLOW_CONSTRAINTS", "ENGINE", "STANDALONE_SKIP",
+        "AIRFLOW_CONSTRAINTS", "ENGINE", "STANDALONE_SKIP", "WORKERS",
         "SYSTEM_PACKAGES", "BUILD_PACKAGES", "AUDIT_TOOL_URL", "AUDIT_TOOL_SHA256", "AUDIT_TOOL_DEB", "SITE_CONFIG",
     }  # fmt: skip
     assert set(names()) - used == elsewhere

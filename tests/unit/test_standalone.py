@@ -206,9 +206,9 @@ def test_the_engine_is_chosen_by_setting_or_by_what_answers(make_settings, tmp_p
     assert "there is no docker on PATH" in capsys.readouterr().err
 
 
-def test_airflow_3_and_other_systems_are_refused(make_settings, monkeypatch):
-    with pytest.raises(UserError, match="AIRFLOW_VERSION"):
-        Standalone(make_settings("AIRFLOW_VERSION=3.0.0\n")).require_fit()
+def test_workers_and_other_systems_are_refused(make_settings, monkeypatch):
+    with pytest.raises(UserError, match="EXECUTOR: standalone has no workers"):
+        Standalone(make_settings("EXECUTOR=CeleryExecutor\n")).require_fit()
     monkeypatch.setattr(sys, "platform", "win32")
     with pytest.raises(UserError, match="standalone does not run on win32"):
         Standalone(make_settings()).require()

@@ -1,0 +1,73 @@
+"""What differs between the releases of Airflow: which services there are, and where what is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from airflow_docker.settings import Settings
+
+
+@dataclass(frozen=True)
+class Release:
+    """One of the releases.
+
+    ``page`` is the service of the web page, ``health_path`` what answers there without a login, and
+    ``base_url`` the option with the address that people have for it. ``parser`` reads the DAG files.
+    ``commands`` maps the services to what follows ``airflow``, without serving logs on ports of their
+    own; ``jobs`` those that send heartbeats to their job type. ``is_known`` is the SQL condition on table
+    ``dag`` for those whose file is there.
+    """
+
+    number: int
+    page: str
+    health_path: str
+    base_url: str
+    parser: str
+    commands: dict[str, list[str]]
+    jobs: dict[str, str]
+    is_known: str
+
+    def page_path(self, settings: Settings) -> str:
+        """The path of the page's address, without a slash at its end; empty unless an option sets one."""
+        return urlsplit(settings.airflow_options.get(self.base_url, "")).path.rstrip("/")
+
+
+# https://airflow.apache.org/docs/apache-airflow/2.11.2/administration-and-deployment/logging-monitoring/check-health.html
+TWO = Release(
+    2,
+    "webserver",
+    "/health",
+    "AIRFLOW__WEBSERVER__BASE_URL",
+    "scheduler",
+    {
+        "webserver": ["webserver"],
+        "scheduler": ["scheduler", "--skip-serve-logs"],
+        "triggerer": ["triggerer", "--skip-serve-logs"],
+    },
+    {"scheduler": "SchedulerJob", "triggerer": "TriggererJob"},
+    "is_active",
+)
+# https://airflow.apache.org/docs/apache-airflow/3.0.0/installation/upgrading_to_airflow3.html
+THREE = Release(
+    3,
+    "api-server",
+    "/api/v2/monitor/health",
+    "AIRFLOW__API__BASE_URL",
+    "dag-processor",
+    {
+        "api-server": ["api-server"],
+        "scheduler": ["scheduler", "--skip-serve-logs"],
+        "dag-processor": ["dag-processor"],
+        "triggerer": ["triggerer", "--skip-serve-logs"],
+    },
+    {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"},
+    "NOT is_stale",
+)
+
+
+def of(settings: Settings) -> Release:
+    """The release that AIRFLOW_VERSION is of."""
+    return TWO if settings.airflow_version.startswith("2.") else THREE
