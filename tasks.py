@@ -144,6 +144,23 @@ def sbom(c: Context, file: str = "") -> None:
 
 
 @verb(
+    "Build",
+    words="file",
+    iterable=["claim"],
+    help={
+        "file": "where to (default: standard output)",
+        "claim": "SETTING=CLAIM: an existing claim for this folder, several times for several",
+    },
+)
+def helm(c: Context, claim: list[str], file: str = "") -> None:
+    """Write values for the official Helm chart, for what was built last."""
+    from airflow_docker import helm as chart
+    from airflow_docker.settings import flag_path
+
+    chart.write(engine_for(c), flag_path("--file", file), claim)
+
+
+@verb(
     "Run",
     default=True,
     help={
@@ -358,6 +375,6 @@ def lint(c: Context) -> None:
 
 
 namespace = Collection(
-    up, down, status, pull, secrets, build, image, sbom, logs, shell, airflow, restart, scale, dags, clean,
+    up, down, status, pull, secrets, build, image, sbom, helm, logs, shell, airflow, restart, scale, dags, clean,
     backup, restore, doctor, config, demo, test, bench, lint,
 )  # fmt: skip

@@ -130,6 +130,7 @@ class Journey:
                       ["doctor", "--json"], ["dags"], ["airflow", "dags list"], ["image"], ["sbom"], ["clean"], ["restart"],
                       ["backup"], ["backup", "--encrypt", "--file", str(self.sealed)], ["pull"], ["build"]):  # fmt: skip
             self.inv(*words)
+        self.tries("helm")  # which standalone refuses
 
     @property
     def sealed(self) -> Path:
