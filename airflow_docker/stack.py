@@ -7,7 +7,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from airflow_docker import builds, checkouts, console, files, folders, health, ports, replacement, repos, secrets
+from airflow_docker import (
+    builds,
+    checkouts,
+    console,
+    files,
+    folders,
+    health,
+    ports,
+    replacement,
+    repos,
+    schema,
+    secrets,
+)
 from airflow_docker.engines import Engine, started_file
 from airflow_docker.errors import USAGE, UserError, collected, raise_all
 from airflow_docker.settings import Settings
@@ -46,10 +58,12 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     engine.require()
     engine.require_fit()
     replacement.undo_interrupted(engine)
+    schema.require(engine)
+    schema.warn_of_migration(engine)
     artifact = builds.built(engine)
     if artifact is None and no_build:
         raise UserError("--no-build", "nothing has been built for this project yet.", "Type: inv build", USAGE)
-    _require_place(engine, will_build=artifact is None)
+    require_place(engine, will_build=artifact is None)
     missing = [source for source in repos.sources(settings) if checkouts.is_missing(source)]
     if missing:
         repos.pull(missing)
@@ -62,10 +76,10 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
         console.done("Already up and healthy")
     else:
         start(engine, timeout)
-    _tell_where(settings, open_page)
+    tell_where(settings, open_page)
 
 
-def _require_place(engine: Engine, *, will_build: bool) -> None:
+def require_place(engine: Engine, *, will_build: bool) -> None:
     """What the start wants, before minutes go into clones and a build. Raises UserError for all that is wrong."""
     settings = engine.settings
     checks: list[Callable[[], None]] = [
@@ -90,6 +104,7 @@ def start(engine: Engine, timeout: float) -> None:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
         health.wait(engine, timeout=timeout, before=before, settled=settled)
     note_start(engine)
+    schema.note(engine)
 
 
 def doubt_start(engine: Engine) -> None:
@@ -113,7 +128,8 @@ def _digest(engine: Engine) -> str:
     return hashlib.sha256(engine.decides().encode()).hexdigest()
 
 
-def _tell_where(settings: Settings, open_page: bool) -> None:
+def tell_where(settings: Settings, open_page: bool = False) -> None:
+    """Say where the page is and who may enter."""
     address = f"http://localhost:{settings.airflow_port}"
     console.say()
     console.say(f"  Airflow   {address}")
@@ -143,6 +159,8 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
     with console.step(f"Stopping {name}"):
         engine.stop(volumes)
     forget_start(engine)
+    if volumes:
+        schema.forget(engine)
     if not volumes:
         console.say("  The database stays. To destroy it: inv down --volumes")
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_docker import builds, checkouts, console, files, folders, health, release, repos, secrets
+from airflow_docker import builds, checkouts, console, files, folders, health, release, repos, schema, secrets
 from airflow_docker.engines import Engine
 from airflow_docker.errors import FAILED, UserError, raise_all
 from airflow_docker.health import ServiceState
@@ -26,6 +26,8 @@ def report(engine: Engine, *, as_json: bool) -> None:
         console.out(json.dumps(found, indent=2))
     else:
         _show(found)
+    if wrong := schema.problem(engine):
+        console.warn(wrong.text)
     name = engine.settings.compose_project_name
     if found["state"] == "not running":
         raise UserError(name, "is not running.", "Type: inv up", NOT_RUNNING)

@@ -277,13 +277,13 @@ class Standalone:
         logs.show(self.folder / LOG, services or self.services(), follow and self.is_up(), tail, since)
         return 0
 
-    def parse_dags(self) -> CompletedProcess[str]:
+    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
         with tempfile.TemporaryDirectory() as place:
             home = Path(place, "home")  # that of the stack may be in use, with what was built before
             make_home(self.settings, home, Path(self.environment))
             new = {"AIRFLOW_HOME": place, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/dags.db"}
             dags = str(self.settings.workflow_dev_dir / self.settings.dags_dir)
-            env = self.variables() | {"HOME": str(home)} | ({} if self.database.is_file() else new)
+            env = self.variables() | {"HOME": str(home)} | ({} if self.database.is_file() and not apart else new)
             del env[processes.MARK]
             script = PROJECT / "docker" / "runtime" / "dags.py"
             return shell.capture([self.python, str(script), dags], env=env, exactly=True)
