@@ -18,7 +18,8 @@ class Release:
     ``base_url`` the option with the address that people have for it. ``parser`` reads the DAG files.
     ``commands`` maps the services to what follows ``airflow``, without serving logs on ports of their
     own; ``jobs`` those that send heartbeats to their job type. ``is_known`` is the SQL condition on table
-    ``dag`` for those whose file is there.
+    ``dag`` for those whose file is there. ``signs_logins`` is the key of SECRETS_DIR, if any, that lets in
+    who has logged in before, whatever becomes of passwords and sessions.
     """
 
     number: int
@@ -29,6 +30,7 @@ class Release:
     commands: dict[str, list[str]]
     jobs: dict[str, str]
     is_known: str
+    signs_logins: str = ""
 
     def page_path(self, settings: Settings) -> str:
         """The path of the page's address, without a slash at its end; empty unless an option sets one."""
@@ -65,6 +67,7 @@ THREE = Release(
     },
     {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"},
     "NOT is_stale",
+    "jwt_secret",
 )
 
 
