@@ -64,13 +64,11 @@ def keep_trial(directory: Path) -> None:
 
 
 def _preferred(known: dict[str, str], locked: dict[str, str], airflow: str) -> dict[str, str]:
-    """What the platform has, and over it what is locked; what was locked for another Airflow comes after that.
+    """What the platform has, and over it what is locked, if that is for the same Airflow.
 
-    Airflow's own packages are of one release, and those of another one count for nothing.
+    Of another one's lock much would fit by what packages declare, and yet not work with what else is new.
     """
-    if locked.get("apache-airflow") == airflow:
-        return known | locked
-    return {name: version for name, version in locked.items() if not name.startswith("apache-airflow")} | known
+    return known | locked if locked.get("apache-airflow") == airflow else known
 
 
 def restrict_hashes(text: str, wanted: list[Requirement]) -> str:

@@ -115,12 +115,19 @@ def is_older(version: str, other: str) -> bool:
     return _numbers(version) < _numbers(other)
 
 
+def will_migrate(engine: Engine) -> bool:
+    """True if a start will bring the database to a newer version."""
+    noted = read(engine)
+    is_newer = noted is not None and is_older(noted.airflow, engine.settings.airflow_version)
+    return is_newer and engine.store.exists()
+
+
 def warn_of_migration(engine: Engine) -> None:
     """Say that a start will migrate the database, if it will."""
-    wanted, noted = engine.settings.airflow_version, read(engine)
-    if noted and is_older(noted.airflow, wanted) and engine.store.exists():
+    if will_migrate(engine):
+        wanted = engine.settings.airflow_version
         way = f"inv upgrade {wanted} looks first whether all fits, and takes a backup"
-        console.warn(f"Airflow {wanted} migrates the database, which is of {noted.airflow}, for good; {way}.")
+        console.warn(f"Airflow {wanted} migrates the database, which is of {of(engine)}, for good; {way}.")
 
 
 def _numbers(version: str) -> list[int]:

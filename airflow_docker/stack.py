@@ -96,6 +96,8 @@ def require_place(engine: Engine, *, will_build: bool) -> None:
 
 def start(engine: Engine, timeout: float) -> None:
     """Start what has been built, and wait until it is healthy. Raises UserError if it does not become so."""
+    if schema.will_migrate(engine) and engine.states():  # nothing else may use the database meanwhile
+        stop(engine)
     before = {state.container: state for state in engine.states()}
     as_before = is_as_before(engine)
     if not as_before:
@@ -155,14 +157,19 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
     if not engine.states() and not data:
         console.done(f"{name} is not running")
         return
-    doubt_start(engine)  # for who comes upon it half-way
-    with console.step(f"Stopping {name}"):
-        engine.stop(volumes)
-    forget_start(engine)
+    stop(engine, volumes=volumes)
     if volumes:
         schema.forget(engine)
     if not volumes:
         console.say("  The database stays. To destroy it: inv down --volumes")
+
+
+def stop(engine: Engine, *, volumes: bool = False) -> None:
+    """End all that runs; with ``volumes`` the database too."""
+    doubt_start(engine)  # for who comes upon it half-way
+    with console.step(f"Stopping {engine.settings.compose_project_name}"):
+        engine.stop(volumes)
+    forget_start(engine)
 
 
 def forget_start(engine: Engine) -> None:

@@ -26,13 +26,12 @@ def report(engine: Engine, *, as_json: bool) -> None:
         console.out(json.dumps(found, indent=2))
     else:
         _show(found)
-    if wrong := schema.problem(engine):
-        console.warn(wrong.text)
     name = engine.settings.compose_project_name
     if found["state"] == "not running":
         raise UserError(name, "is not running.", "Type: inv up", NOT_RUNNING)
     if found["disk"]["full"]:
         raise_all(folders.full(engine.settings))
+    schema.require(engine)  # of other services than the settings name, none is looked for
     if found["state"] == "unhealthy":
         raise UserError(name, "not all services are well.", "Type: inv up", FAILED)
 

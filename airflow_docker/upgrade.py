@@ -115,9 +115,7 @@ def _switch(old: Engine, new: Engine, way_back: schema.Noted | None, timeout: fl
     """Stop the old one and start the new, which migrates the database; if that fails, the old one is started again."""
     try:
         if old.states():
-            with console.step(f"Stopping Airflow {old.settings.airflow_version}"):
-                old.stop(data=False)
-                stack.forget_start(old)
+            stack.stop(old)
         if way_back:
             schema.begin(new, way_back)
         stack.start(new, timeout)
@@ -128,9 +126,11 @@ def _switch(old: Engine, new: Engine, way_back: schema.Noted | None, timeout: fl
         _go_back(old, new, way_back, failure)
         if not isinstance(failure, UserError):
             raise
-        how = "runs again" if way_back.artifact else "is not started, as before,"
-        what = f"Airflow {new.settings.airflow_version} does not start, and {way_back.airflow} {how} with its data."
-        raise UserError("inv upgrade", f"{what} The reason: {failure.text}") from failure
+        how = "runs again, with its data" if way_back.artifact else "has its data again"
+        what = f"Airflow {new.settings.airflow_version} does not start, and {way_back.airflow} {how}."
+        reason = f"The reason: {failure.where}: {failure.what.rstrip()}"
+        todo = "What it said last stands above: mend that, and type the same again."
+        raise UserError("inv upgrade", f"{what} {reason}", todo) from failure
 
 
 def _go_back(old: Engine, new: Engine, way_back: schema.Noted, failure: Exception) -> None:
@@ -138,7 +138,7 @@ def _go_back(old: Engine, new: Engine, way_back: schema.Noted, failure: Exceptio
     try:
         noted = schema.read(new)
         if noted and noted.begun:
-            new.stop(data=False)
+            stack.stop(new)
             backup.put_back(old, Path(way_back.backup))
         if way_back.artifact:
             stack.start(old.using(way_back.artifact), stack.START_SECONDS)

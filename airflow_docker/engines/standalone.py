@@ -281,7 +281,10 @@ class Standalone:
         with tempfile.TemporaryDirectory() as place:
             home = Path(place, "home")  # that of the stack may be in use, with what was built before
             make_home(self.settings, home, Path(self.environment))
-            new = {"AIRFLOW_HOME": place, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/dags.db"}
+            new = {
+                "AIRFLOW_HOME": place, "AIRFLOW_CONFIG": f"{place}/airflow.cfg",
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/dags.db",
+            }  # fmt: skip
             dags = str(self.settings.workflow_dev_dir / self.settings.dags_dir)
             env = self.variables() | {"HOME": str(home)} | ({} if self.database.is_file() and not apart else new)
             del env[processes.MARK]
@@ -361,11 +364,11 @@ class Standalone:
         return ServiceState(name, f"{name}/{supervisor}", state, well, code, restarts, told["started"], probe)
 
     def _health(self, name: str, started: str) -> tuple[str, str]:
-        if name == self.release.page:
-            path = self.release.page_path(self.settings) + self.release.health_path
-            probe = probes.page(self.settings.airflow_port, path)
+        made = release.with_service(name, self.settings)
+        if name == made.page:
+            probe = probes.page(self.settings.airflow_port, made.page_path(self.settings) + made.health_path)
         else:
-            probe = probes.job(self.database, self.release.jobs[name], datetime.fromisoformat(started))
+            probe = probes.job(self.database, made.jobs[name], datetime.fromisoformat(started))
         if not probe:
             return "healthy", ""
         young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD
