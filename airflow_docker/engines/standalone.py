@@ -24,7 +24,7 @@ from airflow_docker.settings import Settings
 from airflow_docker.standalone import environments, logs, probes, processes
 from airflow_docker.standalone.home import links, make_home
 from airflow_docker.standalone.sqlite import Sqlite
-from airflow_docker.standalone.supervisor import GRACE_SECONDS, LOG, PLAN, RESTART, STATE, TAKEN, Plan
+from airflow_docker.standalone.supervisor import LOG, PLAN, RESTART, STATE, TAKEN, Plan
 from airflow_docker.standalone.variables import database, own_variables, variables
 
 FOLDER = "standalone"
@@ -145,9 +145,8 @@ class Standalone:
         init = [self.python, str(PROJECT / "docker" / "runtime" / "init.py")]
         stamp = f"{self.environment} {self.settings.airflow_admin_user}"
         commands = {name: [self.python, "-m", "airflow", *words] for name, words in self.release.commands.items()}
-        return Plan(
-            self.settings.compose_project_name, self.mark, [] if self._is_initialised(stamp) else init, commands, stamp
-        )
+        first = [] if self._is_initialised(stamp) else init
+        return Plan(self.settings.compose_project_name, self.mark, first, commands, stamp, self.release.grace)
 
     def variables(self) -> dict[str, str]:
         """The environment of the services."""
@@ -247,7 +246,7 @@ class Standalone:
             self.remove_artifacts()
 
     def _end(self) -> None:
-        if left := processes.end(self.mark, GRACE_SECONDS):
+        if left := processes.end(self.mark, self.release.grace):
             what = f"the processes {', '.join(map(str, left))} cannot be ended; do they wait for a mount that hangs?"
             raise UserError("standalone", what, "See to that, then try again.")
 
