@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 HELP_TIMEOUT = "seconds to wait until all is healthy"
 DEFAULT_TIMEOUT = "300"
+UPGRADE_TIMEOUT = "1800"
+"""A large database takes its time to be migrated."""
 
 
 def verb(group: str, words: str = "", **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
@@ -123,7 +125,7 @@ def build(
 
     engine = engine_for(c, tell=True, BUILD_DIR=str(flag_path("--build-dir", build_dir) or ""))
     chosen = flag_path("--requirements", requirements)
-    builds.build(engine, refresh=refresh, no_cache=no_cache, upgrade=upgrade, strict=strict, requirements=chosen)
+    builds.build(engine, refresh=refresh, no_cache=no_cache, upgrade=upgrade, strict=strict, chosen=chosen)
 
 
 @verb("Build", help={"name": "any image of ours (default: the one built last)"})
@@ -318,6 +320,19 @@ def clean(
     cleaning.clean(engine_for(c), {kind for kind, chosen in named.items() if chosen}, older_than, yes)
 
 
+@verb(
+    "Operate",
+    words="version",
+    help={"version": "of Airflow, newer than the one there is: inv upgrade 3.3.2", "timeout": HELP_TIMEOUT},
+)
+def upgrade(c: Context, version: str, timeout: str = UPGRADE_TIMEOUT) -> None:
+    """Go to a newer Airflow if all fits it, with a backup; else all stays."""
+    from airflow_docker import upgrade as change
+
+    engine_for(c, tell=True)
+    change.upgrade(lambda version: engine_for(c, AIRFLOW_VERSION=version), version, seconds(timeout))
+
+
 @verb("Check", help={"json": "as JSON"})
 def config(c: Context, json: bool = False) -> None:
     """Show every setting with its value and where it comes from."""
@@ -376,5 +391,5 @@ def lint(c: Context) -> None:
 
 namespace = Collection(
     up, down, status, pull, secrets, build, image, sbom, helm, logs, shell, airflow, restart, scale, dags, clean,
-    backup, restore, doctor, config, demo, test, bench, lint,
+    backup, restore, upgrade, doctor, config, demo, test, bench, lint,
 )  # fmt: skip

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from invoke.exceptions import Exit
 
-from airflow_docker import builds, console, health, stack
+from airflow_docker import builds, console, health, schema, stack
 from airflow_docker.engines import Engine
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.setting_types import is_count
@@ -72,6 +72,7 @@ def shell(engine: Engine, service: str) -> None:
 def restart(engine: Engine, services: list[str], timeout: float) -> None:
     """End and start services, all of them by default, and wait until all is healthy; what does not run is started."""
     known(engine, services)
+    schema.require_same(engine)
     made = ready(engine)
     before = {state.container: state for state in made.states()}
     if not before:
@@ -92,6 +93,7 @@ def scale(engine: Engine, workers: str, timeout: float) -> None:
         raise UserError(
             "inv scale", f"'{workers}' is not a number from 1 to {_MOST_WORKERS}.", "Say: inv scale 4", USAGE
         )
+    schema.require_same(engine)
     made = ready(engine)
     had = made.workers()
     if not had:

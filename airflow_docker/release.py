@@ -77,3 +77,8 @@ THREE = Release(
 def of(settings: Settings) -> Release:
     """The release that AIRFLOW_VERSION is of."""
     return TWO if settings.airflow_version.startswith("2.") else THREE
+
+
+def with_service(name: str, settings: Settings) -> Release:
+    """That one, or another that has this service: what runs may be of another version than the settings name."""
+    return next((made for made in (of(settings), TWO, THREE) if name in made.commands), of(settings))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from airflow_docker import console, files, operate, release, replacement, secrets, stack
+from airflow_docker import console, files, operate, release, replacement, schema, secrets, stack
 from airflow_docker.engines import Engine, require_alone
 from airflow_docker.errors import USAGE, UserError
 
@@ -25,6 +25,7 @@ def rotate(engine: Engine, name: str) -> None:
     if name not in old:
         raise UserError("--rotate", f"there is no {name} yet.", "Type: inv secrets")
     require_alone(engine)
+    schema.require_same(engine)
     new = {**old, **{each: secrets.GENERATED[each]() for each in _anew(engine, name)}}
     with files.locked(engine.settings.state_dir / replacement.LOCK, "backup"):
         if engine.store.exists():

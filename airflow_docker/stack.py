@@ -7,7 +7,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from airflow_docker import builds, checkouts, console, files, folders, health, ports, replacement, repos, secrets
+from airflow_docker import (
+    builds,
+    checkouts,
+    console,
+    files,
+    folders,
+    health,
+    ports,
+    replacement,
+    repos,
+    schema,
+    secrets,
+)
 from airflow_docker.engines import Engine, started_file
 from airflow_docker.errors import USAGE, UserError, collected, raise_all
 from airflow_docker.settings import Settings
@@ -46,10 +58,12 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     engine.require()
     engine.require_fit()
     replacement.undo_interrupted(engine)
+    schema.require(engine)
+    schema.warn_of_migration(engine)
     artifact = builds.built(engine)
     if artifact is None and no_build:
         raise UserError("--no-build", "nothing has been built for this project yet.", "Type: inv build", USAGE)
-    _require_place(engine, will_build=artifact is None)
+    require_place(engine, will_build=artifact is None)
     missing = [source for source in repos.sources(settings) if checkouts.is_missing(source)]
     if missing:
         repos.pull(missing)
@@ -62,10 +76,10 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
         console.done("Already up and healthy")
     else:
         start(engine, timeout)
-    _tell_where(settings, open_page)
+    tell_where(settings, open_page)
 
 
-def _require_place(engine: Engine, *, will_build: bool) -> None:
+def require_place(engine: Engine, *, will_build: bool) -> None:
     """What the start wants, before minutes go into clones and a build. Raises UserError for all that is wrong."""
     settings = engine.settings
     checks: list[Callable[[], None]] = [
@@ -82,6 +96,8 @@ def _require_place(engine: Engine, *, will_build: bool) -> None:
 
 def start(engine: Engine, timeout: float) -> None:
     """Start what has been built, and wait until it is healthy. Raises UserError if it does not become so."""
+    if schema.will_migrate(engine) and engine.states():  # nothing else may use the database meanwhile
+        stop(engine)
     before = {state.container: state for state in engine.states()}
     as_before = is_as_before(engine)
     if not as_before:
@@ -90,6 +106,7 @@ def start(engine: Engine, timeout: float) -> None:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
         health.wait(engine, timeout=timeout, before=before, settled=settled)
     note_start(engine)
+    schema.note(engine)
 
 
 def doubt_start(engine: Engine) -> None:
@@ -113,7 +130,8 @@ def _digest(engine: Engine) -> str:
     return hashlib.sha256(engine.decides().encode()).hexdigest()
 
 
-def _tell_where(settings: Settings, open_page: bool) -> None:
+def tell_where(settings: Settings, open_page: bool = False) -> None:
+    """Say where the page is and who may enter."""
     address = f"http://localhost:{settings.airflow_port}"
     console.say()
     console.say(f"  Airflow   {address}")
@@ -139,12 +157,19 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
     if not engine.states() and not data:
         console.done(f"{name} is not running")
         return
-    doubt_start(engine)  # for who comes upon it half-way
-    with console.step(f"Stopping {name}"):
-        engine.stop(volumes)
-    forget_start(engine)
+    stop(engine, volumes=volumes)
+    if volumes:
+        schema.forget(engine)
     if not volumes:
         console.say("  The database stays. To destroy it: inv down --volumes")
+
+
+def stop(engine: Engine, *, volumes: bool = False) -> None:
+    """End all that runs; with ``volumes`` the database too."""
+    doubt_start(engine)  # for who comes upon it half-way
+    with console.step(f"Stopping {engine.settings.compose_project_name}"):
+        engine.stop(volumes)
+    forget_start(engine)
 
 
 def forget_start(engine: Engine) -> None:

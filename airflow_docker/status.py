@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_docker import builds, checkouts, console, files, folders, health, release, repos, secrets
+from airflow_docker import builds, checkouts, console, files, folders, health, release, repos, schema, secrets
 from airflow_docker.engines import Engine
 from airflow_docker.errors import FAILED, UserError, raise_all
 from airflow_docker.health import ServiceState
@@ -31,6 +31,7 @@ def report(engine: Engine, *, as_json: bool) -> None:
         raise UserError(name, "is not running.", "Type: inv up", NOT_RUNNING)
     if found["disk"]["full"]:
         raise_all(folders.full(engine.settings))
+    schema.require(engine)  # of other services than the settings name, none is looked for
     if found["state"] == "unhealthy":
         raise UserError(name, "not all services are well.", "Type: inv up", FAILED)
 

@@ -180,8 +180,11 @@ class Engine(Protocol):
     def restarting(self, services: list[str]) -> AbstractContextManager[Callable[[], bool]]:
         """Begin to end and start these services, or start them where they do not run; see :meth:`starting`."""
 
-    def parse_dags(self) -> CompletedProcess[str]:
-        """Parse the DAG files, with nothing running: on standard output the JSON of docker/runtime/dags.py."""
+    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
+        """Parse the DAG files, with nothing running: on standard output the JSON of docker/runtime/dags.py.
+
+        They see the database of the stack if there is one, or, ``apart`` from it, an empty one that nobody keeps.
+        """
 
     def take_key(self, name: str) -> CompletedProcess[str]:
         """Have docker/runtime/keys.py take a new key from its file into the database, which must be served."""

@@ -268,10 +268,10 @@ class Compose(Commands):
             return shell.stream(command)
         return shell.relay(command, lambda line: line.removeprefix(_ERASE))
 
-    def parse_dags(self) -> CompletedProcess[str]:
+    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
         self.write_overlay()
         runs = bool(self.states())
-        result = shell.capture(self.parse_command(own_database=not runs), env=self.environment())
+        result = shell.capture(self.parse_command(own_database=apart or not runs), env=self.environment())
         if not runs and not self.states():  # the network that it needed; a stack may have been started meanwhile
             shell.capture(self.down_command(), env=self.environment())
         return result

@@ -276,13 +276,16 @@ class Standalone:
         logs.show(self.folder / LOG, services or self.services(), follow and self.is_up(), tail, since)
         return 0
 
-    def parse_dags(self) -> CompletedProcess[str]:
+    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
         with tempfile.TemporaryDirectory() as place:
             home = Path(place, "home")  # that of the stack may be in use, with what was built before
             make_home(self.settings, home, Path(self.environment))
-            new = {"AIRFLOW_HOME": place, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/dags.db"}
+            new = {
+                "AIRFLOW_HOME": place, "AIRFLOW_CONFIG": f"{place}/airflow.cfg",
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/dags.db",
+            }  # fmt: skip
             dags = str(self.settings.workflow_dev_dir / self.settings.dags_dir)
-            env = self.variables() | {"HOME": str(home)} | ({} if self.database.is_file() else new)
+            env = self.variables() | {"HOME": str(home)} | ({} if self.database.is_file() and not apart else new)
             del env[processes.MARK]
             script = PROJECT / "docker" / "runtime" / "dags.py"
             return shell.capture([self.python, str(script), dags], env=env, exactly=True)
@@ -360,11 +363,11 @@ class Standalone:
         return ServiceState(name, f"{name}/{supervisor}", state, well, code, restarts, told["started"], probe)
 
     def _health(self, name: str, started: str) -> tuple[str, str]:
-        if name == self.release.page:
-            path = self.release.page_path(self.settings) + self.release.health_path
-            probe = probes.page(self.settings.airflow_port, path)
+        made = release.with_service(name, self.settings)
+        if name == made.page:
+            probe = probes.page(self.settings.airflow_port, made.page_path(self.settings) + made.health_path)
         else:
-            probe = probes.job(self.database, self.release.jobs[name], datetime.fromisoformat(started))
+            probe = probes.job(self.database, made.jobs[name], datetime.fromisoformat(started))
         if not probe:
             return "healthy", ""
         young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD

@@ -42,6 +42,8 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
         "HOME": str(folder / "home"), "TZ": settings.tz,
         processes.MARK: str(folder), **processes.KEEP_ENVIRON, **fork_safe,
         "AIRFLOW_HOME": str(folder / "airflow"),
+        # Each Airflow writes all its defaults into it at its first start; they must not outlive it.
+        "AIRFLOW_CONFIG": str(folder / "airflow" / f"airflow-{settings.airflow_version}.cfg"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(settings.workflow_dev_dir / settings.dags_dir),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "8",
