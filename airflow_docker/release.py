@@ -58,7 +58,7 @@ TWO = Release(
 THREE = Release(
     3,
     "api-server",
-    "/api/v2/monitor/health",
+    "/execution/health",  # what tasks ask; its first answer takes seconds, in which the page does not answer either
     "AIRFLOW__API__BASE_URL",
     "dag-processor",
     {

@@ -49,5 +49,5 @@ def page(browser, stack):
 @pytest.fixture
 def pictures(stack, tmp_path):
     """The README's folder of pictures if they are to be made anew, from the one stack that it shows."""
-    wanted = os.environ.get("PICTURES") == "1" and stack.engine == "compose"
+    wanted = os.environ.get("PICTURES") == "1" and stack.flavour == "compose"
     return PROJECT / "docs" / "pictures" if wanted else tmp_path

@@ -1,0 +1,95 @@
+"""What a person does on the page of each release of Airflow, and what is to be seen there then."""
+
+import re
+
+from playwright.sync_api import expect
+
+RUN_SECONDS = 240
+
+
+class PageOfTwo:
+    """``page`` is the browser's."""
+
+    home, login = "/home", "/login/"
+
+    def __init__(self, page, settings):
+        self.page, self.settings = page, settings
+
+    def log_in(self, password):
+        self.page.goto("/")
+        self.page.get_by_label("Username").fill(self.settings.airflow_admin_user)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Sign In").click()
+
+    def is_turned_away(self):
+        """Told so, and not let in by the back door."""
+        expect(self.page.get_by_text("Invalid login. Please try again.")).to_be_visible()
+        self.page.goto(self.home)
+        expect(self.page).to_have_url(re.compile(self.login))
+
+    def open_dag(self):
+        self.page.get_by_role("link", name="sample_sync", exact=True).click()
+        self.page.wait_for_url("**/dags/sample_sync/grid")
+
+    def trigger(self):
+        """Press the page's button; the id of the new run, which is what the page shows then."""
+        self.page.get_by_role("link", name="Trigger DAG").click()
+        told = self.page.get_by_text("Triggered sample_sync with new Run ID")
+        expect(told).to_be_visible()
+        return re.search(r"manual__[^ ,]+", told.inner_text())[0]
+
+    def see_success(self, run):
+        expect(self.page.get_by_role("row", name="Status success")).to_be_visible(timeout=RUN_SECONDS * 1000)
+        expect(self.page.get_by_role("row", name=f"Run ID {run}")).to_be_visible()
+
+    def read_log(self, task, line):
+        """Open the log of a task of the run that is shown, and see a line in it."""
+        row = self.page.get_by_role("group").filter(has=self.page.get_by_test_id(task))
+        row.locator("[data-selected=true]").get_by_test_id("task-instance").click()
+        self.page.get_by_role("tab", name="Logs").click()
+        expect(self.page.get_by_text(line).first).to_be_visible()
+
+    def look_at_list(self):
+        """Go back to the list of DAGs, and see there that runs have succeeded."""
+        self.page.get_by_role("link", name="DAGs", exact=True).click()
+        self.page.wait_for_url("**/home")
+        succeeded = self.page.locator("#dag-run-sample_sync-success")
+        expect(succeeded).to_have_attribute("title", re.compile("success: [1-9]"))
+        expect(self.page.locator("circle:not([style*='opacity: 1;'])")).to_have_count(0)  # they fade in
+
+
+class PageOfThree(PageOfTwo):
+    """The same there."""
+
+    home, login = "/", "/auth/login/"
+
+    def open_dag(self):
+        self.page.get_by_role("link", name="Dags", exact=True).click()
+        self.page.get_by_role("link", name="sample_sync", exact=True).click()
+        self.page.wait_for_url("**/dags/sample_sync")
+
+    def trigger(self):
+        self.page.get_by_text("Trigger", exact=True).click()
+        self.page.get_by_role("dialog").get_by_role("button", name="Trigger", exact=True).click()
+        self.page.wait_for_url("**/dags/sample_sync/runs/manual__*")
+        return re.search(r"manual__[^/?]+", self.page.url)[0]
+
+    def see_success(self, run):
+        """The run's own state, and that of each of its four tasks."""
+        expect(self.page.get_by_role("heading", name=run)).to_be_visible()
+        expect(self.page.get_by_text("Success", exact=True)).to_have_count(5, timeout=RUN_SECONDS * 1000)
+
+    def read_log(self, task, line):
+        self.page.get_by_role("table").get_by_role("link", name=task, exact=True).click()
+        expect(self.page.get_by_text(line).first).to_be_visible()
+
+    def look_at_list(self):
+        self.page.get_by_role("link", name="Dags", exact=True).click()
+        expect(self.page.get_by_role("link", name="sample_sync", exact=True)).to_be_visible()
+        self.page.get_by_role("link", name="Dag Runs", exact=True).click()
+        expect(self.page.get_by_text("Success", exact=True).first).to_be_visible()
+
+
+def page_of(page, stack):
+    """The page of a stack's Airflow."""
+    return (PageOfTwo if stack.release.number == 2 else PageOfThree)(page, stack.settings)
