@@ -5,7 +5,10 @@ password must not stand in an argument list.
 """
 
 import os
+import sqlite3
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from airflow.cli.cli_parser import get_parser
@@ -25,6 +28,49 @@ def key(name: str) -> str:
     return found or sys.exit(f"{name}: the file is empty. Type: inv secrets")
 
 
+def migrate() -> None:
+    """Bring the database to this Airflow's schema."""
+    from alembic.util.exc import CommandError
+
+    try:
+        with rows_kept():
+            airflow("db", "migrate")
+    except CommandError as problem:
+        sys.exit(f"The database is of another Airflow, most likely of a newer one ({problem}).")
+
+
+@contextmanager
+def rows_kept() -> Iterator[None]:
+    """With SQLite, let a migration remove no rows but those that it means to.
+
+    There a column is changed by dropping its table, and with foreign keys on go all rows that refer to
+    that table's: those of the tasks, for one. Migrations switch the keys off, and then on for all that
+    follows; so once they are off nobody may switch them.
+    """
+    from airflow import settings
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def ruling(action: int, name: str, value: str | None, *_: str | None) -> int:
+        is_switch = (action, name) == (sqlite3.SQLITE_PRAGMA, "foreign_keys") and value is not None
+        return sqlite3.SQLITE_IGNORE if is_switch else sqlite3.SQLITE_OK
+
+    def off(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA foreign_keys=OFF")
+        connection.set_authorizer(ruling)
+
+    if settings.engine.dialect.name != "sqlite":
+        yield
+        return
+    settings.engine.dispose()
+    event.listen(Engine, "connect", off)  # of all engines, as Airflow makes another one on the way
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", off)
+        settings.engine.dispose()
+
+
 def share_sqlite() -> None:
     """Let processes read an SQLite database while one writes it. The mode stays with the file."""
     from airflow.settings import engine
@@ -39,7 +85,7 @@ def main() -> None:
     user = os.environ["AIRFLOW_ADMIN_USER"]
     password = key("admin_password")
     airflow("db", "check", "--retry", "20", "--retry-delay", "1")
-    airflow("db", "migrate")
+    migrate()
     share_sqlite()
     airflow(
         "users", "create", "--username", user, "--role", "Admin", "--firstname", "Airflow", "--lastname", "Admin",
