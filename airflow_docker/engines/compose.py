@@ -161,7 +161,7 @@ class Compose(Commands):
     @contextlib.contextmanager
     def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
         self.write_overlay()
-        stopped = shell.capture(self.command("stop", *services), env=self.environment())
+        stopped = shell.capture(self.stop_command(services), env=self.environment())
         if stopped.returncode:
             console.say(stopped.stderr.rstrip())
             raise UserError("docker compose stop", f"ended with exit code {stopped.returncode}.", "Try again.")
