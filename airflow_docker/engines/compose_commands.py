@@ -78,9 +78,10 @@ class Commands:
         """``overlay`` adds what only this build knows: labels and times."""
         return self.command("--file", str(overlay), "build", *(["--no-cache"] if no_cache else []), "init")
 
-    def up_command(self, services: Sequence[str] = (), workers: int = 0) -> list[str]:
-        """``workers`` is how many there are to be, if any."""
-        scale = ["--scale", f"worker={workers}"] if workers and (not services or "worker" in services) else []
+    def up_command(self, services: Sequence[str] = (), workers: int = 1) -> list[str]:
+        """``workers`` is how many there are to be, where there are such."""
+        has_workers = self.is_celery and (not services or "worker" in services)
+        scale = ["--scale", f"worker={workers}"] if has_workers else []
         options = ("--detach", "--no-build", "--remove-orphans", *self._soon)
         return self.command("up", *options, *scale, *services)
 
