@@ -178,7 +178,8 @@ def up(
     """Do whatever is missing, start, and wait until all is healthy."""
     from airflow_docker import stack
 
-    stack.up(engine_for(c, tell=True, WORKERS=workers), timeout=seconds(timeout), no_build=no_build, open_page=open)
+    engine = engine_for(c, tell=True)
+    stack.up(engine, timeout=seconds(timeout), no_build=no_build, open_page=open, workers=workers)
 
 
 @verb("Run", help={"volumes": "destroy the database too", "yes": "do not ask"})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -54,7 +56,7 @@ def gather(engine: Engine) -> dict[str, Any]:
             "engine": engine.name,
             "state": state if states else "not running",
             "address": f"http://localhost:{settings.airflow_port}",
-            "services": [_service(s) for s in states],
+            "services": [_service(s) for s in _in_order(states, engine.services())],
             "built": {"name": noted.get("artifact"), "at": noted.get("built")} if noted else None,
             "repositories": repositories.result(),
             "secrets": _secrets(engine),
@@ -63,9 +65,16 @@ def gather(engine: Engine) -> dict[str, Any]:
         }
 
 
+def _in_order(states: Sequence[ServiceState], services: Sequence[str]) -> list[ServiceState]:
+    """As the services start; what is none of them any more comes last."""
+    place = {service: number for number, service in enumerate(services)}
+    return sorted(states, key=lambda state: (place.get(state.service, len(place)), state.service, state.number))
+
+
 def _service(state: ServiceState) -> dict[str, Any]:
     return {
         "name": state.service,
+        "number": state.number,
         "state": state.state,
         "health": state.health or None,
         "since": state.started or None,
@@ -125,8 +134,16 @@ def _disk(engine: Engine) -> dict[str, int | None]:
 def _show(found: dict[str, Any]) -> None:
     console.out(f"{found['project']} ({found['engine']}): {found['state']}, {found['address']}")
     if found["services"]:
+        count = Counter(s["name"] for s in found["services"])
         rows = [
-            [s["name"], s["state"], s["health"] or "", ago(s["since"]), str(s["restarts"]), s["reason"] or ""]
+            [
+                f"{s['name']}-{s['number']}" if count[s["name"]] > 1 else s["name"],
+                s["state"],
+                s["health"] or "",
+                ago(s["since"]),
+                str(s["restarts"]),
+                s["reason"] or "",
+            ]
             for s in found["services"]
         ]
         console.table(["service", "state", "health", "since", "restarts", ""], rows)

@@ -138,6 +138,10 @@ class Engine(Protocol):
     def one_shot(self) -> tuple[str, ...]:
         """Services that do their work and end."""
 
+    @property
+    def task_service(self) -> str:
+        """The service that runs the tasks."""
+
     def services(self) -> list[str]:
         """All services, in the order in which they start."""
 
@@ -147,8 +151,8 @@ class Engine(Protocol):
     def decides(self) -> str:
         """All that decides how the services run, as text; it changes when they must be made anew."""
 
-    def starting(self, *, as_before: bool) -> AbstractContextManager[Callable[[], bool]]:
-        """Begin to bring everything up, ``as_before`` if nothing that decides has changed.
+    def starting(self, *, as_before: bool, workers: int = 0) -> AbstractContextManager[Callable[[], bool]]:
+        """Begin to bring everything up, ``as_before`` if nothing that decides has changed, with so many workers.
 
         What is given tells whether all has been done that was to be done, and raises UserError
         if it cannot be.

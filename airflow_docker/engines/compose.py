@@ -161,7 +161,7 @@ class Compose(Commands):
     @contextlib.contextmanager
     def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
         self.write_overlay()
-        stopped = shell.capture(self.command("stop", *services), env=self.environment())
+        stopped = shell.capture(self.stop_command(services), env=self.environment())
         if stopped.returncode:
             console.say(stopped.stderr.rstrip())
             raise UserError("docker compose stop", f"ended with exit code {stopped.returncode}.", "Try again.")
@@ -169,7 +169,9 @@ class Compose(Commands):
             yield settled
 
     @contextlib.contextmanager
-    def starting(self, *, as_before: bool, services: Sequence[str] = ()) -> Iterator[Callable[[], bool]]:
+    def starting(
+        self, *, as_before: bool, workers: int = 0, services: Sequence[str] = ()
+    ) -> Iterator[Callable[[], bool]]:
         """Compose itself knows what is to be made anew; its words go to a file and are shown when it fails.
 
         One at a time: two of them, one perhaps of a run that was killed, would each replace what the other makes.
@@ -187,8 +189,8 @@ class Compose(Commands):
             log = self.settings.state_dir / "up.log"
             # Those that `inv scale` has made stay, as long as all else does.
             running = sum(state.service == "worker" for state in before.values()) if as_before else 0
-            workers = (running or self.settings.workers) if self.is_celery else 0
-            process = shell.start(self.up_command(services, workers), env=self.environment(), log=log)
+            command = self.up_command(services, workers or running or self.settings.workers)
+            process = shell.start(command, env=self.environment(), log=log)
             try:
                 yield lambda: self._has_settled(process, log, before)
             finally:
@@ -198,8 +200,8 @@ class Compose(Commands):
 
     def workers(self) -> int:
         if not self.is_celery:
-            what = "EXECUTOR is LocalExecutor: the scheduler runs the tasks, and there are no workers."
-            raise UserError("inv scale", what, "Set EXECUTOR=CeleryExecutor in .env and type: inv up")
+            what = "is LocalExecutor: the scheduler runs the tasks, and there are no workers."
+            raise UserError("EXECUTOR", what, "Set EXECUTOR=CeleryExecutor in .env and type: inv up")
         return sum(state.service == "worker" and state.state == "running" for state in self.states())
 
     def scale(self, workers: int) -> None:
@@ -328,4 +330,5 @@ def _state(container: dict[str, Any]) -> ServiceState:
         probe=probes[-1]["Output"].strip() if probes else "",
         image=container["Config"]["Image"],
         image_id=container["Image"],
+        number=int(container["Config"]["Labels"].get("com.docker.compose.container-number", 1)),
     )

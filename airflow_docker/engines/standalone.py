@@ -40,6 +40,7 @@ class Standalone:
     environment: str = ""
     name = "standalone"
     one_shot = ("init",)
+    task_service = "scheduler"
     context = (f"{FOLDER}/{requirements.LOCK}", bundle.HOME, bundle.BIN)
     purged = (bundle.HOME, bundle.BIN, *(f"{FOLDER}/{n}" for n in (requirements.LOCK, *bundle.NOTES)))
 
@@ -169,7 +170,7 @@ class Standalone:
         return bool(processes.marked(self.mark))
 
     @contextlib.contextmanager
-    def starting(self, *, as_before: bool) -> Iterator[Callable[[], bool]]:
+    def starting(self, *, as_before: bool, workers: int = 0) -> Iterator[Callable[[], bool]]:
         """A supervisor that runs as before is left to its work; whatever else is there is ended first."""
         self._require_own()
         files.claim(self.folder, "STATE_DIR")
@@ -227,7 +228,8 @@ class Standalone:
         yield lambda: not request.exists() and not (self.folder / TAKEN).exists()
 
     def workers(self) -> int:
-        raise UserError("inv scale", "standalone has no workers: its scheduler runs the tasks.", "Set ENGINE=compose.")
+        what, todo = "standalone has no workers: its scheduler runs the tasks.", "Set ENGINE=compose in .env."
+        raise UserError("ENGINE", what, todo)
 
     def scale(self, workers: int) -> None:
         self.workers()
