@@ -154,8 +154,8 @@ def _follow(engine: Engine, dag: str, run_id: str) -> None:
         failed = sorted(name for name, now in told.items() if now == "failed")
         logs = [log for name in failed if (log := _log(engine, dag, run_id, name))]
         for log in logs:
-            lines = log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:]
-            console.say("\n".join([f"--- the last lines of {log} ---", *lines, "---"]))
+            lines = [told for line in log.read_text(errors="replace").splitlines() for told in _readable(line)]
+            console.say("\n".join([f"--- the last lines of {log} ---", *lines[-_SHOWN_LINES:], "---"]))
         todo = f"Read on: {logs[0]}" if logs else "Read on in the page."
         raise UserError(dag, f"the run has failed ({', '.join(failed) or 'no task'}).", todo)
     console.done(f"{dag} has succeeded ({run_id})")
@@ -167,6 +167,16 @@ def _log(engine: Engine, dag: str, run_id: str, task: str) -> Path | None:
     place = engine.settings.logs_dir / f"dag_id={dag}" / f"run_id={run_id}" / f"task_id={task}"
     place = place / f"map_index={index.rstrip(']')}" if index else place
     return max(place.glob("attempt=*.log"), key=lambda log: log.stat().st_mtime, default=None)
+
+
+def _readable(line: str) -> list[str]:
+    """A line of a log as a person reads it: in Airflow 3 each is JSON, what went wrong with it in fields of its own."""
+    try:
+        said = json.loads(line)
+        causes = [f"{cause['exc_type']}: {cause['exc_value']}" for cause in said.get("error_detail") or []]
+        return [*str(said["event"]).splitlines(), *causes]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return [line]
 
 
 def _tell(name: str, state: str, attempt: str) -> None:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from airflow_docker import PROJECT, images
@@ -95,34 +96,91 @@ def test_the_environment_holds_settings_and_nothing_secret(make_settings):
     assert not any("hunter2" in value for value in environ.values())
 
 
-def test_the_compose_file_keeps_its_promises():
-    text = (PROJECT / "compose.yaml").read_text()
-    services = yaml.safe_load(text)["services"]
-    assert set(services) == {"postgres", *AIRFLOW_SERVICES}
+class Instead(list):
+    """A list that stands for the one below it."""
+
+
+class Layer(yaml.SafeLoader):
+    """A compose file with compose's own tags."""
+
+
+Layer.add_constructor("!reset", lambda loader, node: None)
+Layer.add_constructor("!override", lambda loader, node: Instead(loader.construct_sequence(node, deep=True)))
+
+
+def joined(below, above):
+    """What compose makes of a service in two layers: mappings are merged, lists appended, all else is replaced."""
+    found = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(found.get(key), dict):
+            found[key] = joined(found[key], value)
+        elif isinstance(value, list) and key not in ("command", "test") and not isinstance(value, Instead):
+            found[key] = [*found.get(key, []), *value]
+        else:
+            found[key] = value
+    return found
+
+
+def services_of(layers):
+    """The services that all layers together make."""
+    read = [yaml.load(layer.read_text(), Layer)["services"] for layer in layers]
+    found = {}
+    for name, service in [item for services in read for item in services.items()]:
+        if service is None:
+            del found[name]
+            continue
+        below = found.get(name, {})
+        if extended := service.pop("extends", None):
+            assert extended["file"] == "compose.yaml"
+            below = read[0][extended["service"]]
+        found[name] = joined(below, service)
+    return found
+
+
+@pytest.fixture(params=[(v, e) for v in ("2.11.2", "3.3.2") for e in ("LocalExecutor", "CeleryExecutor")], ids="-".join)
+def made(request, make_settings):
+    """The engine of each release with each executor."""
+    version, executor = request.param
+    return engine(make_settings, f"AIRFLOW_VERSION={version}\nEXECUTOR={executor}\n")
+
+
+def test_each_release_and_executor_has_its_services(made):
+    services = services_of(made.layers)
+    assert list(services) == made.services()
+    besides = {"redis", "worker"} if made.is_celery else set()
+    assert set(services) == {"postgres", "init", *made.release.commands} | besides
+    for name, command in made.release.commands.items():
+        assert services[name]["command"] == command[:1]  # in a container, logs are served inside its network
+        asked = services[name]["healthcheck"]["test"]
+        assert name == "scheduler" or asked[-1] == made.release.jobs.get(name, "http://127.0.0.1:8080${HEALTH_PATH}")
+    assert services["scheduler"]["stop_grace_period"] == f"{made.release.grace:.0f}s"
+    assert services[made.release.parser]["volumes"]
+
+
+def test_the_compose_files_keep_their_promises(made):
+    services = services_of(made.layers)
     seen_by = {
         name: {s for s, d in services.items() if name in d.get("secrets", [])} for name in ("db_apps", "drs_cnf", "aws")
     }
-    assert set(map(frozenset, seen_by.values())) == {frozenset({"scheduler"})}
+    assert set(map(frozenset, seen_by.values())) == {frozenset({made.task_service})}
     published = {name: service.get("ports", []) for name, service in services.items()}
     assert {name: ports for name, ports in published.items() if ports} == {
-        "webserver": ["127.0.0.1:${AIRFLOW_PORT}:8080"]
+        made.release.page: ["127.0.0.1:${AIRFLOW_PORT}:8080"]
     }
     for name, service in services.items():
         assert service["user"] == "${AIRFLOW_UID}:0", name
+        assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"]), name
+        assert service["read_only"] == (name != made.task_service), name
         assert ("healthcheck" in service) == (name not in Compose.one_shot), name
         assert service["restart"] == ("no" if name in Compose.one_shot else "unless-stopped"), name
         for mount in service.get("volumes", []):
             if isinstance(mount, dict):
                 assert mount["bind"] == {"create_host_path": False}, name
+                assert mount["target"] != "/opt/airflow/dags" or mount["read_only"], name
         for key, value in service.get("environment", {}).items():
             assert not re.search(r"PASSWORD|KEY|CONN$", key) or key.endswith(("_CMD", "_FILE")), (name, key, value)
-    dags = [
-        m
-        for s in services.values()
-        for m in s.get("volumes", [])
-        if isinstance(m, dict) and m["target"] == "/opt/airflow/dags"
-    ]
-    assert dags and all(mount["read_only"] for mount in dags)
+    for file in made.variable_files:
+        assert not re.search(r"^\w*(PASSWORD|KEY|SECRET|CONN)=", file.read_text(), re.M), file
 
 
 def test_no_default_credential_is_shipped():

@@ -31,6 +31,23 @@ def test_the_services_are_airflows_own_commands_in_the_environment(make_settings
     }
 
 
+def test_airflow_3_has_services_of_its_own(make_settings, tmp_path):
+    settings = make_settings("AIRFLOW_VERSION=3.3.2\nAIRFLOW_PORT=8123\n")
+    plan = Standalone(settings, str(tmp_path / "e")).services_plan()
+    python = str(tmp_path / "e/venv/bin/python")
+    assert plan.services == {
+        "api-server": [python, "-m", "airflow", "api-server"],
+        "scheduler": [python, "-m", "airflow", "scheduler", "--skip-serve-logs"],
+        "dag-processor": [python, "-m", "airflow", "dag-processor"],
+        "triggerer": [python, "-m", "airflow", "triggerer", "--skip-serve-logs"],
+    }
+    assert plan.grace == 10
+    found = own_variables(settings, tmp_path / "s")
+    assert (found["AIRFLOW__API__HOST"], found["AIRFLOW__API__PORT"]) == ("127.0.0.1", "8123")
+    assert found["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8123/execution/"
+    assert not [name for name in found if name.startswith("AIRFLOW__WEBSERVER__")]
+
+
 def test_nothing_is_initialised_twice(make_settings, tmp_path):
     engine = Standalone(make_settings(), str(tmp_path / "e"))
     engine.database.parent.mkdir(parents=True)
@@ -127,6 +144,7 @@ def test_packages_are_left_out_with_their_hashes():
         ("2.11.2", (3, 14), "3.12"),
         ("2.8.3", (3, 12), "3.11"),
         ("2.10.5", (3, 12), "3.12"),
+        ("3.3.2", (3, 14), "3.12"),
     ],
 )
 def test_the_python_is_one_that_this_airflow_supports(airflow, running, chosen):

@@ -1,0 +1,81 @@
+"""What is different between the releases of Airflow is one whole for each of them."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_docker import PROJECT, release, rotation
+from airflow_docker.dags import _readable
+from airflow_docker.release import THREE, TWO
+from airflow_docker.standalone.variables import own_variables
+
+
+@pytest.mark.parametrize(("version", "found"), [("2.11.2", TWO), ("2.8.3", TWO), ("3.3.2", THREE), ("3.0.0", THREE)])
+def test_the_version_decides(make_settings, version, found):
+    assert release.of(make_settings(f"AIRFLOW_VERSION={version}\n")) is found
+
+
+@pytest.mark.parametrize("made", [TWO, THREE])
+def test_every_service_but_the_page_tells_of_itself_by_heartbeats(made):
+    assert set(made.commands) - {made.page} == set(made.jobs)
+    assert made.parser in made.jobs
+
+
+@pytest.mark.parametrize(("made", "option"), [(TWO, "AIRFLOW__WEBSERVER__BASE_URL"), (THREE, "AIRFLOW__API__BASE_URL")])
+def test_the_page_may_have_a_path(make_settings, made, option):
+    version = {2: "2.11.2", 3: "3.3.2"}[made.number]
+    assert made.page_path(make_settings(f"AIRFLOW_VERSION={version}\n")) == ""
+    settings = make_settings(f"AIRFLOW_VERSION={version}\n{option}=https://host.example/air/flow/\n")
+    assert made.page_path(settings) == "/air/flow"
+
+
+def options(number):
+    """What the compose engine tells the services of one release."""
+    lines = (PROJECT / "docker" / f"airflow-{number}.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+
+
+@pytest.mark.parametrize("version", ["2.11.2", "3.3.2"])
+def test_both_engines_tell_airflow_the_same_options(make_settings, tmp_path, version):
+    told = options(version[0])
+    found = own_variables(make_settings(f"AIRFLOW_VERSION={version}\n"), tmp_path)
+    assert set(told) <= set(found)
+    for name, value in told.items():
+        if name.endswith("_CMD"):
+            assert found[name].rpartition("/")[2] == value.rpartition("/")[2]
+    other = set(options(5 - int(version[0]))) - set(told)
+    assert not other & set(found)
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "anew"),
+    [
+        ("2.11.2", "admin_password", ["admin_password"]),
+        ("3.3.2", "admin_password", ["admin_password", "jwt_secret"]),
+        ("3.3.2", "webserver_secret_key", ["webserver_secret_key", "jwt_secret"]),
+        ("3.3.2", "fernet_key", ["fernet_key"]),
+        ("3.3.2", "jwt_secret", ["jwt_secret"]),
+    ],
+)
+def test_a_new_key_ends_the_logins_that_it_should_end(make_settings, version, name, anew):
+    engine = SimpleNamespace(settings=make_settings(f"AIRFLOW_VERSION={version}\n"))
+    assert rotation._anew(engine, name) == anew
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("[2026-01-01] {x.py:1} INFO - of Airflow 2", ["[2026-01-01] {x.py:1} INFO - of Airflow 2"]),
+        ('{"timestamp": "t", "event": "two\\nlines", "level": "info"}', ["two", "lines"]),
+        (
+            '{"event": "Task failed", "error_detail": [{"exc_type": "ValueError", "exc_value": "as asked"}]}',
+            ["Task failed", "ValueError: as asked"],
+        ),
+        ('{"no": "event"}', ['{"no": "event"}']),
+        ("[1]", ["[1]"]),
+        ("7", ["7"]),
+        ('{"event": "x", "error_detail": [1]}', ['{"event": "x", "error_detail": [1]}']),
+    ],
+)
+def test_a_line_of_a_log_is_readable(line, shown):
+    assert _readable(line) == shown
