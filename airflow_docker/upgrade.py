@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,6 @@ from airflow_docker import (
     deprecations,
     dotenv_file,
     folders,
-    operate,
-    release,
     replacement,
     schema,
     secrets,
@@ -26,10 +23,6 @@ from airflow_docker.bundle import Bundle
 from airflow_docker.engines import Engine
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings
-
-_SETTLE_SECONDS, _STUCK_SECONDS = 40.0, 4.0
-"""How long a new scheduler may take to see the DAGs; after how long a queued task counts as left lying."""
-_QUEUED = "SELECT dag_id, run_id, task_id, map_index FROM task_instance WHERE state = 'queued'"
 
 
 def upgrade(engine_of: Callable[[str], Engine], version: str, timeout: float) -> None:
@@ -51,8 +44,6 @@ def upgrade(engine_of: Callable[[str], Engine], version: str, timeout: float) ->
         way_back = _way_back(old, version)
     _switch(old, new.using(made.manifest.artifact), way_back, timeout)
     builds.take(new, made)
-    if release.of(old.settings) != release.of(new.settings):
-        _take_up_what_ran(new.using(made.manifest.artifact))
     stack.tell_where(new.settings)
     if lines := lines_to_set(new.settings):
         console.warn(f"Now set in {new.settings.env_file.name}, as the next inv up wants it: {' '.join(lines)}")
@@ -155,26 +146,6 @@ def _go_back(old: Engine, new: Engine, way_back: schema.Noted, failure: Exceptio
         what = f"Airflow {new.settings.airflow_version} does not start ({failure}), and neither does the old one"
         todo = f"With AIRFLOW_VERSION={way_back.airflow}: inv restore {way_back.backup} --yes, then inv up"
         raise UserError("inv upgrade", f"{what} ({second.text}).", todo) from failure
-
-
-def _take_up_what_ran(new: Engine) -> None:
-    """Have tasks that ran when the old one stopped run again at once.
-
-    The scheduler of Airflow 3 that meets them first believes them to be of no version of their DAG, and
-    leaves them queued for the ten minutes after which it calls a task stuck; one that starts then knows it.
-    """
-    try:
-        if not new.store.query("SELECT run_id FROM dag_run WHERE state = 'running'"):
-            return
-        end = time.monotonic() + _SETTLE_SECONDS
-        while time.monotonic() < end:
-            queued = new.store.query(_QUEUED)
-            time.sleep(_STUCK_SECONDS)
-            if [task for task in new.store.query(_QUEUED) if task in queued]:
-                operate.restart(new, ["scheduler"], stack.START_SECONDS)
-                return
-    except UserError as error:
-        console.warn(f"tasks that ran before may wait for ten minutes ({error.text})")
 
 
 def lines_to_set(settings: Settings) -> list[str]:

@@ -292,11 +292,13 @@ class Compose(Commands):
         return shell.capture(self.volumes_command(), timeout=images.ASK_SECONDS).stdout.split()
 
     def decides(self) -> str:
-        """compose.yaml and what is laid over it, both kinds of variables and the overlay."""
-        return json.dumps(
-            [[file.read_text() for file in (*self.layers, *self.variable_files)], self.environment(), self.overlay],
-            sort_keys=True,
-        )
+        """compose.yaml and what is laid over it, both kinds of variables and the overlay.
+
+        The base image decides what is built, and what was built has a name of its own.
+        """
+        read = [file.read_text() for file in (*self.layers, *self.variable_files)]
+        variables = self.environment() | {"AIRFLOW_BASE_IMAGE": ""}
+        return json.dumps([read, variables, self.overlay], sort_keys=True)
 
     def holder(self, port: int) -> str:
         """Which container has published a port, if one has."""

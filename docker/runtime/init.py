@@ -71,6 +71,28 @@ def rows_kept() -> Iterator[None]:
         settings.engine.dispose()
 
 
+def hand_over_unfinished() -> None:
+    """Let Airflow 3 go on with the runs that it has from Airflow 2.
+
+    It gives their unfinished tasks the version of the DAG, without which none is started, but overlooks
+    those in no state yet; and it puts those that ran into none. So all of them get one that it sees.
+    """
+    from airflow.models import DagRun, TaskInstance
+    from airflow.utils.session import create_session
+    from sqlalchemy import and_, or_, select, update
+
+    if not hasattr(TaskInstance, "dag_version_id"):
+        return
+    lost = or_(TaskInstance.state.is_(None), TaskInstance.state.in_(["scheduled", "queued", "running", "restarting"]))
+    run = select(DagRun.run_id).where(
+        and_(DagRun.dag_id == TaskInstance.dag_id, DagRun.run_id == TaskInstance.run_id),
+        DagRun.state.in_(["queued", "running"]),
+    )
+    waiting = update(TaskInstance).where(TaskInstance.dag_version_id.is_(None), lost, run.exists())
+    with create_session() as session:
+        session.execute(waiting.values(state="up_for_reschedule"), execution_options={"synchronize_session": False})
+
+
 def share_sqlite() -> None:
     """Let processes read an SQLite database while one writes it. The mode stays with the file."""
     from airflow.settings import engine
@@ -86,6 +108,7 @@ def main() -> None:
     password = key("admin_password")
     airflow("db", "check", "--retry", "20", "--retry-delay", "1")
     migrate()
+    hand_over_unfinished()
     share_sqlite()
     airflow(
         "users", "create", "--username", user, "--role", "Admin", "--firstname", "Airflow", "--lastname", "Admin",

@@ -291,7 +291,17 @@ def test_another_env_is_another_installation(project, tmp_path):
 
 
 MEANT = {"SERVICE": "scheduler", "DAG": "quick", "FILE": "requirements.txt", '{"key": "value"}': '{"word": "x"}'}
-NOT_HERE = ("--volumes", "--follow", "--env staging", "inv shell", "inv down", "--images", "--quiet up", "restore")
+NOT_HERE = (
+    "--volumes",
+    "--follow",
+    "--env staging",
+    "inv shell",
+    "inv down",
+    "--images",
+    "--quiet up",
+    "restore",
+    "inv upgrade",
+)
 
 
 def documented():

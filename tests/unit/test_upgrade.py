@@ -161,7 +161,6 @@ def machine(engine, monkeypatch):
         (secrets, "write", lambda *_: []), (folders, "prepare", lambda *_: None),
         (dags, "parse", step("parse", parsed)), (deprecations, "report", step("deprecations")),
         (backup, "create", step("backup", Path(OLD_FILE))), (stack, "start", start),
-        (upgrade, "_take_up_what_ran", step("take up")),
         (backup, "put_back", lambda engine, file: (done.append(f"restore {file}"), schema.note(engine))),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, act)
@@ -179,7 +178,7 @@ LOOKING = ["place", "lock and build", "parse", "deprecations"]
 
 def test_it_looks_then_backs_up_then_switches(machine, capsys):
     run(machine)
-    assert machine.done == [*LOOKING, "backup", "stop as 2.11.2", "start built for 3.3.2", "take", "take up"]
+    assert machine.done == [*LOOKING, "backup", "stop as 2.11.2", "start built for 3.3.2", "take"]
     assert schema.read(machine.engine) == schema.Noted("3.3.2", OLD_FILE)
 
 
@@ -241,7 +240,7 @@ def test_after_a_kill_the_same_again_does_the_rest_without_another_backup(machin
     machine.failing.clear()
     machine.done.clear()
     run(machine)
-    assert "backup" not in machine.done and machine.done[-2:] == ["take", "take up"]
+    assert "backup" not in machine.done and machine.done[-1] == "take"
     assert schema.read(machine.engine) == schema.Noted("3.3.2", OLD_FILE)
 
 
