@@ -56,7 +56,7 @@ def gather(engine: Engine) -> dict[str, Any]:
             "engine": engine.name,
             "state": state if states else "not running",
             "address": f"http://localhost:{settings.airflow_port}",
-            "services": [_service(s) for s in _in_order(states, engine.services())],
+            "services": [_service(s) for s in in_order(states, engine.services())],
             "built": {"name": noted.get("artifact"), "at": noted.get("built")} if noted else None,
             "repositories": repositories.result(),
             "secrets": _secrets(engine),
@@ -65,7 +65,7 @@ def gather(engine: Engine) -> dict[str, Any]:
         }
 
 
-def _in_order(states: Sequence[ServiceState], services: Sequence[str]) -> list[ServiceState]:
+def in_order(states: Sequence[ServiceState], services: Sequence[str]) -> list[ServiceState]:
     """As the services start; what is none of them any more comes last."""
     place = {service: number for number, service in enumerate(services)}
     return sorted(states, key=lambda state: (place.get(state.service, len(place)), state.service, state.number))
@@ -133,22 +133,20 @@ def _disk(engine: Engine) -> dict[str, int | None]:
 
 def _show(found: dict[str, Any]) -> None:
     console.out(f"{found['project']} ({found['engine']}): {found['state']}, {found['address']}")
-    if found["services"]:
-        count = Counter(s["name"] for s in found["services"])
+    if services := found["services"]:
         rows = [
-            [
-                f"{s['name']}-{s['number']}" if count[s["name"]] > 1 else s["name"],
-                s["state"],
-                s["health"] or "",
-                ago(s["since"]),
-                str(s["restarts"]),
-                s["reason"] or "",
-            ]
-            for s in found["services"]
+            [name, s["state"], s["health"] or "", ago(s["since"]), str(s["restarts"]), s["reason"] or ""]
+            for name, s in zip(names([(s["name"], s["number"]) for s in services]), services, strict=True)
         ]
         console.table(["service", "state", "health", "since", "restarts", ""], rows)
     console.out("")
     console.table(["", ""], [[name, value] for name, value in _facts(found) if value])
+
+
+def names(services: Sequence[tuple[str, int]]) -> list[str]:
+    """What services are called, given name and number: as `inv logs` does where there are several of one."""
+    count = Counter(name for name, _ in services)
+    return [f"{name}-{number}" if count[name] > 1 else name for name, number in services]
 
 
 def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:

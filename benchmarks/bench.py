@@ -1,6 +1,6 @@
 """What this costs against doing it by hand or the old way: python benchmarks/bench.py [--json] [--only WORD]
 
-Needs a Docker engine. The base images are taken from AIRFLOW_BASE_IMAGE and POSTGRES_IMAGE.
+Needs a Docker engine. The images are taken from AIRFLOW_BASE_IMAGE, POSTGRES_IMAGE and REDIS_IMAGE.
 Each line is a ratio of medians taken in turn in one run; absolute times are this machine's.
 """
 
@@ -24,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests"), str(HERE)]
 
 import standalone_up  # noqa: E402
+import workers  # noqa: E402
 from conftest import git  # noqa: E402
 from measure import Result, compare  # noqa: E402
 from stack.conftest import ComposeProject, docker  # noqa: E402
@@ -56,8 +57,9 @@ class Bench:
 
     def __init__(self, folder: Path, runs: int) -> None:
         self.folder, self.runs = folder, runs
-        images = {name: os.environ[name] for name in ("AIRFLOW_BASE_IMAGE", "POSTGRES_IMAGE") if name in os.environ}
-        self.project = ComposeProject(folder / "project", **images, AIRFLOW_IMAGE="airflow-docker-bench/ours")
+        names = ("AIRFLOW_BASE_IMAGE", "POSTGRES_IMAGE", "REDIS_IMAGE")
+        self.images = {name: os.environ[name] for name in names if name in os.environ}
+        self.project = ComposeProject(folder / "project", **self.images, AIRFLOW_IMAGE="airflow-docker-bench/ours")
         (self.project.folder / "remotes/ao-workflows" / REQUIREMENTS).write_text(REAL)
         git(self.project.folder / "remotes/ao-workflows", "commit", "--quiet", "--all", "--message", "real")
         (folder / "empty").mkdir()
@@ -196,6 +198,9 @@ class Bench:
     def warm_standalone(self) -> Result:
         return standalone_up.warm_up(self.folder, self.runs, quietly)
 
+    def workers(self) -> list[Result]:
+        return workers.scaling(self.folder, self.images, quietly)
+
     def warm_up(self) -> Result:
         self.inv("up")
         return compare("up, all is up", "start + docker compose ps", lambda: self.inv("up"),
@@ -252,17 +257,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="airflow-docker-bench-") as folder:
         bench = Bench(Path(folder), options.runs)
         try:
-            sides: list[Callable[[], Result]] = [
+            sides: list[Callable[[], Result | list[Result]]] = [
                 bench.listing, bench.no_op_build, bench.script, bench.requirement, bench.size, bench.conflict,
-                bench.pull, bench.cold_up, bench.warm_up, bench.warm_standalone,
+                bench.pull, bench.cold_up, bench.warm_up, bench.warm_standalone, bench.workers,
             ]  # fmt: skip
-            results = []
+            with_own_project: list[Callable[..., object]] = [bench.warm_standalone, bench.workers]
+            results: list[Result] = []
             chosen = [side for side in sides if options.only in side.__name__]
-            if chosen != [bench.warm_standalone]:  # which needs no Docker
+            if not all(side in with_own_project for side in chosen):
                 bench.inv("pull", "secrets", "build")
             for side in chosen:
                 console.say(f"· measuring {side.__name__} …")
-                results.append(side())
+                measured = side()
+                results += measured if isinstance(measured, list) else [measured]
         finally:
             bench.project.remove()
             subprocess.run(

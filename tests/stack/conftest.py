@@ -26,7 +26,7 @@ AIRFLOW_3 = "3.3.2"
 FLAVOURS = {
     **{engine: {} for engine in ENGINES},
     **{f"{engine}-3": {"AIRFLOW_VERSION": AIRFLOW_3} for engine in ENGINES},
-    "compose-celery": {"EXECUTOR": "CeleryExecutor"},
+    "compose-celery": {"EXECUTOR": "CeleryExecutor", "AIRFLOW__CELERY__WORKER_CONCURRENCY": "4"},
 }
 """What a stack can be: an engine, or one with these settings besides."""
 RELEASES = (*ENGINES, *(f"{engine}-3" for engine in ENGINES))
@@ -156,14 +156,23 @@ class ComposeProject(Project):
         """Output of a command for the engine that it runs on."""
         return docker(*(["--host", self.docker_host] if self.docker_host else []), *args)
 
+    @property
+    def task_service(self):
+        """The service that runs the tasks."""
+        return "worker" if self.settings.executor == "CeleryExecutor" else "scheduler"
+
     def container(self, service):
+        """The container of a service, the newest if there are several."""
+        return self.containers(service)[0]
+
+    def containers(self, service):
         label = "label=com.docker.compose"
         name = self.settings.compose_project_name
         found = self.docker(
             "ps", "-aq", "--filter", f"{label}.project={name}", "--filter", f"{label}.service={service}"
         )
         assert found, f"no container of {service}"
-        return found
+        return found.split()
 
     def inspect(self, service):
         return json.loads(self.docker("inspect", self.container(service)))[0]
@@ -180,15 +189,15 @@ class ComposeProject(Project):
 
     def python(self, script):
         """Output of a script that runs where Airflow does."""
-        return self.docker("exec", self.container("scheduler"), "python", "-c", script)
+        return self.docker("exec", self.container(self.task_service), "python", "-c", script)
 
     def sees(self, name):
         """A secret as the tasks see it."""
-        return self.sh("scheduler", f"cat /run/secrets/{name}")
+        return self.sh(self.task_service, f"cat /run/secrets/{name}")
 
     def option(self, name):
-        """An environment variable of the scheduler."""
-        return self.sh("scheduler", f"echo ${name}")
+        """An environment variable where the tasks run."""
+        return self.sh(self.task_service, f"echo ${name}")
 
     def running(self):
         """What tells one start of the scheduler from another; nothing if it does not run."""
@@ -197,7 +206,7 @@ class ComposeProject(Project):
 
     def archives(self):
         """What the tasks find in ~/extern."""
-        return self.sh("scheduler", "cd /home/airflow/extern; ls; ls *").split()
+        return self.sh(self.task_service, "cd /home/airflow/extern; ls; ls *").split()
 
     def remove(self):
         super().remove()

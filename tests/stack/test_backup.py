@@ -8,7 +8,7 @@ from conftest import git
 
 from airflow_docker import backup_file, replacement, secrets
 from airflow_docker.engines import choose
-from stack.conftest import until
+from stack.conftest import ENGINES, until
 from stack.test_stack import Browser
 
 DAG = """
@@ -94,6 +94,7 @@ def without_database(backup, folder):
     return folder / "sealed"
 
 
+@pytest.mark.on(*ENGINES, "compose-celery")
 def test_everything_is_there_again_and_a_refusal_changes_nothing(filled, monkeypatch, tmp_path):
     project, encrypted = filled, tmp_path / "it.backup"
     before = Content(project)

@@ -15,15 +15,15 @@ AWS_KEY = "SECRET_AWS__default__aws_secret_access_key"
 
 
 ON = ("compose",)
-RELEASES = ("compose", "compose-3")
+EACH = ("compose", "compose-3", "compose-celery")
 
 
 def services(stack):
     return choose(stack.settings, tell=False).services()
 
 
-@pytest.mark.on(*RELEASES)
-def test_the_application_secrets_are_in_the_scheduler_and_nowhere_else(stack):
+@pytest.mark.on(*EACH)
+def test_the_application_secrets_are_where_the_tasks_run_and_nowhere_else(stack):
     mounted = {
         service: {
             m["Destination"] for m in stack.inspect(service)["Mounts"] if m["Destination"].startswith("/run/secrets")
@@ -32,18 +32,18 @@ def test_the_application_secrets_are_in_the_scheduler_and_nowhere_else(stack):
     }
     for name in APPLICATION:
         path = f"/run/secrets/{name}"
-        assert {service for service in mounted if path in mounted[service]} == {"scheduler"}
-    assert stack.values[AWS_KEY] in stack.sh("scheduler", "cat /run/secrets/aws")
-    assert "marker-drs" in stack.sh("scheduler", "cat /run/secrets/drs_cnf")
-    for service in set(mounted) - {"init", "scheduler"}:
+        assert {service for service in mounted if path in mounted[service]} == {stack.task_service}
+    assert stack.values[AWS_KEY] in stack.sees("aws")
+    assert "marker-drs" in stack.sees("drs_cnf")
+    for service in set(mounted) - {"init", stack.task_service}:
         listed = stack.sh(service, "ls /run/secrets").split()
         assert listed and not set(listed) & set(APPLICATION), service
 
 
-@pytest.mark.on(*RELEASES)
+@pytest.mark.on(*EACH)
 def test_no_key_stands_in_an_environment_a_command_a_label_or_the_image(stack):
     settings = stack.settings
-    values = [(settings.secrets_dir / name).read_text() for name in [*secrets.GENERATED, "sql_alchemy_conn"]]
+    values = [(settings.secrets_dir / name).read_text() for name in [*secrets.GENERATED, *secrets.DERIVED[:2]]]
     values += [stack.values[AWS_KEY], "marker-drs"]
     image = stack.inspect("scheduler")["Image"]
     seen = [json.dumps(stack.inspect(service)) for service in services(stack)]
@@ -51,7 +51,7 @@ def test_no_key_stands_in_an_environment_a_command_a_label_or_the_image(stack):
     assert not [value for value in values for text in seen if value in text]
 
 
-@pytest.mark.on(*RELEASES)
+@pytest.mark.on(*EACH)
 def test_containers_are_not_root_and_only_the_web_page_is_published_on_loopback(stack):
     uid = stack.settings.airflow_uid
     for service in services(stack):

@@ -7,7 +7,7 @@ import pytest
 from airflow_docker.engines import choose
 from stack.conftest import docker, run
 
-ON = ("compose", "compose-3")
+ON = ("compose", "compose-3", "compose-celery")
 
 
 @pytest.fixture
@@ -45,13 +45,13 @@ def test_none_can_write_its_own_files_unless_it_runs_tasks(stack, services):
     for service in services:
         said = stack.sh(service, f"{'; '.join(tried)}; true").splitlines()
         read_only = [line for line in said if "Read-only file system" in line]
-        wanted = 0 if service == "scheduler" else sum("No such file" not in line for line in said)
+        wanted = 0 if service == stack.task_service else sum("No such file" not in line for line in said)
         assert len(read_only) == wanted, service
-        assert service == "scheduler" or read_only, service
+        assert service == stack.task_service or read_only, service
 
 
 def test_tasks_cannot_change_the_dags(stack):
-    assert "Read-only file system" in stack.sh("scheduler", "touch /opt/airflow/dags/x 2>&1; true")
+    assert "Read-only file system" in stack.sh(stack.task_service, "touch /opt/airflow/dags/x 2>&1; true")
 
 
 def test_only_the_page_is_on_the_host_and_there_on_loopback_only(stack, services):

@@ -13,7 +13,7 @@ import pytest
 from conftest import INV
 
 from airflow_docker import PROJECT
-from stack.conftest import RELEASES, run, until
+from stack.conftest import FLAVOURS, run, until
 
 QUICK = """
 from datetime import datetime
@@ -52,14 +52,14 @@ def quick(stack, dags):
     until(lambda: stack.sql(parsed) not in ("", before))
 
 
-@pytest.mark.on(*RELEASES)
+@pytest.mark.on(*FLAVOURS)
 def test_logs_of_one_service_with_tail_and_since(stack):
     said = stack.inv("logs", "scheduler", "--tail", "5", shows_services=True)
     lines = [line for line in said.splitlines() if line.strip()]
     assert 1 <= len(lines) <= 5 and all(line.startswith("scheduler") for line in lines)
     everything = stack.inv("logs", shows_services=True)
     said_by = {re.sub(r"-\d+$", "", line.split()[0]) for line in everything.splitlines() if " | " in line}
-    assert said_by >= set(stack.release.commands)
+    assert said_by >= {*stack.release.commands, stack.task_service}
     assert len(stack.inv("logs", "--since", "1s", shows_services=True).splitlines()) < len(everything.splitlines())
     assert "nope: there is no such service. There are: " in stack.inv("logs", "nope", code=2)
     assert "--since: 'yesterday' is neither a duration nor a time." in stack.inv("logs", "--since", "yesterday", code=2)
@@ -78,7 +78,7 @@ def test_logs_are_followed_until_they_are_not(stack):
         assert following.wait(10) in (1, 130, -signal.SIGINT)
 
 
-@pytest.mark.on(*RELEASES)
+@pytest.mark.on(*FLAVOURS)
 def test_airflows_own_commands_keep_arguments_input_and_exit_code(stack):
     assert stack.inv("airflow", "variables set --description 'two words' key 'a b'")
     assert stack.sql("select description from variable where key = 'key'") == "two words"
@@ -101,7 +101,7 @@ def since(stack, service):
     return {s["name"]: s["since"] for s in stack.json("status")["services"]}[service]
 
 
-@pytest.mark.on(*RELEASES)
+@pytest.mark.on(*FLAVOURS)
 def test_restart_of_one_service(stack):
     page = stack.release.page
     before = since(stack, page), since(stack, "triggerer")
@@ -118,7 +118,7 @@ def test_restart_of_what_does_not_run(stack):
     assert "There are: " in stack.inv("restart", "nope", code=2)
 
 
-@pytest.mark.on(*RELEASES)
+@pytest.mark.on(*FLAVOURS)
 def test_dags_are_parsed_and_import_errors_have_file_and_line(stack, dags):
     assert re.search(r"^sample_sync +sample_sync.py +4 +@continuous", stack.inv("dags"), re.M)
     (dags / "broken.py").write_text("from airflow import DAG\n\nimport no_such_module\n")
@@ -133,7 +133,7 @@ def test_dags_are_parsed_and_import_errors_have_file_and_line(stack, dags):
     (dags / "broken.py").unlink()
 
 
-@pytest.mark.on(*RELEASES)
+@pytest.mark.on(*FLAVOURS)
 def test_a_dag_is_run_and_its_end_told_by_the_exit_code(stack, quick):
     said = stack.inv("dags", "--run", "quick", "--conf", '{"word": "marker-word"}')
     assert "✓ work: success" in said and "✓ quick has succeeded" in said
@@ -149,7 +149,7 @@ def test_a_dag_is_run_and_its_end_told_by_the_exit_code(stack, quick):
     stack.inv("airflow", "dags unpause quick")
 
 
-@pytest.mark.on(*RELEASES)
+@pytest.mark.on(*FLAVOURS)
 def test_status_in_json_has_the_documented_form(stack):
     found = stack.json("status")
     documented = (

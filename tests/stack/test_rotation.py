@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from airflow_docker import demo, secrets
 from airflow_docker.engines import choose
-from stack.conftest import ENGINES, RELEASES
+from stack.conftest import ENGINES, FLAVOURS
 from stack.test_stack import Browser
 
 MANY = 120  # more than Airflow's own command takes at a time
@@ -51,7 +51,7 @@ def rotate(stack, keys, name):
     return before[name]
 
 
-@pytest.mark.on(*RELEASES)
+@pytest.mark.on(*FLAVOURS)
 def test_the_fernet_key_and_all_that_is_written_with_it(stack, keys):
     old = rotate(stack, keys, "fernet_key")
     stored = stack.sql("select password from connection where conn_id like 'kept%'").splitlines()
@@ -74,7 +74,7 @@ def stack_reader(stack):
     return choose(stack.settings, tell=False).reader
 
 
-@pytest.mark.on(*RELEASES)
+@pytest.mark.on(*FLAVOURS)
 def test_the_password_of_the_admin(stack, keys):
     before, browser = stack.running(), Browser(stack)
     assert browser.log_in(stack.settings.airflow_admin_user, keys()["admin_password"])
@@ -99,6 +99,17 @@ def test_the_key_that_signs_what_services_and_tasks_say(stack, keys):
     rotate(stack, keys, "jwt_secret")
     demo.drop_work(choose(stack.settings), "W1SIGNED")
     assert demo.wait_for_arrival(choose(stack.settings), "W1SIGNED")
+
+
+@pytest.mark.on("compose-celery")
+def test_the_password_of_the_broker(stack, keys):
+    old = rotate(stack, keys, "redis_password")
+    script = "import redis; print(redis.Redis(host='redis', password={!r}).ping())"
+    assert stack.python(script.format(keys()["redis_password"])) == "True"
+    with pytest.raises(AssertionError, match="invalid username-password pair"):
+        stack.python(script.format(old))
+    demo.drop_work(choose(stack.settings), "W1ROTATED")
+    assert demo.wait_for_arrival(choose(stack.settings), "W1ROTATED")
 
 
 def test_the_password_of_the_database(stack, keys):

@@ -12,9 +12,9 @@ import pytest
 
 from airflow_docker import demo
 from airflow_docker.engines import choose
-from stack.conftest import ENGINES, RELEASES, until
+from stack.conftest import ENGINES, FLAVOURS, until
 
-ON = RELEASES
+ON = tuple(FLAVOURS)
 
 
 def test_up_alone_does_all_that_is_missing_and_says_where_it_is(stack):

@@ -12,7 +12,7 @@ import time
 
 import pytest
 from conftest import INV, git
-from stack.conftest import RELEASES, docker
+from stack.conftest import FLAVOURS, docker
 
 from airflow_docker import secrets
 from trust import containers
@@ -35,7 +35,7 @@ DATABASE = ("POSTGRES_PASSWORD", "PGDATA")
 """While its database is made, Postgres's image has the first, and so has whatever it starts; only it has the second."""
 
 
-@pytest.fixture(scope="module", params=RELEASES if IS_FULL else ("compose", "compose-3"))
+@pytest.fixture(scope="module", params=tuple(FLAVOURS) if IS_FULL else ("compose", "compose-3"))
 def journey(request, make_project, tmp_path_factory):
     """One that has been gone to its end: all is down, and what was found is there to be judged."""
     made = Journey(request.param, tmp_path_factory.mktemp(f"leaks {request.param}"), make_project)
@@ -252,8 +252,12 @@ def test_the_tasks_have_their_secrets_and_no_other_service_has(journey):
     if journey.engine == "compose":
         keys = {"fernet_key", "sql_alchemy_conn", "webserver_secret_key", "jwt_secret"}
         wanted = dict.fromkeys(journey.project.release.commands, keys) | {"postgres": {"postgres_password"}}
-        assert {n: set(seen) for n, seen in journey.seen.items()} == wanted | {"scheduler": keys | set(chosen)}
-        assert {name: journey.seen["scheduler"][name] for name in chosen} == {n: c.strip() for n, c in chosen.items()}
+        tasks = journey.project.task_service
+        if tasks == "worker":
+            wanted |= {name: keys | {"broker_url"} for name in ("scheduler", "worker")} | {"redis": {"redis.conf"}}
+        wanted[tasks] = wanted[tasks] | set(chosen)
+        assert {name: set(seen) for name, seen in journey.seen.items()} == wanted
+        assert {name: journey.seen[tasks][name] for name in chosen} == {n: c.strip() for n, c in chosen.items()}
     else:
         home = journey.project.settings.state_dir / "standalone" / "home"
         assert (home / ".aws/credentials").readlink() == folder / "aws-credentials"

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from airflow_docker import PROJECT, images
+from airflow_docker.engines import compose_commands
 from airflow_docker.engines.compose import Compose
 
 COMPOSE = [
@@ -50,6 +51,21 @@ def test_commands(make_settings):
     assert made.volumes_command() == ["docker", "volume", "ls", "--quiet", "--filter", label]
 
 
+def test_commands_with_workers(make_settings):
+    made = engine(make_settings, "EXECUTOR=CeleryExecutor\nWORKERS=3\n")
+    celery = [*COMPOSE, "--file", str(PROJECT / "docker" / "celery.yaml")]
+    up = [*celery, "up", "--detach", "--no-build", "--remove-orphans", "--timeout", "30"]
+    assert made.up_command(workers=2) == [*up, "--scale", "worker=2"]
+    assert made.up_command(["worker"], 2) == [*up, "--scale", "worker=2", "worker"]
+    assert made.up_command(["scheduler"], 2) == [*up, "scheduler"]
+    alone = ["--no-build", "--no-deps", "--no-recreate"]
+    assert made.scale_command(4) == [*celery, "up", "--detach", *alone, "--scale", "worker=4", "worker"]
+    assert made.down_command() == [*celery, "down", "--remove-orphans", "--timeout", "30"]
+    assert made.stop_command(["worker"]) == [*celery, "stop", "--timeout", "30", "worker"]
+    assert made.services() == [*engine(make_settings).services(), "redis", "worker"]
+    assert (made.task_service, engine(make_settings).task_service) == ("worker", "scheduler")
+
+
 def test_image_commands():
     assert images.inspect_command("a:b") == ["docker", "image", "inspect", "a:b"]
     assert images.pull_command("a:b") == ["docker", "pull", "a:b"]
@@ -87,6 +103,15 @@ def test_options_and_mounts_become_an_overlay(make_settings, tmp_path):
     assert made.overlay["services"]["init"] == {"environment": options}
     assert made.overlay["services"]["scheduler"] == {"environment": options, "volumes": [mount]}
     assert set(made.overlay["services"]) == AIRFLOW_SERVICES
+
+
+def test_archives_more_go_where_the_tasks_run(make_settings):
+    made = engine(
+        make_settings, "EXECUTOR=CeleryExecutor\nEXTRA_MOUNTS=a:/mnt/Archive9\nAIRFLOW__CORE__PARALLELISM=8\n"
+    )
+    with_mounts = {name for name, service in made.overlay["services"].items() if "volumes" in service}
+    assert with_mounts == {"worker"}
+    assert set(made.overlay["services"]) == {*AIRFLOW_SERVICES, "worker"}
 
 
 def test_the_environment_holds_settings_and_nothing_secret(make_settings):
@@ -181,6 +206,24 @@ def test_the_compose_files_keep_their_promises(made):
             assert not re.search(r"PASSWORD|KEY|CONN$", key) or key.endswith(("_CMD", "_FILE")), (name, key, value)
     for file in made.variable_files:
         assert not re.search(r"^\w*(PASSWORD|KEY|SECRET|CONN)=", file.read_text(), re.M), file
+
+
+def test_the_workers_file_keeps_them_too():
+    services = compose_commands._read_layer(PROJECT / "docker" / "celery.yaml")["services"]
+    assert "db_apps" not in services["scheduler"]["secrets"] and services["worker"]["extends"]["service"] == "scheduler"
+    having = {
+        name
+        for name, service in services.items()
+        if "AIRFLOW__CELERY__BROKER_URL_CMD" in service.get("environment", {})
+    }
+    assert (
+        having
+        == {name for name, service in services.items() if "broker_url" in service["secrets"]}
+        == {"scheduler", "worker"}
+    )
+    redis, confined = services["redis"], yaml.safe_load((PROJECT / "compose.yaml").read_text())["x-confined"]
+    assert {name: redis[name] for name in confined} == confined
+    assert redis["networks"] == ["database"] and "ports" not in redis and redis["secrets"] == ["redis.conf"]
 
 
 def test_no_default_credential_is_shipped():

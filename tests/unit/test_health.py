@@ -1,5 +1,7 @@
 """What container states mean, and that waiting ends at once when it is in vain."""
 
+from dataclasses import replace
+
 import pytest
 
 from airflow_docker import health
@@ -66,6 +68,22 @@ def test_restarts_of_the_past_are_forgiven():
     assert verdict(healing, before={healing.container: healing}).waiting == ("webserver",)
 
 
+def test_a_service_of_several_is_ready_when_all_of_them_are():
+    def several(*more):
+        return judge(
+            [*HEALTHY[:2], *(replace(state, container=f"id-{n}") for n, state in enumerate(more))],
+            SERVICES,
+            ONE_SHOT,
+            {},
+        )
+
+    well, starts = state("webserver"), state("webserver", "running", "starting")
+    assert several(well, well).all_ready
+    assert several(well, starts).waiting == ("webserver",) and several(starts, well).waiting == ("webserver",)
+    found = several(well, state("webserver", "exited", "", exit_code=137))
+    assert (found.failed.container, found.reason) == ("id-1", "has ended with exit code 137")
+
+
 class Scripted:
     """An engine whose states follow a script; the last one stays."""
 
@@ -124,6 +142,12 @@ def test_a_container_that_was_started_again_counts_at_once():
     crashed = state("webserver", "exited", "", exit_code=1, started="today")
     with pytest.raises(UserError, match="webserver: the service has ended with exit code 1"):
         wait(Scripted([*HEALTHY[:2], crashed]), before={old.container: old}, settled=lambda: False)
+
+
+def test_only_some_are_waited_for(capsys):
+    engine = Scripted([*HEALTHY[:2], state("webserver", "running", "starting")])
+    health.wait(engine, timeout=5.0, before={}, settled=lambda: True, only=["postgres"])
+    assert "postgres is healthy" in capsys.readouterr().err
 
 
 def test_wait_ends_when_time_is_up():

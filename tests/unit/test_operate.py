@@ -10,8 +10,9 @@ from conftest import INV
 from invoke.collection import Collection
 
 import tasks
-from airflow_docker import PROJECT, files, operate, program, status
+from airflow_docker import PROJECT, files, operate, program, stack, status
 from airflow_docker.errors import UserError
+from airflow_docker.health import ServiceState
 
 VERBS = {name: tasks.namespace[name] for name in tasks.namespace.task_names}
 
@@ -78,6 +79,24 @@ def test_sizes(tmp_path):
     (tmp_path / "b" / "c").write_bytes(b"x" * 5)
     assert files.size_of(tmp_path, float("inf")) == 15
     assert files.size_of(tmp_path, 0.0) is None
+
+
+def test_status_shows_several_of_a_service_apart_and_all_in_the_order_of_their_start():
+    def state(service, number=1):
+        return ServiceState(service, f"{service}{number}", "running", "healthy", number=number)
+
+    states = [state("worker", 10), state("worker", 2), state("old"), state("scheduler"), state("worker", 1)]
+    found = status.in_order(states, ["scheduler", "worker"])
+    assert [f"{s.service}{s.number}" for s in found] == ["scheduler1", "worker1", "worker2", "worker10", "old1"]
+    named = status.names([("scheduler", 1), ("worker", 1), ("worker", 2)])
+    assert named == ["scheduler", "worker-1", "worker-2"]
+
+
+@pytest.mark.parametrize("text", ["0", "101", "-1", "x", "", "1.5", "²"])
+def test_what_is_no_number_of_workers(text):
+    with pytest.raises(UserError, match="inv scale: '.*' is not a number from 1 to 100"):
+        stack.worker_count("inv scale", text)
+    assert stack.worker_count("inv scale", "100") == 100
 
 
 def test_flags_of_the_program_keep_their_values():

@@ -1,0 +1,62 @@
+"""Many tasks while workers come, go and are killed: none is lost, and none is run twice unless Airflow says so."""
+
+from collections import Counter
+
+import pytest
+
+from trust.conftest import count
+from trust.many import Many, timed
+
+ON = ("compose-celery",)
+TASKS = count(full=1000, short=150)
+RUN_SECONDS = 2400
+
+
+@pytest.fixture
+def many(stack):
+    """Tasks in the stack, which has one worker before and after it."""
+    made = Many(stack, TASKS, at_once=32, name="scale")
+    made.place()
+    yield made
+    stack.inv("scale", "1")
+
+
+def kill_one(stack):
+    """A worker that runs tasks is ended with KILL and stays away."""
+    killed = stack.containers("worker")[0]
+    stack.docker("kill", "--signal", "KILL", killed)
+    assert stack.json("status")["state"] == "unhealthy"
+    return killed
+
+
+def test_while_workers_come_and_go_and_are_killed_no_task_is_lost_or_run_twice_unsaid(stack, many, figure):
+    many.begin("scale")
+    took = timed()
+
+    def done(share):
+        many.wait_for("scale", int(TASKS * share), RUN_SECONDS)
+
+    done(0.05)
+    stack.inv("scale", "3")  # more
+    done(0.3)
+    killed = kill_one(stack)
+    done(0.45)
+    stack.inv("scale", "3")  # the same again, in place of the one that was killed
+    done(0.6)
+    stack.inv("scale", "1")  # fewer
+    done(0.75)
+    stack.inv("scale", "2")
+    assert many.wait_for_end("scale", RUN_SECONDS) == "success"
+    minutes = took() / 60
+
+    assert many.states("scale") == f"success|{TASKS}|{TASKS}"
+    tries = "select map_index, try_number from task_instance where run_id = 'scale'"
+    tried = {int(number): int(tries) for number, tries in (line.split("|") for line in stack.sql(tries).splitlines())}
+    written = Counter(many.lines("scale"))
+    assert set(written) == set(range(TASKS))
+    assert {number: times for number, times in written.items() if times > tried[number]} == {}
+    assert killed not in stack.sql("select distinct hostname from task_instance where state = 'running'").split()
+    figure("tasks run while workers came, went and were killed", TASKS)
+    figure("of these, tasks that Airflow has tried again", sum(times > 1 for times in tried.values()))
+    figure("of these, tasks that came to their end twice", sum(times > 1 for times in written.values()))
+    figure("tasks per minute meanwhile", f"{TASKS / minutes:.0f}")
