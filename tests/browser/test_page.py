@@ -6,13 +6,13 @@ import re
 import pytest
 from rich.console import Console
 from rich.text import Text
-from stack.conftest import ENGINES, RELEASES
+from stack.conftest import ENGINES, FLAVOURS
 
 from airflow_docker.demo import drop_work
 from airflow_docker.engines import choose
 from browser.pages import page_of
 
-ON = RELEASES
+ON = tuple(FLAVOURS)
 
 
 def password_of(stack):
