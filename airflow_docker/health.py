@@ -21,6 +21,7 @@ class ServiceState:
     """A service at one moment: ``state`` and ``health`` in the engine's words, ``probe`` what its check said last.
 
     ``image`` is the name it was started from and ``image_id`` what that was then; empty where there are no images.
+    ``host`` is where it runs, if there are several.
     """
 
     service: str
@@ -33,6 +34,7 @@ class ServiceState:
     probe: str = ""
     image: str = ""
     image_id: str = ""
+    host: str = ""
 
     def has_not_started_since(self, before: dict[str, ServiceState]) -> bool:
         """True if the container ran, or had ended, ``before`` and has not been started again."""

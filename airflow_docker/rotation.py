@@ -38,7 +38,8 @@ def rotate(engine: Engine, name: str) -> None:
 
 def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
     """Nothing may read the old key while it is changed, but for the admin's password, which only a login reads."""
-    is_stopped = bool(engine.states()) and name != "admin_password"
+    runs, renewed = bool(engine.states()), name in engine.renewed_while_running
+    is_stopped = runs and not renewed and name != "admin_password"
     if is_stopped:
         with console.step(f"Stopping {engine.settings.compose_project_name}"):
             stack.doubt_start(engine)  # for who comes upon it half-way
@@ -50,7 +51,7 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
         if is_stopped:
             stack.start(engine, stack.START_SECONDS)
         raise
-    if is_stopped:
+    if is_stopped or (runs and renewed):
         stack.start(engine, stack.START_SECONDS)
 
 

@@ -72,6 +72,7 @@ def _service(state: ServiceState) -> dict[str, Any]:
         "exit_code": state.exit_code,
         "image": state.image or None,
         "image_id": state.image_id or None,
+        "host": state.host or None,
         "reason": state.probe if state.health not in ("healthy", "") else None,
     }
 
@@ -124,13 +125,16 @@ def _disk(engine: Engine) -> dict[str, int | None]:
 def _show(found: dict[str, Any]) -> None:
     console.out(f"{found['project']} ({found['engine']}): {found['state']}, {found['address']}")
     if found["services"]:
-        rows = [
-            [s["name"], s["state"], s["health"] or "", ago(s["since"]), str(s["restarts"]), s["reason"] or ""]
-            for s in found["services"]
-        ]
-        console.table(["service", "state", "health", "since", "restarts", ""], rows)
+        shown = ("name", "state", "health", "since", "restarts", "host", "reason")
+        rows = [[_shown(name, s[name]) for name in shown] for s in found["services"]]
+        where = "host" if any(s["host"] for s in found["services"]) else ""
+        console.table(["service", "state", "health", "since", "restarts", where, ""], rows)
     console.out("")
     console.table(["", ""], [[name, value] for name, value in _facts(found) if value])
+
+
+def _shown(name: str, value: Any) -> str:
+    return ago(value) if name == "since" else "" if value is None else str(value)
 
 
 def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -39,6 +39,7 @@ class Standalone:
     settings: Settings
     environment: str = ""
     name = "standalone"
+    renewed_while_running: tuple[str, ...] = ()
     one_shot = ("init",)
     context = (f"{FOLDER}/{requirements.LOCK}", bundle.HOME, bundle.BIN)
     purged = (bundle.HOME, bundle.BIN, *(f"{FOLDER}/{n}" for n in (requirements.LOCK, *bundle.NOTES)))
