@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import ClassVar
 
 from airflow_docker import PROJECT, files, health, image_context, images, ports, secrets, shell
 from airflow_docker.engines import swarm_commands as commands
@@ -37,7 +38,7 @@ class Swarm(Compose):
     """The stack of one project, on all hosts. Images are built as on compose, by the engine of this one."""
 
     name = "swarm"
-    renewed_while_running = ("webserver_secret_key", "jwt_secret")
+    renewed_while_running: ClassVar[tuple[str, ...]] = ("webserver_secret_key", "jwt_secret")
 
     def using(self, artifact: str) -> Swarm:
         return Swarm(self.settings, artifact)
