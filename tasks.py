@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 HELP_TIMEOUT = "seconds to wait until all is healthy"
 DEFAULT_TIMEOUT = "300"
+UPGRADE_TIMEOUT = "1800"
+"""A large database takes its time to be migrated."""
 
 
 def verb(group: str, words: str = "", **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
@@ -123,7 +125,7 @@ def build(
 
     engine = engine_for(c, tell=True, BUILD_DIR=str(flag_path("--build-dir", build_dir) or ""))
     chosen = flag_path("--requirements", requirements)
-    builds.build(engine, refresh=refresh, no_cache=no_cache, upgrade=upgrade, strict=strict, requirements=chosen)
+    builds.build(engine, refresh=refresh, no_cache=no_cache, upgrade=upgrade, strict=strict, chosen=chosen)
 
 
 @verb("Build", help={"name": "any image of ours (default: the one built last)"})
@@ -144,6 +146,23 @@ def sbom(c: Context, file: str = "") -> None:
 
 
 @verb(
+    "Build",
+    words="file",
+    iterable=["claim"],
+    help={
+        "file": "where to (default: standard output)",
+        "claim": "SETTING=CLAIM: an existing claim for this folder, several times for several",
+    },
+)
+def helm(c: Context, claim: list[str], file: str = "") -> None:
+    """Write values for the official Helm chart, for what was built last."""
+    from airflow_docker import helm as chart
+    from airflow_docker.settings import flag_path
+
+    chart.write(engine_for(c), flag_path("--file", file), claim)
+
+
+@verb(
     "Run",
     default=True,
     help={
@@ -159,7 +178,8 @@ def up(
     """Do whatever is missing, start, and wait until all is healthy."""
     from airflow_docker import stack
 
-    stack.up(engine_for(c, tell=True, WORKERS=workers), timeout=seconds(timeout), no_build=no_build, open_page=open)
+    engine = engine_for(c, tell=True)
+    stack.up(engine, timeout=seconds(timeout), no_build=no_build, open_page=open, workers=workers)
 
 
 @verb("Run", help={"volumes": "destroy the database too", "yes": "do not ask"})
@@ -301,6 +321,19 @@ def clean(
     cleaning.clean(engine_for(c), {kind for kind, chosen in named.items() if chosen}, older_than, yes)
 
 
+@verb(
+    "Operate",
+    words="version",
+    help={"version": "of Airflow, newer than the one there is: inv upgrade 3.3.2", "timeout": HELP_TIMEOUT},
+)
+def upgrade(c: Context, version: str, timeout: str = UPGRADE_TIMEOUT) -> None:
+    """Go to a newer Airflow if all fits it, with a backup; else all stays."""
+    from airflow_docker import upgrade as change
+
+    engine_for(c, tell=True)
+    change.upgrade(lambda version: engine_for(c, AIRFLOW_VERSION=version), version, seconds(timeout))
+
+
 @verb("Check", help={"json": "as JSON"})
 def config(c: Context, json: bool = False) -> None:
     """Show every setting with its value and where it comes from."""
@@ -358,6 +391,6 @@ def lint(c: Context) -> None:
 
 
 namespace = Collection(
-    up, down, status, pull, secrets, build, image, sbom, logs, shell, airflow, restart, scale, dags, clean,
-    backup, restore, doctor, config, demo, test, bench, lint,
+    up, down, status, pull, secrets, build, image, sbom, helm, logs, shell, airflow, restart, scale, dags, clean,
+    backup, restore, upgrade, doctor, config, demo, test, bench, lint,
 )  # fmt: skip

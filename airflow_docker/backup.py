@@ -23,6 +23,7 @@ from airflow_docker import (
     files,
     replacement,
     report,
+    schema,
     secrets,
     stack,
 )
@@ -36,13 +37,14 @@ FOLDER, MODE = "backups", 0o600
 _WORK, _PLAIN = "backup.work", "plain"
 
 
-def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> None:
+def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> Path:
     """Write a backup to ``file``, by default one in STATE_DIR named by project and time; all goes on running."""
     settings = engine.settings
     engine.require()
     replacement.undo_interrupted(engine)
     if not engine.store.exists():
         raise UserError("inv backup", "there is no database yet, so there is nothing to back up.", "Type: inv up")
+    schema.require_whole(engine)
     now = datetime.now(UTC)
     target = file or _default(settings, now)
     if target.exists():
@@ -61,6 +63,7 @@ def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> None:
             else:
                 backup_file.write(output, _description(engine, now), folder)
     _tell(target, encrypt)
+    return target
 
 
 def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
@@ -87,11 +90,22 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
             stack.forget_start(engine)
             with console.step(f"Restoring {described.project} of {described.created}"):
                 replacement.replace(engine, folder / backup_file.DATABASE, keys)
+                schema.note(engine)
         finally:
             if was_running and not replacement.is_pending(engine):
                 stack.up(engine, timeout=stack.START_SECONDS)
     if not was_running:
         console.say("  To start it: inv up")
+
+
+def put_back(engine: Engine, file: Path) -> None:
+    """The database and the keys as they were when this run, or one that was killed, wrote ``file``; nothing may run."""
+    with _work_folder(engine) as folder:
+        described = _open(file, folder)
+        _require_fit(engine, described)
+        with console.step(f"Restoring {described.project} of {described.created}"):
+            replacement.replace(engine, folder / backup_file.DATABASE, _keys(folder))
+            schema.note(engine)
 
 
 def _default(settings: Settings, now: datetime) -> Path:
@@ -141,7 +155,7 @@ def _description(engine: Engine, now: datetime) -> backup_file.Description:
     version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
     return backup_file.Description(
         project=engine.settings.compose_project_name, engine=engine.name, database=engine.store.kind,
-        airflow_version=engine.settings.airflow_version, made_by=f"airflow-docker {version}",
+        airflow_version=schema.of(engine), made_by=f"airflow-docker {version}",
         created=now.isoformat(timespec="seconds"),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow_docker import bundle, checkouts, console, files, impact, repos
+from airflow_docker import bundle, checkouts, console, files, impact, repos, requirements, schema
 from airflow_docker.engines import Engine
 from airflow_docker.errors import UserError
 from airflow_docker.settings import Settings, names
@@ -15,35 +15,61 @@ from airflow_docker.settings import Settings, names
 
 def build(
     engine: Engine, *, refresh: bool = False, no_cache: bool = False, upgrade: bool = False,
-    strict: bool = False, requirements: Path | None = None,
+    strict: bool = False, chosen: Path | None = None,
 ) -> str:  # fmt: skip
     """Assemble BUILD_DIR and build the artifact, unless one of that fingerprint is here; its name."""
-    settings = engine.settings
-    bundle.require_inputs(settings, requirements)
-    with bundle.held(settings):
-        made = bundle.assemble(engine, refresh=refresh, upgrade=upgrade, chosen=requirements)
-        artifact = made.manifest.artifact
-        is_here = engine.has(artifact)
-        if strict or no_cache or not is_here:
-            impact.report(made.changes, strict)
-        if is_here and not no_cache:
-            console.done(f"{artifact} is up to date: nothing to build")
-        else:
-            with console.step(f"Building {artifact}"):
-                engine.using(artifact).build(made, no_cache)
-        engine.claim(artifact)
-    files.make_directory(settings.state_dir, "STATE_DIR")
-    # Of a checkout with local changes no commit says what the artifact has.
+    schema.require(engine)
+    bundle.require_inputs(engine.settings, chosen)
+    with bundle.held(engine.settings):
+        made = bundle.assemble(engine, refresh=refresh, upgrade=upgrade, chosen=chosen)
+        is_new = _make(engine, made, no_cache=no_cache, strict=strict)
+        engine.claim(made.manifest.artifact)
+    _note(engine, made, is_new)
+    return made.manifest.artifact
+
+
+def build_beside(engine: Engine) -> bundle.Bundle:
+    """The same, without use of it yet: what the project uses, its lock included, stays what it is."""
+    bundle.require_inputs(engine.settings, None)
+    with bundle.held(engine.settings):
+        made = bundle.assemble(engine, trial=True)
+        _make(engine, made)
+    return made
+
+
+def take(engine: Engine, made: bundle.Bundle) -> None:
+    """Use from now on what was built beside."""
+    with bundle.held(engine.settings):
+        requirements.keep_trial(made.place)
+        engine.claim(made.manifest.artifact)
+    _note(engine, made, is_new=True)
+
+
+def _make(engine: Engine, made: bundle.Bundle, *, no_cache: bool = False, strict: bool = False) -> bool:
+    """Build what was assembled; True unless it was here before."""
+    artifact = made.manifest.artifact
+    is_here = engine.has(artifact)
+    if strict or no_cache or not is_here:
+        impact.report(made.changes, strict)
+    if is_here and not no_cache:
+        console.done(f"{artifact} is up to date: nothing to build")
+        return False
+    with console.step(f"Building {artifact}"):
+        engine.using(artifact).build(made, no_cache)
+    return True
+
+
+def _note(engine: Engine, made: bundle.Bundle, is_new: bool) -> None:
+    """What this project uses now; of a checkout with local changes no commit says what the artifact has."""
+    files.make_directory(engine.settings.state_dir, "STATE_DIR")
     repositories = made.manifest.repositories.items()
     revisions = {name: found["revision"] for name, found in repositories if not found["dirty"]}
-    before = record(engine)
-    now = before.get("built") if is_here and not no_cache else None
+    now = None if is_new else record(engine).get("built")
     note = {
-        "artifact": artifact, "settings": _deciding(settings), "revisions": revisions,
+        "artifact": made.manifest.artifact, "settings": _deciding(engine.settings), "revisions": revisions,
         "built": now or datetime.now(UTC).isoformat(),
     }  # fmt: skip
     files.write(_record_file(engine), json.dumps(note).encode())
-    return artifact
 
 
 def built(engine: Engine) -> str | None:

@@ -108,8 +108,12 @@ def require_inputs(settings: Settings, chosen: Path | None) -> None:
     audit_tool.require_consistent(settings)
 
 
-def assemble(engine: Engine, *, refresh: bool = False, upgrade: bool = False, chosen: Path | None = None) -> Bundle:
+def assemble(
+    engine: Engine, *, refresh: bool = False, upgrade: bool = False, chosen: Path | None = None, trial: bool = False
+) -> Bundle:
     """Fill BUILD_DIR from both checkouts; ``chosen`` replaces DAG_REQUIREMENTS, ``refresh`` starts from nothing.
+
+    The lock of a ``trial``, as of one with a ``chosen`` file, is forgotten by the next that is none.
 
     To be called, like the build that follows, while BUILD_DIR is :func:`held`. Raises UserError if a
     checkout, a file or a solution is missing; the next run starts from whatever is there.
@@ -129,7 +133,7 @@ def assemble(engine: Engine, *, refresh: bool = False, upgrade: bool = False, ch
     engine.fill()
     sync_scripts.collect(settings.ao_dev_dir, directory / BIN)
     lock = requirements.lock(
-        settings, platform, [dag_file, *sync_requirements(settings)], place, upgrade, trial=bool(chosen)
+        settings, platform, [dag_file, *sync_requirements(settings)], place, upgrade, trial=trial or bool(chosen)
     )
     epoch = max(head.time for head in heads)
     _set_times(directory, engine.context, epoch)

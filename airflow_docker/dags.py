@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow_docker import builds, console, folders, release, secrets
+from airflow_docker import builds, console, folders, release, schema, secrets
 from airflow_docker.engines import Engine
 from airflow_docker.errors import FAILED, USAGE, UserError
 from airflow_docker.operate import ready
@@ -26,11 +26,7 @@ def check(engine: Engine, as_json: bool) -> None:
     Raises UserError if there is an import error, or no DAG at all.
     """
     engine = _prepared(engine)
-    parsed = engine.parse_dags()
-    if parsed.returncode:
-        console.say(parsed.stderr.rstrip())
-        raise UserError("inv dags", f"the DAGs could not be parsed (exit code {parsed.returncode}).", "See above.")
-    found = json.loads(parsed.stdout)
+    found = parse(engine, apart=schema.of(engine) != engine.settings.airflow_version)
     if as_json:
         console.out(json.dumps(found, indent=2))
     else:
@@ -44,10 +40,21 @@ def check(engine: Engine, as_json: bool) -> None:
         raise UserError("DAGS_DIR", f"there is no DAG in {engine.settings.dags_dir}.", "Name the folder of the DAGs.")
 
 
+def parse(engine: Engine, *, apart: bool) -> dict[str, Any]:
+    """What came of each DAG file; ``apart`` from the database of the stack. Raises UserError if there is no answer."""
+    parsed = engine.parse_dags(apart=apart)
+    if parsed.returncode:
+        console.say(parsed.stderr.rstrip())
+        raise UserError("DAGS_DIR", f"the DAGs could not be parsed (exit code {parsed.returncode}).", "See above.")
+    found: dict[str, Any] = json.loads(parsed.stdout)
+    return found
+
+
 def _prepared(engine: Engine) -> Engine:
     """The engine with what was built, and what a parse needs besides."""
     engine.require()
     engine.require_fit()
+    schema.require(engine)
     artifact = builds.require_last(engine)
     secrets.write(engine.settings, engine.reader)
     folders.prepare(engine.settings, engine.reader.owner)
@@ -62,13 +69,20 @@ def _show(found: dict[str, Any]) -> None:
     if rows:
         console.table(["dag", "file", "tasks", "schedule"], rows)
     if found["errors"]:
-        places = [f"{_short(e['file'], folder)}{':' + str(e['line']) if e['line'] else ''}" for e in found["errors"]]
         console.out("")
-        console.table(["import error", ""], [[p, e["error"]] for p, e in zip(places, found["errors"], strict=True)])
+        show_errors(found)
     for file in [f for f in found["files"] if f["seconds"] > SLOW_SECONDS]:
         console.warn(
             f"{_short(file['file'], folder)} takes {file['seconds']:.1f} s to parse: move work into its tasks."
         )
+
+
+def show_errors(found: dict[str, Any], *, on_stderr: bool = False) -> None:
+    """The import errors, each with the line of the DAG file that led to it."""
+    folder = found["folder"]
+    places = [f"{_short(e['file'], folder)}{':' + str(e['line']) if e['line'] else ''}" for e in found["errors"]]
+    rows = [[place, e["error"]] for place, e in zip(places, found["errors"], strict=True)]
+    console.table(["import error", ""], rows, on_stderr=on_stderr)
 
 
 def _short(file: str, folder: str) -> str:
@@ -79,6 +93,7 @@ def run(engine: Engine, dag: str, conf: str) -> None:
     """Trigger a DAG of the running stack and follow its tasks to the end. Raises UserError unless it succeeds."""
     if conf:
         _check_conf(conf)
+    schema.require_same(engine)
     engine = ready(engine)
     name = _quoted(dag)
     is_known = release.of(engine.settings).is_known

@@ -165,10 +165,10 @@ def wait_for_arrival(engine: Engine, name: str) -> Path:
         end = time.monotonic() + _ARRIVAL_SECONDS
         while not (arrived.is_file() and record.is_file() and name in record.read_text()):
             if time.monotonic() > end:
-                scheduler = [s for s in engine.states() if s.service == "scheduler"]
-                if scheduler:
-                    raise health.error(engine, scheduler[0], "has not run the sample DAG in time")
-                raise UserError("demo", "the scheduler is gone.", "Type: inv demo")
+                running = [s for s in engine.states() if s.service == engine.task_service]
+                if running:
+                    raise health.error(engine, running[0], "has not run the sample DAG in time")
+                raise UserError("demo", f"the {engine.task_service} is gone.", "Type: inv demo")
             time.sleep(health.POLL_SECONDS)
     return arrived.parent
 

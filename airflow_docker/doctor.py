@@ -59,6 +59,7 @@ CHECKS = (
     Check("memory", machine.memory),
     Check("port", machine.port),
     Check("clock", machine.clock, asks_docker=True),
+    Check("AIRFLOW_VERSION", project.airflow_version, asks_docker=True),
     Check("uid", project.uid),
     Check("folders", project.host_folders),
     Check("secrets", project.secret_files),

@@ -115,6 +115,14 @@ def make_directory(directory: Path, where: str, owner: int | None = None) -> Non
         raise UserError(where, f"{directory} cannot be made ({problem.strerror}).", todo) from None
 
 
+def require_new(file: Path, flag: str) -> None:
+    """Raise UserError unless the file can be made, in a folder that there is; ``flag`` named it."""
+    if file.exists():
+        raise UserError(str(file), "this file is there already.", "Name another, or move it away.")
+    if not file.parent.is_dir():
+        raise UserError(flag, f"there is no folder {file.parent}.", "Make it, or name another place.")
+
+
 def require_makeable(directory: Path, where: str) -> None:
     """Raise UserError, as :func:`make_directory` would, if ``directory`` is missing and cannot be made."""
     nearest = next(p for p in (directory, *directory.parents) if os.path.lexists(p))

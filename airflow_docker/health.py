@@ -22,6 +22,7 @@ class ServiceState:
 
     ``image`` is the name it was started from and ``image_id`` what that was then; empty where there are no images.
     ``host`` is where it runs, if there are several.
+    ``number`` tells several of one service apart.
     """
 
     service: str
@@ -35,6 +36,7 @@ class ServiceState:
     image: str = ""
     image_id: str = ""
     host: str = ""
+    number: int = 1
 
     def has_not_started_since(self, before: dict[str, ServiceState]) -> bool:
         """True if the container ran, or had ended, ``before`` and has not been started again."""
@@ -101,8 +103,11 @@ def _failure(state: ServiceState, one_shot: bool, before: dict[str, ServiceState
     return ""
 
 
-def wait(engine: Engine, *, timeout: float, before: dict[str, ServiceState], settled: Callable[[], bool]) -> None:
-    """Return when all services are ready; say so of each as it becomes ready.
+def wait(
+    engine: Engine, *, timeout: float, before: dict[str, ServiceState], settled: Callable[[], bool],
+    only: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Return when all services, or ``only`` some, are ready; say so of each as it becomes ready.
 
     ``timeout`` is in seconds. ``settled`` tells whether the engine has done all it was told to
     do, and may raise; until then a container that was there ``before`` may yet be replaced and
@@ -110,7 +115,7 @@ def wait(engine: Engine, *, timeout: float, before: dict[str, ServiceState], set
     as there is one, or when time is up.
     """
     began = time.monotonic()
-    services = engine.services()
+    services = only or engine.services()
     told: set[str] = set()
     is_rebased = False
     while True:

@@ -164,7 +164,8 @@ def base(name: str, version: str, cache: Path) -> Platform:
         files.write(cache, json.dumps(asdict(kept), indent=1).encode())
     if kept.airflow_version != version:
         what = f"{name} holds Airflow {kept.airflow_version}, but AIRFLOW_VERSION is {version}."
-        raise UserError("AIRFLOW_BASE_IMAGE", what, "Make the two agree.")
+        todo = f"Name an image that holds {version}, or none for the official one."
+        raise UserError("AIRFLOW_BASE_IMAGE", what, todo)
     return replace(kept, name=name, digest=digest_of(found, name))  # one image may have several of both
 
 

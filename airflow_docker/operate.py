@@ -9,12 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 from invoke.exceptions import Exit
 
-from airflow_docker import builds, console, health, stack
+from airflow_docker import builds, console, health, schema, stack
 from airflow_docker.engines import Engine
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.setting_types import is_count
 
-_MOST_WORKERS = 100
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
@@ -72,6 +71,7 @@ def shell(engine: Engine, service: str) -> None:
 def restart(engine: Engine, services: list[str], timeout: float) -> None:
     """End and start services, all of them by default, and wait until all is healthy; what does not run is started."""
     known(engine, services)
+    schema.require_same(engine)
     made = ready(engine)
     before = {state.container: state for state in made.states()}
     if not before:
@@ -88,20 +88,14 @@ def restart(engine: Engine, services: list[str], timeout: float) -> None:
 
 def scale(engine: Engine, workers: str, timeout: float) -> None:
     """Have so many workers, and wait until they are healthy. Raises UserError if nothing runs or there are none."""
-    if not is_count(workers) or not 1 <= int(workers) <= _MOST_WORKERS:
-        raise UserError(
-            "inv scale", f"'{workers}' is not a number from 1 to {_MOST_WORKERS}.", "Say: inv scale 4", USAGE
-        )
-    made = ready(engine)
-    had = made.workers()
-    if not had:
+    wanted = stack.worker_count("inv scale", workers)
+    engine.require()
+    schema.require_same(engine)
+    if not engine.workers():
         raise UserError(engine.settings.compose_project_name, "no worker is running.", "Type: inv up")
-    before = {state.container: state for state in made.states()}
-    with console.step(f"From {had} to {workers} workers; those that go finish their tasks first"):
-        made.scale(int(workers))
-    health.wait(made, timeout=timeout, before=before, settled=lambda: True)
-    if int(workers) != engine.settings.workers:
-        console.say(f"  A start with other settings has {engine.settings.workers} again (WORKERS in .env).")
+    stack.scale(ready(engine), wanted, timeout)
+    if wanted != engine.settings.workers:
+        console.say(f"  After a change of settings, or inv down, inv up starts {engine.settings.workers} (WORKERS).")
 
 
 def ready(engine: Engine) -> Engine:

@@ -18,7 +18,9 @@ class Release:
     ``base_url`` the option with the address that people have for it. ``parser`` reads the DAG files.
     ``commands`` maps the services to what follows ``airflow``, without serving logs on ports of their
     own; ``jobs`` those that send heartbeats to their job type. ``is_known`` is the SQL condition on table
-    ``dag`` for those whose file is there.
+    ``dag`` for those whose file is there. ``signs_logins`` is the key of SECRETS_DIR, if any, that lets in
+    who has logged in before, whatever becomes of passwords and sessions. ``grace`` is for how many seconds
+    services may go on that are told to end, the same as stop_grace_period of the scheduler in the compose files.
     """
 
     number: int
@@ -29,6 +31,8 @@ class Release:
     commands: dict[str, list[str]]
     jobs: dict[str, str]
     is_known: str
+    signs_logins: str = ""
+    grace: float = 30.0
 
     def page_path(self, settings: Settings) -> str:
         """The path of the page's address, without a slash at its end; empty unless an option sets one."""
@@ -65,9 +69,16 @@ THREE = Release(
     },
     {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"},
     "NOT is_stale",
+    "jwt_secret",
+    10.0,  # its tasks do not end when they are told to, and the scheduler waits for them
 )
 
 
 def of(settings: Settings) -> Release:
     """The release that AIRFLOW_VERSION is of."""
     return TWO if settings.airflow_version.startswith("2.") else THREE
+
+
+def with_service(name: str, settings: Settings) -> Release:
+    """That one, or another that has this service: what runs may be of another version than the settings name."""
+    return next((made for made in (of(settings), TWO, THREE) if name in made.commands), of(settings))

@@ -44,7 +44,7 @@ def lock(
         return output
     # What is locked, and else what the platform has, is what the resolver should prefer: so the least changes.
     known = {normal(n): v for n, v in (base.tested | base.packages).items()}
-    preferred = known | ({} if upgrade else pins(_text(output)))
+    preferred = known if upgrade else _preferred(known, pins(_text(output)), base.airflow_version)
     resolver = Resolver(settings, target, directory)
     began = time.monotonic()
     content, said = resolver.solve(wanted, preferred)
@@ -55,6 +55,20 @@ def lock(
         files.write(directory / lock_name, locked)
         files.write(directory / key_name, key.encode())
     return output
+
+
+def keep_trial(directory: Path) -> None:
+    """Make the lock of the last trial the one that the next starts from."""
+    for trial, own in ((LOCK, _OWN), (_KEY, _OWN_KEY)):
+        files.write(directory / own, (directory / trial).read_bytes())
+
+
+def _preferred(known: dict[str, str], locked: dict[str, str], airflow: str) -> dict[str, str]:
+    """What the platform has, and over it what is locked, if that is for the same Airflow.
+
+    Of another one's lock much would fit by what packages declare, and yet not work with what else is new.
+    """
+    return known | locked if locked.get("apache-airflow") == airflow else known
 
 
 def restrict_hashes(text: str, wanted: list[Requirement]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from airflow_docker import console, files, operate, replacement, secrets, stack
+from airflow_docker import console, files, operate, release, replacement, schema, secrets, stack
 from airflow_docker.engines import Engine, require_alone
 from airflow_docker.errors import USAGE, UserError
 
@@ -25,21 +25,33 @@ def rotate(engine: Engine, name: str) -> None:
     if name not in old:
         raise UserError("--rotate", f"there is no {name} yet.", "Type: inv secrets")
     require_alone(engine)
-    new = {**old, name: secrets.GENERATED[name]()}
+    schema.require_same(engine)
+    new = {**old, **{each: secrets.GENERATED[each]() for each in _anew(engine, name)}}
     with files.locked(engine.settings.state_dir / replacement.LOCK, "backup"):
         if engine.store.exists():
             _change(operate.ready(engine), name, old, new)
         else:
             secrets.put(engine.settings, engine.reader, new)
-    console.done(f"{name} is a new one")
+    for each in _anew(engine, name):
+        console.done(f"{each} is a new one")
     for word in _CONSEQUENCES.get(name, ()):
         console.say(f"  {word}")
 
 
+def _anew(engine: Engine, name: str) -> list[str]:
+    """The key, and that which would still let in everybody who has logged in before."""
+    signs = release.of(engine.settings).signs_logins
+    return [name, signs] if signs and _LOG_IN in _CONSEQUENCES.get(name, ()) else [name]
+
+
 def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
-    """Nothing may read the old key while it is changed, but for the admin's password, which only a login reads."""
-    runs, renewed = bool(engine.states()), name in engine.renewed_while_running
-    is_stopped = runs and not renewed and name != "admin_password"
+    """Nothing may read an old key while it is changed, but for the admin's password, which only a login reads.
+
+    An engine may give some of them to its services one by one, with nothing stopped.
+    """
+    keys, runs = _anew(engine, name), bool(engine.states())
+    is_renewed = set(keys) <= set(engine.renewed_while_running)
+    is_stopped = runs and not is_renewed and keys != ["admin_password"]
     if is_stopped:
         with console.step(f"Stopping {engine.settings.compose_project_name}"):
             stack.doubt_start(engine)  # for who comes upon it half-way
@@ -51,7 +63,7 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
         if is_stopped:
             stack.start(engine, stack.START_SECONDS)
         raise
-    if is_stopped or (runs and renewed):
+    if is_stopped or (runs and is_renewed):
         stack.start(engine, stack.START_SECONDS)
 
 

@@ -28,10 +28,8 @@ def write(engine: Engine, file: Path | None) -> None:
     """Write it to ``file``, or to standard output. Raises UserError if nothing is built, or the file is there."""
     engine.require()
     artifact = builds.require_last(engine)
-    if file and file.exists():
-        raise UserError(str(file), "this file is there already.", "Name another, or move it away.")
-    if file and not file.parent.is_dir():
-        raise UserError("--file", f"there is no folder {file.parent}.", "Make it, or name another place.")
+    if file:
+        files.require_new(file, "--file")
     labels = engine.labels(artifact)
     if labels is None:  # removed in this very moment
         raise UserError(artifact, "it is not there any more.", "Type: inv build")

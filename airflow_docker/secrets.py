@@ -39,10 +39,11 @@ GENERATED: dict[str, Callable[[], str]] = {
     "fernet_key": _fernet_key,
     "webserver_secret_key": _token,
     "postgres_password": _token,
-    "jwt_secret": _token,
+    "jwt_secret": lambda: random.token_urlsafe(64),
     "redis_password": _token,
 }
-"""Infrastructure keys -> how one is made. A Fernet key is 32 bytes in URL-safe base64 (the Fernet specification)."""
+"""Infrastructure keys -> how one is made. A Fernet key is 32 bytes in URL-safe base64 (the Fernet specification);
+what signs a JWT by HS512 has no fewer than 64 (RFC 7518)."""
 
 OF_DATABASE = ("admin_password", "fernet_key", "webserver_secret_key", "postgres_password")
 """Those that belong to a database: without them it is worth little. The others can be made anew at any start."""

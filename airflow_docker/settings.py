@@ -51,9 +51,11 @@ _AIRFLOW_OPTION = re.compile(r"AIRFLOW__[A-Z0-9_]+__[A-Z0-9_]+")
 # Options whose value is a secret or names one; they are generated and travel as files.
 # https://airflow.apache.org/docs/apache-airflow/2.11.2/howto/set-config.html
 _SENSITIVE_OPTION = re.compile(
-    r"(SQL_ALCHEMY_CONN|FERNET_KEY|SECRET_KEY|BROKER_URL|RESULT_BACKEND|PASSWORD|JWT_SECRET|SENTRY_DSN|"
+    r"(SQL_ALCHEMY_CONN(_ASYNC)?|FERNET_KEY|SECRET_KEY|BROKER_URL|RESULT_BACKEND|PASSWORD|JWT_SECRET|SENTRY_DSN|"
     r"FLOWER_BASIC_AUTH|BACKEND_KWARGS|CONNECT_ARGS|ELASTICSEARCH__HOST|OPENSEARCH__HOST)(_CMD|_SECRET)?$"
 )
+_PAGES = ("AIRFLOW__WEBSERVER__BASE_URL", "AIRFLOW__API__BASE_URL")
+"""The options with the address that people have for the page, of Airflow 2 and 3."""
 AIRFLOW_IMAGE_UID = 50000
 """The uid of the user ``airflow`` in the official image."""
 
@@ -214,8 +216,9 @@ def load(
                 (derived if origin[name] == "default" else errors).append(wrong)
     # Options are chosen in .env; the shell may change one, but what else it holds is for other Airflows.
     options = {k: environ.get(k) or v for k, v in _matching(_AIRFLOW_OPTION, in_file).items()}
-    if (page := options.get("AIRFLOW__WEBSERVER__BASE_URL")) and (problem_of_page := url_problem(page)):
-        errors.append(UserError("AIRFLOW__WEBSERVER__BASE_URL", f"{problem_of_page}.", "Correct it.", USAGE))
+    for page in _PAGES:
+        if page in options and (problem_of_page := url_problem(options[page])):
+            errors.append(UserError(page, f"{problem_of_page}.", "Correct it.", USAGE))
     errors += [_sensitive(name) for name in sorted(options) if _holds_secret(name, options[name])]
     raise_all(errors or derived)  # a default is wrong because of a setting that it is made of
     origin |= {name: "environment" if environ.get(name) else base.env_file.name for name in options}

@@ -7,13 +7,27 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from airflow_docker import builds, checkouts, console, files, folders, health, ports, replacement, repos, secrets
+from airflow_docker import (
+    builds,
+    checkouts,
+    console,
+    files,
+    folders,
+    health,
+    ports,
+    replacement,
+    repos,
+    schema,
+    secrets,
+)
 from airflow_docker.engines import Engine, started_file
 from airflow_docker.errors import USAGE, UserError, collected, raise_all
+from airflow_docker.setting_types import is_count
 from airflow_docker.settings import Settings
 
 START_SECONDS = 300.0
 """How long a start may take that is part of another verb."""
+_MOST_WORKERS = 100
 
 
 def pull(settings: Settings, only: str | None = None) -> None:
@@ -40,16 +54,24 @@ def check_secrets(engine: Engine) -> None:
         console.warn(note)
 
 
-def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: bool = False) -> None:
-    """Do whatever is missing, start the stack, wait until it is healthy, and say where it is."""
+def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: bool = False, workers: str = "") -> None:
+    """Do whatever is missing, start the stack, wait until it is healthy, and say where it is.
+
+    ``workers`` is how many workers there are to be, if that is not for the settings to say, or for what runs.
+    """
     settings = engine.settings
+    wanted = worker_count("--workers", workers) if workers else 0
     engine.require()
     engine.require_fit()
+    if wanted:
+        engine.workers()
     replacement.undo_interrupted(engine)
+    schema.require(engine)
+    schema.warn_of_migration(engine)
     artifact = builds.built(engine)
     if artifact is None and no_build:
         raise UserError("--no-build", "nothing has been built for this project yet.", "Type: inv build", USAGE)
-    _require_place(engine, will_build=artifact is None)
+    require_place(engine, will_build=artifact is None)
     missing = [source for source in repos.sources(settings) if checkouts.is_missing(source)]
     if missing:
         repos.pull(missing)
@@ -60,12 +82,14 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     builds.tell_news(engine)
     if is_as_before(engine) and health.all_ready(engine):
         console.done("Already up and healthy")
+        if wanted:
+            scale(engine, wanted, timeout)
     else:
-        start(engine, timeout)
-    _tell_where(settings, open_page)
+        start(engine, timeout, wanted)
+    tell_where(settings, open_page)
 
 
-def _require_place(engine: Engine, *, will_build: bool) -> None:
+def require_place(engine: Engine, *, will_build: bool) -> None:
     """What the start wants, before minutes go into clones and a build. Raises UserError for all that is wrong."""
     settings = engine.settings
     checks: list[Callable[[], None]] = [
@@ -80,16 +104,36 @@ def _require_place(engine: Engine, *, will_build: bool) -> None:
     raise_all(collected(checks))
 
 
-def start(engine: Engine, timeout: float) -> None:
+def worker_count(where: str, text: str) -> int:
+    """How many workers ``text`` means. Raises UserError."""
+    if not is_count(text) or not 1 <= int(text) <= _MOST_WORKERS:
+        raise UserError(where, f"'{text}' is not a number from 1 to {_MOST_WORKERS}.", "Say for instance 4.", USAGE)
+    return int(text)
+
+
+def scale(engine: Engine, workers: int, timeout: float) -> None:
+    """Have so many workers, and wait until they are healthy; those that go finish their tasks first."""
+    before = {state.container: state for state in engine.states()}
+    had = engine.workers()
+    finish = f"; those that go may finish their tasks, for {engine.settings.worker_stop_seconds} s"
+    with console.step(f"From {had} to {workers} workers{finish if workers < had else ''}"):
+        engine.scale(workers)
+    health.wait(engine, timeout=timeout, before=before, settled=lambda: True, only=["worker"])
+
+
+def start(engine: Engine, timeout: float, workers: int = 0) -> None:
     """Start what has been built, and wait until it is healthy. Raises UserError if it does not become so."""
+    if schema.will_migrate(engine) and engine.states():  # nothing else may use the database meanwhile
+        stop(engine)
     before = {state.container: state for state in engine.states()}
     as_before = is_as_before(engine)
     if not as_before:
         doubt_start(engine)
-    with engine.starting(as_before=as_before) as settled:
+    with engine.starting(as_before=as_before, workers=workers) as settled:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
         health.wait(engine, timeout=timeout, before=before, settled=settled)
     note_start(engine)
+    schema.note(engine)
 
 
 def doubt_start(engine: Engine) -> None:
@@ -113,7 +157,8 @@ def _digest(engine: Engine) -> str:
     return hashlib.sha256(engine.decides().encode()).hexdigest()
 
 
-def _tell_where(settings: Settings, open_page: bool) -> None:
+def tell_where(settings: Settings, open_page: bool = False) -> None:
+    """Say where the page is and who may enter."""
     address = f"http://localhost:{settings.airflow_port}"
     console.say()
     console.say(f"  Airflow   {address}")
@@ -139,12 +184,19 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
     if not engine.states() and not data:
         console.done(f"{name} is not running")
         return
-    doubt_start(engine)  # for who comes upon it half-way
-    with console.step(f"Stopping {name}"):
-        engine.stop(volumes)
-    forget_start(engine)
+    stop(engine, volumes=volumes)
+    if volumes:
+        schema.forget(engine)
     if not volumes:
         console.say("  The database stays. To destroy it: inv down --volumes")
+
+
+def stop(engine: Engine, *, volumes: bool = False) -> None:
+    """End all that runs; with ``volumes`` the database too."""
+    doubt_start(engine)  # for who comes upon it half-way
+    with console.step(f"Stopping {engine.settings.compose_project_name}"):
+        engine.stop(volumes)
+    forget_start(engine)
 
 
 def forget_start(engine: Engine) -> None:

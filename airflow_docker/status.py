@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_docker import builds, checkouts, console, files, folders, health, release, repos, secrets
+from airflow_docker import builds, checkouts, console, files, folders, health, release, repos, schema, secrets
 from airflow_docker.engines import Engine
 from airflow_docker.errors import FAILED, UserError, raise_all
 from airflow_docker.health import ServiceState
@@ -31,6 +33,7 @@ def report(engine: Engine, *, as_json: bool) -> None:
         raise UserError(name, "is not running.", "Type: inv up", NOT_RUNNING)
     if found["disk"]["full"]:
         raise_all(folders.full(engine.settings))
+    schema.require(engine)  # of other services than the settings name, none is looked for
     if found["state"] == "unhealthy":
         raise UserError(name, "not all services are well.", "Type: inv up", FAILED)
 
@@ -53,7 +56,7 @@ def gather(engine: Engine) -> dict[str, Any]:
             "engine": engine.name,
             "state": state if states else "not running",
             "address": f"http://localhost:{settings.airflow_port}",
-            "services": [_service(s) for s in states],
+            "services": [_service(s) for s in _in_order(states, engine.services())],
             "built": {"name": noted.get("artifact"), "at": noted.get("built")} if noted else None,
             "repositories": repositories.result(),
             "secrets": _secrets(engine),
@@ -62,9 +65,16 @@ def gather(engine: Engine) -> dict[str, Any]:
         }
 
 
+def _in_order(states: Sequence[ServiceState], services: Sequence[str]) -> list[ServiceState]:
+    """As the services start; what is none of them any more comes last."""
+    place = {service: number for number, service in enumerate(services)}
+    return sorted(states, key=lambda state: (place.get(state.service, len(place)), state.service, state.number))
+
+
 def _service(state: ServiceState) -> dict[str, Any]:
     return {
         "name": state.service,
+        "number": state.number,
         "state": state.state,
         "health": state.health or None,
         "since": state.started or None,
@@ -125,16 +135,18 @@ def _disk(engine: Engine) -> dict[str, int | None]:
 def _show(found: dict[str, Any]) -> None:
     console.out(f"{found['project']} ({found['engine']}): {found['state']}, {found['address']}")
     if found["services"]:
-        shown = ("name", "state", "health", "since", "restarts", "host", "reason")
-        rows = [[_shown(name, s[name]) for name in shown] for s in found["services"]]
+        count = Counter(s["name"] for s in found["services"])
+        rows = [_row(s, count[s["name"]] > 1) for s in found["services"]]
         where = "host" if any(s["host"] for s in found["services"]) else ""
         console.table(["service", "state", "health", "since", "restarts", where, ""], rows)
     console.out("")
     console.table(["", ""], [[name, value] for name, value in _facts(found) if value])
 
 
-def _shown(name: str, value: Any) -> str:
-    return ago(value) if name == "since" else "" if value is None else str(value)
+def _row(service: dict[str, Any], is_one_of_several: bool) -> list[str]:
+    name = f"{service['name']}-{service['number']}" if is_one_of_several else service["name"]
+    rest = [service[key] or "" for key in ("host", "reason")]
+    return [name, service["state"], service["health"] or "", ago(service["since"]), str(service["restarts"]), *rest]
 
 
 def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:

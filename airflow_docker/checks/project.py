@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from airflow_docker import checkouts, files, folders, repos, secrets
+from airflow_docker import checkouts, files, folders, repos, schema, secrets
 from airflow_docker.checks import Finding, ok, problems
 from airflow_docker.engines import Engine
 from airflow_docker.settings import Settings
@@ -17,6 +17,11 @@ def uid(settings: Settings, engine: Engine) -> Finding:
     if owner is None:
         return ok("Docker Desktop shows files to the services as their own")
     return ok(f"the services run as uid {owner}, you are {os.geteuid()}")
+
+
+def airflow_version(settings: Settings, engine: Engine) -> Finding:
+    schema.require(engine)
+    return ok(f"Airflow {settings.airflow_version}; the database is of none that is newer")
 
 
 def host_folders(settings: Settings, engine: Engine) -> Finding:

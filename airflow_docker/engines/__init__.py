@@ -142,6 +142,10 @@ class Engine(Protocol):
     def renewed_while_running(self) -> tuple[str, ...]:
         """Keys that a start gives to the services one by one, so that nothing need be stopped for a new one."""
 
+    @property
+    def task_service(self) -> str:
+        """The service that runs the tasks."""
+
     def services(self) -> list[str]:
         """All services, in the order in which they start."""
 
@@ -151,8 +155,8 @@ class Engine(Protocol):
     def decides(self) -> str:
         """All that decides how the services run, as text; it changes when they must be made anew."""
 
-    def starting(self, *, as_before: bool) -> AbstractContextManager[Callable[[], bool]]:
-        """Begin to bring everything up, ``as_before`` if nothing that decides has changed.
+    def starting(self, *, as_before: bool, workers: int = 0) -> AbstractContextManager[Callable[[], bool]]:
+        """Begin to bring everything up, ``as_before`` if nothing that decides has changed, with so many workers.
 
         What is given tells whether all has been done that was to be done, and raises UserError
         if it cannot be.
@@ -184,8 +188,11 @@ class Engine(Protocol):
     def restarting(self, services: list[str]) -> AbstractContextManager[Callable[[], bool]]:
         """Begin to end and start these services, or start them where they do not run; see :meth:`starting`."""
 
-    def parse_dags(self) -> CompletedProcess[str]:
-        """Parse the DAG files, with nothing running: on standard output the JSON of docker/runtime/dags.py."""
+    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
+        """Parse the DAG files, with nothing running: on standard output the JSON of docker/runtime/dags.py.
+
+        They see the database of the stack if there is one, or, ``apart`` from it, an empty one that nobody keeps.
+        """
 
     def take_key(self, name: str) -> CompletedProcess[str]:
         """Have docker/runtime/keys.py take a new key from its file into the database, which must be served."""

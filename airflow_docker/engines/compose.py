@@ -162,7 +162,7 @@ class Compose(Commands):
     @contextlib.contextmanager
     def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
         self.write_overlay()
-        stopped = shell.capture(self.command("stop", *services), env=self.environment())
+        stopped = shell.capture(self.stop_command(services), env=self.environment())
         if stopped.returncode:
             console.say(stopped.stderr.rstrip())
             raise UserError("docker compose stop", f"ended with exit code {stopped.returncode}.", "Try again.")
@@ -170,7 +170,9 @@ class Compose(Commands):
             yield settled
 
     @contextlib.contextmanager
-    def starting(self, *, as_before: bool, services: Sequence[str] = ()) -> Iterator[Callable[[], bool]]:
+    def starting(
+        self, *, as_before: bool, workers: int = 0, services: Sequence[str] = ()
+    ) -> Iterator[Callable[[], bool]]:
         """Compose itself knows what is to be made anew; its words go to a file and are shown when it fails.
 
         One at a time: two of them, one perhaps of a run that was killed, would each replace what the other makes.
@@ -188,8 +190,8 @@ class Compose(Commands):
             log = self.settings.state_dir / "up.log"
             # Those that `inv scale` has made stay, as long as all else does.
             running = sum(state.service == "worker" for state in before.values()) if as_before else 0
-            workers = (running or self.settings.workers) if self.is_celery else 0
-            process = shell.start(self.up_command(services, workers), env=self.environment(), log=log)
+            command = self.up_command(services, workers or running or self.settings.workers)
+            process = shell.start(command, env=self.environment(), log=log)
             try:
                 yield lambda: self._has_settled(process, log, before)
             finally:
@@ -199,8 +201,8 @@ class Compose(Commands):
 
     def workers(self) -> int:
         if not self.is_celery:
-            what = "EXECUTOR is LocalExecutor: the scheduler runs the tasks, and there are no workers."
-            raise UserError("inv scale", what, "Set EXECUTOR=CeleryExecutor in .env and type: inv up")
+            what = "is LocalExecutor: the scheduler runs the tasks, and there are no workers."
+            raise UserError("EXECUTOR", what, "Set EXECUTOR=CeleryExecutor in .env and type: inv up")
         return sum(state.service == "worker" and state.state == "running" for state in self.states())
 
     def scale(self, workers: int) -> None:
@@ -269,10 +271,10 @@ class Compose(Commands):
             return shell.stream(command)
         return shell.relay(command, lambda line: line.removeprefix(_ERASE))
 
-    def parse_dags(self) -> CompletedProcess[str]:
+    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
         self.write_overlay()
         runs = bool(self.states())
-        result = shell.capture(self.parse_command(own_database=not runs), env=self.environment())
+        result = shell.capture(self.parse_command(own_database=apart or not runs), env=self.environment())
         if not runs and not self.states():  # the network that it needed; a stack may have been started meanwhile
             shell.capture(self.down_command(), env=self.environment())
         return result
@@ -329,4 +331,5 @@ def _state(container: dict[str, Any]) -> ServiceState:
         probe=probes[-1]["Output"].strip() if probes else "",
         image=container["Config"]["Image"],
         image_id=container["Image"],
+        number=int(container["Config"]["Labels"].get("com.docker.compose.container-number", 1)),
     )

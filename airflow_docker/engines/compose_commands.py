@@ -18,6 +18,7 @@ COMPOSE_FILE, OVERLAYS = PROJECT / "compose.yaml", PROJECT / "docker"
 NOT_AIRFLOW = ("postgres", "redis")
 """Services that run another image than ours."""
 _LABEL = "com.docker.compose.project"
+_STOP_SECONDS = "30"
 THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
 
 
@@ -82,18 +83,32 @@ class Commands:
         """``overlay`` adds what only this build knows: labels and times."""
         return self.command("--file", str(overlay), "build", *(["--no-cache"] if no_cache else []), "init")
 
-    def up_command(self, services: Sequence[str] = (), workers: int = 0) -> list[str]:
-        """``workers`` is how many there are to be, if any."""
-        scale = ["--scale", f"worker={workers}"] if workers and (not services or "worker" in services) else []
-        return self.command("up", "--detach", "--no-build", "--remove-orphans", *scale, *services)
+    def up_command(self, services: Sequence[str] = (), workers: int = 1) -> list[str]:
+        """``workers`` is how many there are to be, where there are such."""
+        has_workers = self.is_celery and (not services or "worker" in services)
+        scale = ["--scale", f"worker={workers}"] if has_workers else []
+        options = ("--detach", "--no-build", "--remove-orphans", *self._soon)
+        return self.command("up", *options, *scale, *services)
+
+    @property
+    def _soon(self) -> list[str]:
+        """Who starts or ends everything waits for no tasks, which may be sensors that take days.
+
+        Workers have as long as the scheduler has, which runs the tasks otherwise; only `inv scale` gives them
+        the time that compose has for them.
+        """
+        return ["--timeout", _STOP_SECONDS] if self.is_celery else []
 
     def scale_command(self, workers: int) -> list[str]:
-        """What runs stays as it is."""
+        """What runs stays as it is; workers that go have WORKER_STOP_SECONDS for it."""
         alone = ("--no-build", "--no-deps", "--no-recreate")
         return self.command("up", "--detach", *alone, "--scale", f"worker={workers}", "worker")
 
     def down_command(self, volumes: bool = False) -> list[str]:
-        return self.command("down", "--remove-orphans", *(["--volumes"] if volumes else []))
+        return self.command("down", "--remove-orphans", *self._soon, *(["--volumes"] if volumes else []))
+
+    def stop_command(self, services: Sequence[str]) -> list[str]:
+        return self.command("stop", *self._soon, *services)
 
     def exec_command(self, container: str, words: list[str], terminal: bool) -> list[str]:
         return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *words]

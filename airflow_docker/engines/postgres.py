@@ -77,12 +77,12 @@ class Postgres:
     @contextlib.contextmanager
     def serving(self) -> Iterator[None]:
         """The server alone is started if it does not run, and ended again."""
+        self.compose.write_overlay()  # another version, with other services, may have been asked something meanwhile
         before = self.compose.states()
         if any(state.service == _SERVICE and state.state == "running" for state in before):
             yield
             return
         images.require(self.compose.settings.postgres_image, "POSTGRES_IMAGE")
-        self.compose.write_overlay()
         try:
             started = shell.capture(self.start_command(), env=self.compose.environment())
             if started.returncode:

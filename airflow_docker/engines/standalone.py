@@ -24,7 +24,7 @@ from airflow_docker.settings import Settings
 from airflow_docker.standalone import environments, logs, probes, processes
 from airflow_docker.standalone.home import links, make_home
 from airflow_docker.standalone.sqlite import Sqlite
-from airflow_docker.standalone.supervisor import GRACE_SECONDS, LOG, PLAN, RESTART, STATE, TAKEN, Plan
+from airflow_docker.standalone.supervisor import LOG, PLAN, RESTART, STATE, TAKEN, Plan
 from airflow_docker.standalone.variables import database, own_variables, variables
 
 FOLDER = "standalone"
@@ -41,6 +41,7 @@ class Standalone:
     name = "standalone"
     renewed_while_running: ClassVar[tuple[str, ...]] = ()
     one_shot = ("init",)
+    task_service = "scheduler"
     context = (f"{FOLDER}/{requirements.LOCK}", bundle.HOME, bundle.BIN)
     purged = (bundle.HOME, bundle.BIN, *(f"{FOLDER}/{n}" for n in (requirements.LOCK, *bundle.NOTES)))
 
@@ -146,9 +147,8 @@ class Standalone:
         init = [self.python, str(PROJECT / "docker" / "runtime" / "init.py")]
         stamp = f"{self.environment} {self.settings.airflow_admin_user}"
         commands = {name: [self.python, "-m", "airflow", *words] for name, words in self.release.commands.items()}
-        return Plan(
-            self.settings.compose_project_name, self.mark, [] if self._is_initialised(stamp) else init, commands, stamp
-        )
+        first = [] if self._is_initialised(stamp) else init
+        return Plan(self.settings.compose_project_name, self.mark, first, commands, stamp, self.release.grace)
 
     def variables(self) -> dict[str, str]:
         """The environment of the services."""
@@ -171,7 +171,7 @@ class Standalone:
         return bool(processes.marked(self.mark))
 
     @contextlib.contextmanager
-    def starting(self, *, as_before: bool) -> Iterator[Callable[[], bool]]:
+    def starting(self, *, as_before: bool, workers: int = 0) -> Iterator[Callable[[], bool]]:
         """A supervisor that runs as before is left to its work; whatever else is there is ended first."""
         self._require_own()
         files.claim(self.folder, "STATE_DIR")
@@ -229,7 +229,8 @@ class Standalone:
         yield lambda: not request.exists() and not (self.folder / TAKEN).exists()
 
     def workers(self) -> int:
-        raise UserError("inv scale", "standalone has no workers: its scheduler runs the tasks.", "Set ENGINE=compose.")
+        what, todo = "standalone has no workers: its scheduler runs the tasks.", "Set ENGINE=compose in .env."
+        raise UserError("ENGINE", what, todo)
 
     def scale(self, workers: int) -> None:
         self.workers()
@@ -248,7 +249,7 @@ class Standalone:
             self.remove_artifacts()
 
     def _end(self) -> None:
-        if left := processes.end(self.mark, GRACE_SECONDS):
+        if left := processes.end(self.mark, self.release.grace):
             what = f"the processes {', '.join(map(str, left))} cannot be ended; do they wait for a mount that hangs?"
             raise UserError("standalone", what, "See to that, then try again.")
 
@@ -278,13 +279,16 @@ class Standalone:
         logs.show(self.folder / LOG, services or self.services(), follow and self.is_up(), tail, since)
         return 0
 
-    def parse_dags(self) -> CompletedProcess[str]:
+    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
         with tempfile.TemporaryDirectory() as place:
             home = Path(place, "home")  # that of the stack may be in use, with what was built before
             make_home(self.settings, home, Path(self.environment))
-            new = {"AIRFLOW_HOME": place, "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/dags.db"}
+            new = {
+                "AIRFLOW_HOME": place, "AIRFLOW_CONFIG": f"{place}/airflow.cfg",
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/dags.db",
+            }  # fmt: skip
             dags = str(self.settings.workflow_dev_dir / self.settings.dags_dir)
-            env = self.variables() | {"HOME": str(home)} | ({} if self.database.is_file() else new)
+            env = self.variables() | {"HOME": str(home)} | ({} if self.database.is_file() and not apart else new)
             del env[processes.MARK]
             script = PROJECT / "docker" / "runtime" / "dags.py"
             return shell.capture([self.python, str(script), dags], env=env, exactly=True)
@@ -362,11 +366,11 @@ class Standalone:
         return ServiceState(name, f"{name}/{supervisor}", state, well, code, restarts, told["started"], probe)
 
     def _health(self, name: str, started: str) -> tuple[str, str]:
-        if name == self.release.page:
-            path = self.release.page_path(self.settings) + self.release.health_path
-            probe = probes.page(self.settings.airflow_port, path)
+        made = release.with_service(name, self.settings)
+        if name == made.page:
+            probe = probes.page(self.settings.airflow_port, made.page_path(self.settings) + made.health_path)
         else:
-            probe = probes.job(self.database, self.release.jobs[name], datetime.fromisoformat(started))
+            probe = probes.job(self.database, made.jobs[name], datetime.fromisoformat(started))
         if not probe:
             return "healthy", ""
         young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD

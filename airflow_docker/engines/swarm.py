@@ -137,9 +137,12 @@ class Swarm(Compose):
     # --- what is done ---
 
     @contextlib.contextmanager
-    def starting(self, *, as_before: bool, services: Sequence[str] = ()) -> Iterator[Callable[[], bool]]:
+    def starting(
+        self, *, as_before: bool, workers: int = 0, services: Sequence[str] = ()
+    ) -> Iterator[Callable[[], bool]]:
         """Those workers that `inv scale` has made stay, as long as all else does."""
-        with self._starting(self.told().replicas("worker") if as_before else 0, init=True) as settled:
+        running = self.told().replicas("worker") if as_before else 0
+        with self._starting(workers or running, init=True) as settled:
             yield settled
 
     @contextlib.contextmanager
@@ -313,9 +316,10 @@ class Swarm(Compose):
 
     # --- commands that run once ---
 
-    def parse_dags(self) -> CompletedProcess[str]:
+    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
         folder = image_context.DAGS_IN_IMAGE if self.settings.dags_in_image else "/opt/airflow/dags"
-        own = {} if self.states() else {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{THROWN_AWAY}"}
+        new = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{THROWN_AWAY}"}
+        own = new if apart or not self.states() else {}
         return self._once(self.release.parser, ["python", "/opt/airflow-docker/dags.py", folder], own)
 
     def take_key(self, name: str) -> CompletedProcess[str]:

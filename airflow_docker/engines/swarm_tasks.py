@@ -94,6 +94,7 @@ class Services:
             probe="" if health in ("healthy", "") else str(told["Status"].get("Err", "")),
             image=container["Image"],
             image_id=images.pin_of(container["Image"]),
+            number=int(task.get("Slot", 0)) or 1,
             host=self.hosts.get(task.get("NodeID", ""), ""),
         )
 

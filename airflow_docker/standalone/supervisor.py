@@ -23,8 +23,6 @@ from airflow_docker.standalone import processes
 
 PLAN, STATE, LOG = "services.json", "state.json", "log"
 RESTART, TAKEN = "restart", "restart.taken"
-GRACE_SECONDS = 30.0
-"""How long a service may take to end; the same as stop_grace_period in compose.yaml."""
 _LOOK_SECONDS, _TROUBLED_SECONDS = 0.2, 5.0
 _LONGEST_PAUSE, _STEADY_SECONDS = 60.0, 60.0
 _LARGEST_LOG = 20 << 20  # bytes
@@ -32,13 +30,17 @@ _LARGEST_LOG = 20 << 20  # bytes
 
 @dataclass(frozen=True)
 class Plan:
-    """``init`` is run to its end first, if there is one; ``services`` maps names to commands that must not end."""
+    """``init`` is run to its end first, if there is one; ``services`` maps names to commands that must not end.
+
+    ``grace`` is for how many seconds one may go on that is told to end.
+    """
 
     project: str
     mark: str
     init: list[str]
     services: dict[str, list[str]]
     done_when_initialised: str = ""
+    grace: float = 30.0
 
 
 @dataclass
@@ -78,7 +80,7 @@ class Supervisor:
                 self._look_round()
                 time.sleep(_LOOK_SECONDS)
         self.stopping = True
-        processes.end(self.plan.mark, GRACE_SECONDS)  # all but this process
+        processes.end(self.plan.mark, self.plan.grace)  # all but this process
 
     def _look_round(self) -> None:
         """A full disk must not end what looks after the services: the next round may find room."""
@@ -125,7 +127,7 @@ class Supervisor:
         request.replace(taken)  # what is asked for meanwhile is another request
         names = taken.read_text().split()
         for service in [s for s in self.services if s.name in names]:
-            processes.end(self.plan.mark, GRACE_SECONDS, service.name)
+            processes.end(self.plan.mark, self.plan.grace, service.name)
             self.children[service.name].wait()
             self._start(service)
         taken.unlink()
@@ -144,7 +146,7 @@ class Supervisor:
         service.state, service.exit_code, service.restarts = "restarting", code, service.restarts + 1
         service.due, service.pause = time.monotonic() + service.pause, min(2 * service.pause, _LONGEST_PAUSE)
         self._tell()
-        processes.end(self.plan.mark, GRACE_SECONDS, service.name)  # what it has left behind
+        processes.end(self.plan.mark, self.plan.grace, service.name)  # what it has left behind
 
     def _rotate(self, service: Service) -> None:
         """Keep one log aside, and one that is written: the service has it open, so it is emptied, not replaced."""

@@ -42,18 +42,14 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
         "HOME": str(folder / "home"), "TZ": settings.tz,
         processes.MARK: str(folder), **processes.KEEP_ENVIRON, **fork_safe,
         "AIRFLOW_HOME": str(folder / "airflow"),
+        # Each Airflow writes all its defaults into it at its first start; they must not outlive it.
+        "AIRFLOW_CONFIG": str(folder / "airflow" / f"airflow-{settings.airflow_version}.cfg"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(settings.workflow_dev_dir / settings.dags_dir),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "8",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
         # What was queued or ran when a scheduler crashed is found within this time and run again; else after 300 s.
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
-        # Airflow 2 refuses more than one task at a time on SQLite for fear of its locks. With a
-        # write-ahead log (see init.py) and a patient client they wait for each other instead.
-        "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
-        # A task that ends would schedule those after it; only a row lock, which SQLite lacks, keeps
-        # the scheduler from doing so too, and a task that both schedule is run as a second attempt.
-        "AIRFLOW__SCHEDULER__SCHEDULE_AFTER_TASK_EXECUTION": "false",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database(folder)}?timeout={_PATIENCE}",
         "AIRFLOW__CORE__FERNET_KEY_CMD": _reads(settings, "fernet_key"),
         **(_of_two(settings) if made.number == 2 else _of_three(settings, made.page_path(settings))),
@@ -69,6 +65,12 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
 def _of_two(settings: Settings) -> dict[str, str]:
     """What Airflow 2 alone is told; compare docker/airflow-2.env."""
     return {
+        # It refuses more than one task at a time on SQLite for fear of its locks. With a
+        # write-ahead log (see init.py) and a patient client they wait for each other instead.
+        "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+        # A task that ends would schedule those after it; only a row lock, which SQLite lacks, keeps
+        # the scheduler from doing so too, and a task that both schedule is run as a second attempt.
+        "AIRFLOW__SCHEDULER__SCHEDULE_AFTER_TASK_EXECUTION": "false",
         "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "10",
         "AIRFLOW__WEBSERVER__SECRET_KEY_CMD": _reads(settings, "webserver_secret_key"),
         "AIRFLOW__WEBSERVER__EXPOSE_CONFIG": "false",
@@ -87,6 +89,8 @@ def _of_three(settings: Settings, path: str) -> dict[str, str]:
         "AIRFLOW__API__PORT": str(settings.airflow_port),
         "AIRFLOW__API_AUTH__JWT_SECRET_CMD": _reads(settings, "jwt_secret"),
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{settings.airflow_port}{path}/execution/",
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "24",
+        "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10",
         "AIRFLOW__CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
     }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from conftest import INV, git
 
-from airflow_docker import PROJECT
+from airflow_docker import PROJECT, release
 from airflow_docker.engines.standalone import Standalone
 from airflow_docker.settings import load
 from airflow_docker.standalone import processes
@@ -29,14 +29,17 @@ FLAVOURS = {
     "compose-celery": {"EXECUTOR": "CeleryExecutor"},
 }
 """What a stack can be: an engine, or one with these settings besides."""
+RELEASES = (*ENGINES, *(f"{engine}-3" for engine in ENGINES))
+"""Each engine with each release of Airflow: for what depends on it."""
 STANDIN = "airflow-docker-standin"
 
 
 def pytest_generate_tests(metafunc):
-    """Each test runs on each engine, or on those flavours alone that its module names in ON."""
+    """Each test runs on each engine, or on those flavours alone that its module names in ON, or it itself by a mark."""
+    mark = metafunc.definition.get_closest_marker("on")
     for fixture, scope in (("stack", "session"), ("project", "function")):
         if fixture in metafunc.fixturenames:
-            engines = getattr(metafunc.module, "ON", ENGINES)
+            engines = mark.args if mark else getattr(metafunc.module, "ON", ENGINES)
             metafunc.parametrize(fixture, engines, indirect=True, scope=scope)
 
 
@@ -98,6 +101,17 @@ class Project:
     @property
     def settings(self):
         return load(self.env_file, self.environ)
+
+    @property
+    def release(self):
+        """What its Airflow calls things."""
+        return release.of(self.settings)
+
+    @property
+    def interval(self):
+        """The option that says how often its Airflow looks for new DAG files."""
+        two = self.release.number == 2
+        return "AIRFLOW__" + ("SCHEDULER__DAG_DIR_LIST_INTERVAL" if two else "DAG_PROCESSOR__REFRESH_INTERVAL")
 
     @property
     def environ(self):

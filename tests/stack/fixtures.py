@@ -82,17 +82,14 @@ def stacks(make_project, tmp_path_factory):
         if flavour not in made:
             end()
             folder = tmp_path_factory.mktemp(f"{flavour} with blanks")
-            interval = (
-                "DAG_PROCESSOR__REFRESH_INTERVAL" if flavour.endswith("-3") else "SCHEDULER__DAG_DIR_LIST_INTERVAL"
-            )
             made[flavour] = project = make_project(
                 flavour,
                 folder,
                 MEMORY_LIMIT="3g",
-                **{f"AIRFLOW__{interval}": "2"},
                 # the uid that production uses
                 **({"AIRFLOW_UID": "1001"} if os.geteuid() == 0 and flavour.startswith("compose") else {}),
             )
+            project.set(**{project.interval: "2"})
             project.said = project.inv()  # the default task, on a fresh .env
         return made[flavour]
 

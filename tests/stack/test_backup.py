@@ -159,9 +159,8 @@ def comes_back_on_a_machine_that_knows_nothing(project, backup, before, monkeypa
     project.inv("up")
     before.require_same(project)
     assert "stored: marker-stored marker-variable" in project.python(READ)
-    port = project.settings.airflow_port
-    assert Browser(port).log_in("admin", before.keys["admin_password"])
-    assert Browser(port).log_in("second", "old")
+    assert Browser(project).log_in("admin", before.keys["admin_password"])
+    assert Browser(project).log_in("second", "old")
 
 
 def undoes_what_was_interrupted(project, backup, folder):

@@ -4,51 +4,61 @@ import json
 import os
 import re
 
+import pytest
+
 from airflow_docker import secrets
+from airflow_docker.engines import choose
 from stack.conftest import docker
 
-SERVICES = ("postgres", "init", "webserver", "scheduler", "triggerer")
 APPLICATION = ("aws", "db_apps", "drs_cnf")
 AWS_KEY = "SECRET_AWS__default__aws_secret_access_key"
 
 
 ON = ("compose",)
+RELEASES = ("compose", "compose-3")
 
 
+def services(stack):
+    return choose(stack.settings, tell=False).services()
+
+
+@pytest.mark.on(*RELEASES)
 def test_the_application_secrets_are_in_the_scheduler_and_nowhere_else(stack):
     mounted = {
         service: {
             m["Destination"] for m in stack.inspect(service)["Mounts"] if m["Destination"].startswith("/run/secrets")
         }
-        for service in SERVICES
+        for service in services(stack)
     }
     for name in APPLICATION:
         path = f"/run/secrets/{name}"
-        assert {service for service in SERVICES if path in mounted[service]} == {"scheduler"}
+        assert {service for service in mounted if path in mounted[service]} == {"scheduler"}
     assert stack.values[AWS_KEY] in stack.sh("scheduler", "cat /run/secrets/aws")
     assert "marker-drs" in stack.sh("scheduler", "cat /run/secrets/drs_cnf")
-    for service in ("postgres", "webserver", "triggerer"):
+    for service in set(mounted) - {"init", "scheduler"}:
         listed = stack.sh(service, "ls /run/secrets").split()
         assert listed and not set(listed) & set(APPLICATION), service
 
 
+@pytest.mark.on(*RELEASES)
 def test_no_key_stands_in_an_environment_a_command_a_label_or_the_image(stack):
     settings = stack.settings
     values = [(settings.secrets_dir / name).read_text() for name in [*secrets.GENERATED, "sql_alchemy_conn"]]
     values += [stack.values[AWS_KEY], "marker-drs"]
     image = stack.inspect("scheduler")["Image"]
-    seen = [json.dumps(stack.inspect(service)) for service in SERVICES]
+    seen = [json.dumps(stack.inspect(service)) for service in services(stack)]
     seen += [docker("image", "inspect", image), docker("history", "--no-trunc", image)]
     assert not [value for value in values for text in seen if value in text]
 
 
+@pytest.mark.on(*RELEASES)
 def test_containers_are_not_root_and_only_the_web_page_is_published_on_loopback(stack):
     uid = stack.settings.airflow_uid
-    for service in SERVICES:
+    for service in services(stack):
         assert stack.inspect(service)["Config"]["User"] == f"{uid}:0"
         ports = stack.inspect(service)["NetworkSettings"]["Ports"] or {}
         published = [binding["HostIp"] for bindings in ports.values() for binding in bindings or []]
-        assert published == (["127.0.0.1"] if service == "webserver" else []), service
+        assert published == (["127.0.0.1"] if service == stack.release.page else []), service
     assert stack.sh("scheduler", "id -u; id -g; echo $HOME").split() == [str(uid), "0", "/home/airflow"]
 
 

@@ -4,56 +4,63 @@ import json
 
 import pytest
 
+from airflow_docker.engines import choose
 from stack.conftest import docker, run
 
-ON = ("compose",)
-SERVICES = ("postgres", "webserver", "scheduler", "triggerer")
+ON = ("compose", "compose-3")
 
 
-@pytest.fixture(params=SERVICES)
-def service(request):
-    return request.param
+@pytest.fixture
+def services(stack):
+    """Those that stay."""
+    engine = choose(stack.settings, tell=False)
+    return [name for name in engine.services() if name not in engine.one_shot]
 
 
-def test_its_processes_are_no_root_and_cannot_become_root(stack, service):
-    status = dict(
-        line.split(":\t", 1) for line in stack.sh(service, "cat /proc/1/status").splitlines() if ":\t" in line
-    )
-    assert set(status["Uid"].split()) == {str(stack.settings.airflow_uid)}
-    assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {0}
-    assert status["NoNewPrivs"] == "1"
+def test_their_processes_are_no_root_and_cannot_become_root(stack, services):
+    for service in services:
+        lines = stack.sh(service, "cat /proc/1/status").splitlines()
+        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        assert set(status["Uid"].split()) == {str(stack.settings.airflow_uid)}, service
+        assert {int(status[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {0}, service
+        assert status["NoNewPrivs"] == "1", service
 
 
-def test_it_has_its_share_of_memory_and_processes_and_no_more(stack, service):
+def test_each_has_its_share_of_memory_and_processes_and_no_more(stack, services):
     limits = {"memory.max": "memory/memory.limit_in_bytes", "pids.max": "pids/pids.max"}  # in version 2, in version 1
-    found = [stack.sh(service, f"cd /sys/fs/cgroup; cat {new} 2>/dev/null || cat {old}") for new, old in limits.items()]
-    assert found == [str(3 << 30), str(stack.settings.pids_limit)]
+    asked = "; ".join(f"cat {new} 2>/dev/null || cat {old}" for new, old in limits.items())
+    for service in services:
+        found = stack.sh(service, f"cd /sys/fs/cgroup; {asked}").split()
+        assert found == [str(3 << 30), str(stack.settings.pids_limit)], service
 
 
-def test_its_log_cannot_fill_the_disk(stack, service):
-    config = stack.inspect(service)["HostConfig"]["LogConfig"]
-    assert config == {"Type": "local", "Config": {"max-size": "10m", "max-file": "5"}}
+def test_no_log_can_fill_the_disk(stack, services):
+    for service in services:
+        config = stack.inspect(service)["HostConfig"]["LogConfig"]
+        assert config == {"Type": "local", "Config": {"max-size": "10m", "max-file": "5"}}, service
 
 
-def test_it_cannot_write_its_own_files_unless_it_runs_tasks(stack, service):
+def test_none_can_write_its_own_files_unless_it_runs_tasks(stack, services):
     tried = [f"touch {folder}/x 2>&1" for folder in ("/home/airflow", "/usr/local/bin", "/opt/airflow-docker", "/etc")]
-    said = stack.sh(service, f"{'; '.join(tried)}; true").splitlines()
-    read_only = [line for line in said if "Read-only file system" in line]
-    assert len(read_only) == (0 if service == "scheduler" else sum("No such file" not in line for line in said))
-    assert service == "scheduler" or read_only
+    for service in services:
+        said = stack.sh(service, f"{'; '.join(tried)}; true").splitlines()
+        read_only = [line for line in said if "Read-only file system" in line]
+        wanted = 0 if service == "scheduler" else sum("No such file" not in line for line in said)
+        assert len(read_only) == wanted, service
+        assert service == "scheduler" or read_only, service
 
 
 def test_tasks_cannot_change_the_dags(stack):
     assert "Read-only file system" in stack.sh("scheduler", "touch /opt/airflow/dags/x 2>&1; true")
 
 
-def test_only_the_page_is_on_the_host_and_there_on_loopback_only(stack):
+def test_only_the_page_is_on_the_host_and_there_on_loopback_only(stack, services):
     published = {}
-    for name in SERVICES:
+    for name in services:
         ports = stack.inspect(name)["NetworkSettings"]["Ports"] or {}
         published |= {(name, port): bound for port, bound in ports.items() if bound}
     where = {"HostIp": "127.0.0.1", "HostPort": str(stack.settings.airflow_port)}
-    assert published == {("webserver", "8080/tcp"): [where]}
+    assert published == {(stack.release.page, "8080/tcp"): [where]}
 
 
 def test_the_database_has_no_way_out_and_only_its_own_network(stack):

@@ -22,6 +22,7 @@ REPETITIONS = 10
 
 
 ON = ("standalone",)
+RELEASES = ("standalone", "standalone-3")
 
 
 def listens(port):
@@ -37,6 +38,7 @@ def listening(project):
     return found
 
 
+@pytest.mark.on(*RELEASES)
 def test_it_listens_on_loopback_at_its_port_and_nowhere_else(stack):
     assert listening(stack) == {("127.0.0.1", stack.settings.airflow_port)}
 
@@ -53,6 +55,7 @@ def test_the_home_of_the_tasks_is_the_projects_own(stack):
     assert found and Path(found).is_relative_to(stack.settings.build_dir)
 
 
+@pytest.mark.on(*RELEASES)
 def test_no_secret_is_in_an_environment_an_argument_list_or_a_plan(stack):
     values = [f.read_text() for f in stack.settings.secrets_dir.iterdir() if f.is_file() and f.stat().st_size]
     values += [stack.values["SECRET_AWS__default__aws_secret_access_key"], "marker-drs"]

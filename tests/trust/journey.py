@@ -27,8 +27,8 @@ aws_access_key_id = {other}
 class Journey:
     """``search`` holds what was found so far, by kind of place."""
 
-    def __init__(self, engine: str, folder: Path, make_project: Any) -> None:
-        self.engine, self.folder, self.markers = engine, folder, Markers()
+    def __init__(self, flavour: str, folder: Path, make_project: Any) -> None:
+        self.folder, self.markers = folder, Markers()
         self.kinds: dict[str, Search] = {}
         self.home, self.given, self.served = folder / "home", folder / "given", folder / "served"
         for made in (self.home, self.home / "tmp", self.given, self.served):
@@ -37,7 +37,8 @@ class Journey:
         (self.given / "aws").write_text(AWS.format(chosen=mark("aws, chosen"), other=mark("aws, not chosen")))
         self.workflows, self.scripts, self.index = mark("password of one"), mark("password of two"), mark("index")
         self.passphrase = mark("passphrase")
-        self.project: Project = make_project(engine, folder, **self._settings())
+        self.project: Project = make_project(flavour, folder, **self._settings())
+        self.project.set(**{self.project.interval: "2"})
         self.server = self._serve()
         self.project.set(
             AO_WORKFLOWS_URL=self.url(self.workflows, "ao-workflows.git"),
@@ -59,8 +60,11 @@ class Journey:
             "SECRET_AWS_FILE": "given/aws",
             "SECRET_AWS_SECTIONS": "default",
             "SECRET_AWS__default__aws_secret_access_key": self.markers.make("aws, laid over"),
-            "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "2",
         }
+
+    @property
+    def engine(self) -> str:
+        return self.project.engine
 
     def _serve(self) -> Locked:
         """Both repositories and an index, at an address that a build reaches too."""
@@ -109,7 +113,7 @@ class Journey:
 
     def know_keys(self) -> None:
         """Look for the keys that there are now; those that were before stay secret."""
-        for name, key in secrets.kept(self.project.settings).items():
+        for name, key in secrets.kept(self.project.settings, secrets.GENERATED).items():
             if self.markers.values.get(name) != key:
                 self.markers.add(name, key)
 
@@ -130,6 +134,7 @@ class Journey:
                       ["doctor", "--json"], ["dags"], ["airflow", "dags list"], ["image"], ["sbom"], ["clean"], ["restart"],
                       ["backup"], ["backup", "--encrypt", "--file", str(self.sealed)], ["pull"], ["build"]):  # fmt: skip
             self.inv(*words)
+        self.tries("helm")  # which standalone refuses
 
     @property
     def sealed(self) -> Path:

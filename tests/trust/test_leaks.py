@@ -12,7 +12,7 @@ import time
 
 import pytest
 from conftest import INV, git
-from stack.conftest import ENGINES, docker
+from stack.conftest import RELEASES, docker
 
 from airflow_docker import secrets
 from trust import containers
@@ -35,7 +35,7 @@ DATABASE = ("POSTGRES_PASSWORD", "PGDATA")
 """While its database is made, Postgres's image has the first, and so has whatever it starts; only it has the second."""
 
 
-@pytest.fixture(scope="module", params=ENGINES if IS_FULL else ("compose",))
+@pytest.fixture(scope="module", params=RELEASES if IS_FULL else ("compose", "compose-3"))
 def journey(request, make_project, tmp_path_factory):
     """One that has been gone to its end: all is down, and what was found is there to be judged."""
     made = Journey(request.param, tmp_path_factory.mktemp(f"leaks {request.param}"), make_project)
@@ -250,10 +250,9 @@ def test_the_tasks_have_their_secrets_and_no_other_service_has(journey):
     assert values["db_apps"] in chosen["db_apps"]
     assert not any(values["aws, not chosen"] in entry.read_text() for entry in folder.iterdir())
     if journey.engine == "compose":
-        keys = {"fernet_key", "sql_alchemy_conn", "webserver_secret_key"}
-        assert {name: set(seen) for name, seen in journey.seen.items()} == {
-            "scheduler": keys | set(chosen), "webserver": keys, "triggerer": keys, "postgres": {"postgres_password"},
-        }  # fmt: skip
+        keys = {"fernet_key", "sql_alchemy_conn", "webserver_secret_key", "jwt_secret"}
+        wanted = dict.fromkeys(journey.project.release.commands, keys) | {"postgres": {"postgres_password"}}
+        assert {n: set(seen) for n, seen in journey.seen.items()} == wanted | {"scheduler": keys | set(chosen)}
         assert {name: journey.seen["scheduler"][name] for name in chosen} == {n: c.strip() for n, c in chosen.items()}
     else:
         home = journey.project.settings.state_dir / "standalone" / "home"
@@ -280,7 +279,7 @@ def test_a_backup_holds_keys_for_its_owner_alone_and_an_encrypted_one_none(journ
     search = Search(journey.markers)
     search.file(plain)
     held = {re.search(r": ([\w, ]+) \(", hit)[1] for hit in search.hits}
-    assert held == set(secrets.GENERATED)  # its keys; none of the tasks' secrets, no password of a URL
+    assert held == set(secrets.OF_DATABASE)  # its keys; none of the tasks' secrets, no password of a URL
     sealed = Search(journey.markers)
     sealed.file(journey.sealed)
     assert sealed.places and not sealed.hits

@@ -253,7 +253,7 @@ def engine(make_settings):
     store = Sqlite(folder, folder / "airflow" / "airflow.db")
     return SimpleNamespace(
         name="standalone", settings=settings, store=store, reader=Reader(os.geteuid(), "x"), place=settings.build_dir,
-        require=lambda: None, require_fit=lambda: None, states=list,
+        require=lambda: None, require_fit=lambda: None, states=list, in_use=lambda: None,
     )  # fmt: skip
 
 
@@ -363,7 +363,7 @@ def test_restore_replaces_database_and_keys_and_keeps_other_files(filled):
     assert "old-postgres_password@" in (filled.settings.secrets_dir / "sql_alchemy_conn").read_text()
     assert (filled.store.file.parent / "airflow.cfg").read_text() == "mine"
     left = {entry.name for entry in filled.settings.state_dir.iterdir()}
-    assert left == {"standalone", "it"}
+    assert left == {"standalone", "it", "database.standalone.json"}
     assert {entry.name for entry in filled.store.folder.iterdir()} == {"airflow", ".made-by-airflow-docker"}
 
 

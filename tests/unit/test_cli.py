@@ -44,6 +44,8 @@ def inv(tmp_path):
         (["restore", "none.backup"], "ENGINE=standalone\n", 1, "none.backup: there is no such file."),
         (["restore", "--file", ""], "ENGINE=standalone\n", 2, "--file: it names nothing."),
         (["backup"], "ENGINE=standalone\n", 1, "inv backup: there is no database yet"),
+        (["helm"], "ENGINE=standalone\n", 1, "inv helm: Kubernetes runs images, and standalone builds none."),
+        (["helm", "--claim", "STATE_DIR=x"], "ENGINE=compose\n", 2, "--claim: 'STATE_DIR=x' is for none of"),
         (["nonsense"], "", 2, "inv: No idea what 'nonsense' is. See: inv --list"),
     ],
 )

@@ -18,6 +18,7 @@ DOCS = [
         "docs/architecture.md",
         "docs/security.md",
         "docs/reliability.md",
+        "docs/scale.md",
     )
 ]
 
@@ -69,6 +70,7 @@ def test_settings_named_in_the_docs_exist():
         "PIP_INDEX_URL",
         "POSTGRES_PASSWORD",
         "EXPOSE_CONFIG",
+        "HELM_CHART_SCHEMA",
     }
     for file in DOCS:
         for name in re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9])`", file.read_text()):

@@ -1,0 +1,62 @@
+"""What in the DAGs a newer Airflow has taken away or will: found by ruff's rules for that, changed by nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_docker import console, shell
+from airflow_docker.errors import UserError
+
+_FOUND = (0, 1)
+"""The exit codes of a ruff that has looked; 2 is a failure."""
+
+
+@dataclass(frozen=True)
+class Deprecation:
+    """A place in a DAG file, the rule that names it (https://docs.astral.sh/ruff/rules/#airflow-air), and its words."""
+
+    place: str
+    rule: str
+    words: str
+
+
+def command(folder: Path, python: str) -> list[str]:
+    """Looks at every file for the Python ``3.11``; AIR001, on names of variables, is a matter of taste."""
+    options = ["--isolated", "--no-cache", "--no-respect-gitignore", "--select", "AIR", "--ignore", "AIR001"]
+    target = f"py{python.replace('.', '')}"
+    return [sys.executable, "-m", "ruff", "check", *options, "--output-format", "json", "--target-version", target,
+            str(folder)]  # fmt: skip
+
+
+def look(folder: Path, python: str) -> list[Deprecation]:
+    """All that the rules name, by file and line. Raises UserError if ruff cannot look."""
+    result = shell.capture(command(folder, python))
+    if result.returncode not in _FOUND:
+        said = (result.stderr.strip() or "no reason given").splitlines()[-1]
+        raise UserError("ruff", f"cannot look for deprecations ({said}).", "Try it by hand.")
+    found = [one for one in json.loads(result.stdout) if str(one["code"]).startswith("AIR")]
+    found.sort(key=lambda one: (one["filename"], one["location"]["row"], one["location"]["column"]))
+    return [
+        Deprecation(f"{os.path.relpath(one['filename'], folder)}:{one['location']['row']}", one["code"], one["message"])
+        for one in found
+    ]
+
+
+def report(folder: Path, python: str, version: str) -> None:
+    """Show them on standard error, if there are rules for this version of Airflow: they stop nothing."""
+    if version.startswith("2."):  # the rules are of what 3 and its releases have changed
+        return
+    try:
+        found = look(folder, python)
+    except UserError as error:
+        console.warn(error.text)
+        return
+    if not found:
+        console.done("The DAGs use nothing that is known to be deprecated")
+        return
+    console.warn("The DAGs use what Airflow has moved or removed; nothing here is changed or stops the upgrade:")
+    console.table(["DAG file", "rule", "what"], [[one.place, one.rule, one.words] for one in found], on_stderr=True)

@@ -1,0 +1,143 @@
+"""Which Airflow the database is of: noted at each start that succeeds, and before an upgrade touches it.
+
+A newer Airflow migrates the database; an older one cannot work with what that has made of it, and
+nothing but a backup leads back.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from airflow_docker import console, files
+from airflow_docker.engines import Engine
+from airflow_docker.errors import USAGE, UserError
+
+LABEL = "airflow-docker.airflow"
+
+
+@dataclass(frozen=True)
+class Noted:
+    """``airflow`` is the version that ran last.
+
+    ``begun`` is the one that an upgrade goes to, as long as it has neither ended nor been undone;
+    ``artifact`` is what ran before, empty if nothing did. ``backup`` is the way back from either.
+    """
+
+    airflow: str
+    backup: str = ""
+    begun: str = ""
+    artifact: str = ""
+
+
+def read(engine: Engine) -> Noted | None:
+    """What is noted; None if nothing is, as for a stack that nothing has started yet."""
+    found = files.read_object(_file(engine), "airflow")
+    names = ("airflow", "backup", "begun", "artifact")
+    return Noted(**{name: str(found.get(name, "")) for name in names}) if found else None
+
+
+def of(engine: Engine) -> str:
+    """The version that the database is of, or while an upgrade has begun was of, as far as anything tells."""
+    if noted := read(engine):
+        return noted.airflow
+    running = engine.in_use()
+    labels = engine.labels(running) if running else None
+    return (labels or {}).get(LABEL, engine.settings.airflow_version)
+
+
+def note(engine: Engine) -> None:
+    """The version of the settings has started, or its database has been restored."""
+    version, noted = engine.settings.airflow_version, read(engine)
+    if noted and not noted.begun and noted.airflow == version:
+        return
+    _write(engine, Noted(version, backup=noted.backup if noted and noted.begun == version else ""))
+
+
+def begin(engine: Engine, noted: Noted) -> None:
+    """From now on the database may be half of one version and half of another."""
+    _write(engine, noted)
+
+
+def forget(engine: Engine) -> None:
+    """There is no database any more."""
+    _file(engine).unlink(missing_ok=True)
+
+
+def interrupted(engine: Engine) -> UserError | None:
+    """What to do about an upgrade that has neither ended nor been undone."""
+    noted = read(engine)
+    if noted is None or not noted.begun:
+        return None
+    what = f"the upgrade from Airflow {noted.airflow} to {noted.begun} was interrupted."
+    back = f"To go back, with AIRFLOW_VERSION={noted.airflow}: inv restore {noted.backup} --yes"
+    return UserError("database", what, f"To do the rest: inv upgrade {noted.begun}. {back}")
+
+
+def require_whole(engine: Engine) -> None:
+    """Raise UserError if the database is half-way between two versions."""
+    if found := interrupted(engine):
+        raise found
+
+
+def problem(engine: Engine) -> UserError | None:
+    """Why this version of Airflow must not be started on the database, if it must not."""
+    wanted, noted = engine.settings.airflow_version, read(engine)
+    if noted is None or not (noted.begun or is_older(wanted, noted.airflow)) or not engine.store.exists():
+        return None
+    if found := interrupted(engine):
+        return found
+    what = f"it is {wanted}, and the database is of Airflow {noted.airflow}, which is newer."
+    todo = f"Set AIRFLOW_VERSION={noted.airflow} in .env. To go back:"
+    return UserError(
+        "AIRFLOW_VERSION", what, f"{todo} inv restore {noted.backup or 'FILE'} --yes, a backup of {wanted}."
+    )
+
+
+def require(engine: Engine) -> None:
+    """Raise UserError if this version of Airflow must not be started on the database."""
+    if found := problem(engine):
+        raise found
+
+
+def require_same(engine: Engine) -> None:
+    """Raise UserError unless the settings name the version that the database is of, for work with what runs."""
+    require(engine)
+    wanted, noted = engine.settings.airflow_version, read(engine)
+    if noted and noted.airflow != wanted and engine.store.exists():
+        what = f"it is {wanted}, and what there is runs Airflow {noted.airflow}."
+        raise UserError("AIRFLOW_VERSION", what, f"Type: inv upgrade {wanted}", USAGE)
+
+
+def is_older(version: str, other: str) -> bool:
+    """True if ``version`` comes before ``other``; both are like 2.11.2."""
+    return _numbers(version) < _numbers(other)
+
+
+def will_migrate(engine: Engine) -> bool:
+    """True if a start will bring the database to a newer version."""
+    noted = read(engine)
+    is_newer = noted is not None and is_older(noted.airflow, engine.settings.airflow_version)
+    return is_newer and engine.store.exists()
+
+
+def warn_of_migration(engine: Engine) -> None:
+    """Say that a start will migrate the database, if it will."""
+    if will_migrate(engine):
+        wanted = engine.settings.airflow_version
+        way = f"inv upgrade {wanted} looks first whether all fits, and takes a backup"
+        console.warn(f"Airflow {wanted} migrates the database, which is of {of(engine)}, for good; {way}.")
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+def _write(engine: Engine, noted: Noted) -> None:
+    files.make_directory(engine.settings.state_dir, "STATE_DIR")
+    files.write(_file(engine), json.dumps(asdict(noted)).encode())
+
+
+def _file(engine: Engine) -> Path:
+    return engine.settings.state_dir / f"database.{engine.name}.json"

@@ -1,0 +1,163 @@
+"""From Airflow 2 to 3 on each engine: refused with what runs untouched, undone when nothing starts, done with all kept."""
+
+import json
+import os
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+from conftest import INV
+
+from airflow_docker import backup_file, builds, demo
+from airflow_docker.engines import choose
+from stack.conftest import AIRFLOW_3, run, until
+from stack.test_stack import Browser
+
+OLD = "2.11.2"
+GONE = """
+from airflow import DAG
+from airflow.utils.dates import days_ago
+
+with DAG("gone", schedule=None, start_date=days_ago(1)):
+    pass
+"""
+STOPS_3 = {"AIRFLOW__API__WORKERS": "none"}
+"""An option that Airflow 2 knows nothing of, and with which the page of Airflow 3 does not start."""
+
+
+@pytest.fixture
+def new_image(request, project):
+    """What names the base image of Airflow 3 for one run, where images are built at all."""
+    return request.getfixturevalue("images_of_3") if project.engine == "compose" else {}
+
+
+class Upgrade:
+    """The verb on a project, and what must be as it was when it ends with an error."""
+
+    def __init__(self, project, new_image):
+        self.project = project
+        self.environ = {name: value for name, value in new_image.items() if name == "AIRFLOW_BASE_IMAGE"}
+
+    def __call__(self, code=0):
+        command = [*INV, "upgrade", AIRFLOW_3]
+        environ = self.project.environ | self.environ
+        result = run(*command, env=environ, stdin=subprocess.DEVNULL)
+        assert result.returncode == code, result.stdout + result.stderr
+        return result.stdout + result.stderr
+
+    def is_refused(self):
+        """What it says, after a look that it has left all as it was."""
+        project, before = self.project, (self.project.running(), self.project.json_of_build(), history(self.project))
+        said = self(code=1)
+        assert f"Nothing was changed: Airflow {OLD} runs on" in said
+        assert (project.running(), project.json_of_build()) == before[:2] and history(project) >= before[2]
+        assert project.json("status")["state"] == "healthy"
+        assert not (project.settings.state_dir / "backups").exists()
+        return said
+
+
+def history(project):
+    """What has succeeded so far, runs and tasks."""
+    runs = "select dag_id, run_id from dag_run where state = 'success'"
+    tasks = "select dag_id, run_id, task_id, start_date from task_instance where state = 'success'"
+    return {*project.sql(runs).splitlines(), *project.sql(tasks).splitlines()}
+
+
+def arrives(project, work):
+    """A work goes through the sample DAG."""
+    before = len(history(project))
+    demo.drop_work(choose(project.settings), work)
+    demo.wait_for_arrival(choose(project.settings), work)
+    until(lambda: len(history(project)) >= before + 5)  # four tasks and the run
+
+
+def test_from_2_to_3(project, new_image):
+    project.set(**STOPS_3)
+    project.inv("up")
+    arrives(project, "W1OLD")
+    upgrade = Upgrade(project, new_image)
+    stops_at_the_lock(upgrade)
+    stops_at_a_dag_that_does_not_fit(upgrade)
+    comes_back_when_the_new_one_does_not_start(upgrade)
+    for option in STOPS_3:
+        del project.values[option]
+    project.set()
+    keeps_history_and_logins(upgrade)
+
+
+def stops_at_the_lock(upgrade):
+    settings = upgrade.project.settings
+    requirements = settings.workflow_dev_dir / settings.dag_requirements
+    before = requirements.read_text()
+    requirements.write_text(f"sqlalchemy<1.5\n{before}")
+    said = upgrade.is_refused()
+    assert f"{requirements} line 1: these exclude each other:" in said
+    assert f"apache-airflow=={AIRFLOW_3}    (AIRFLOW_VERSION)" in said
+    requirements.write_text(before)
+
+
+def stops_at_a_dag_that_does_not_fit(upgrade):
+    settings = upgrade.project.settings
+    file = settings.workflow_dev_dir / settings.dags_dir / "gone.py"
+    file.write_text(GONE)
+    said = upgrade.is_refused()
+    assert "gone.py:3 " in said and f"1 file cannot be imported with Airflow {AIRFLOW_3}" in said
+    assert "AIR301" in said and "airflow.utils.dates.days_ago" in said
+    assert "sample_sync.py:" in said and "AIR311" in said
+    file.unlink()
+
+
+def comes_back_when_the_new_one_does_not_start(upgrade):
+    project, before = upgrade.project, history(upgrade.project)
+    said = upgrade(code=1)
+    assert f"Airflow {AIRFLOW_3} does not start, and {OLD} runs again, with its data. The reason: api-server:" in said
+    assert project.json("status")["state"] == "healthy"
+    assert history(project) >= before
+    assert "Already up and healthy" in project.inv("up")
+    assert Browser(project.settings.airflow_port).log_in("admin", password(project))
+
+
+def keeps_history_and_logins(upgrade):
+    project, before = upgrade.project, history(upgrade.project)
+    said = upgrade()
+    (file,) = [line for line in said.splitlines() if line.endswith(".backup")]
+    lines = " ".join(f"{name}={value}" for name, value in ({"AIRFLOW_VERSION": AIRFLOW_3} | upgrade.environ).items())
+    assert f"Now set in .env, as the next inv up wants it: {lines}" in said
+    goes_back_only_by_restore(project, file)
+    project.set(AIRFLOW_VERSION=AIRFLOW_3, **upgrade.environ)
+    assert "Already up and healthy" in project.inv("up")
+    assert project.json("status")["state"] == "healthy"
+    assert history(project) >= before
+    assert lets_in(project, password(project)) and not lets_in(project, "admin")
+    assert builds.last_artifact(choose(project.settings)) == project.json_of_build()["artifact"]
+    arrives(project, "W2NEW")
+
+
+def goes_back_only_by_restore(project, file):
+    started = project.running()
+    for verb in ("up", "build", "restart"):
+        said = project.inv(verb, code=1)
+        assert f"it is {OLD}, and the database is of Airflow {AIRFLOW_3}" in said
+        assert f"Set AIRFLOW_VERSION={AIRFLOW_3} in .env" in said and f"inv restore {file} --yes" in said
+    assert project.running() == started
+    described = project.folder / "described"
+    described.mkdir()
+    assert backup_file.read(type(described)(file), described).airflow_version == OLD
+
+
+def password(project):
+    return (project.settings.secrets_dir / "admin_password").read_text()
+
+
+def lets_in(project, word):
+    """True if Airflow 3 gives the admin a token for this password."""
+    address = f"http://127.0.0.1:{project.settings.airflow_port}/auth/token"
+    body = json.dumps({"username": project.settings.airflow_admin_user, "password": word}).encode()
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return "access_token" in json.load(answer)
+    except urllib.error.HTTPError as problem:
+        assert problem.code == 401, os.fsencode(str(problem))
+        return False

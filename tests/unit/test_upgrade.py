@@ -1,0 +1,323 @@
+"""What an upgrade looks at, in which order it acts, and what is left when it fails or is killed half-way."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_docker import (
+    PROJECT,
+    backup,
+    builds,
+    dags,
+    deprecations,
+    folders,
+    replacement,
+    requirements,
+    schema,
+    secrets,
+    stack,
+    upgrade,
+)
+from airflow_docker.errors import UserError
+from airflow_docker.interruption import Interrupted
+
+OLD_FILE = "/backups/old.backup"
+
+
+class Engine:
+    """One whose Airflow starts, or does not, and that tells what it was asked to do."""
+
+    name = "standalone"
+
+    def __init__(self, settings, done, artifact=""):
+        self.settings, self.done, self.artifact = settings, done, artifact
+        self.store = SimpleNamespace(exists=lambda: True)
+        self.reader = SimpleNamespace(owner=None)
+
+    def using(self, artifact):
+        made = Engine(self.settings, self.done, artifact)
+        made.store = self.store
+        return made
+
+    def require(self):
+        pass
+
+    def require_fit(self):
+        pass
+
+    def states(self):
+        return ["running"]
+
+    def in_use(self):
+        return "built for 2.11.2"
+
+    def labels(self, artifact):
+        return {schema.LABEL: artifact.rpartition(" ")[2]}
+
+    def stop(self, data):
+        assert not data
+        self.done.append(f"stop as {self.settings.airflow_version}")
+
+
+@pytest.fixture
+def engine(make_settings):
+    settings = make_settings("")
+    settings.state_dir.mkdir()
+    return Engine(settings, [])
+
+
+def at(engine, version):
+    """The engine with settings that name this version."""
+    made = Engine(replace(engine.settings, airflow_version=version), engine.done)
+    made.store = engine.store
+    return made
+
+
+# --- which Airflow the database is of ---
+
+
+def test_versions_are_compared_as_numbers():
+    assert schema.is_older("2.9.3", "2.11.2") and schema.is_older("2.11.2", "3.0.0")
+    assert not schema.is_older("2.11.2", "2.11.2") and not schema.is_older("3.10.0", "3.9.9")
+
+
+def test_without_a_note_what_runs_tells_and_else_the_settings(engine):
+    assert schema.of(at(engine, "3.3.2")) == "2.11.2"
+    engine.in_use = lambda: None
+    assert schema.of(engine) == engine.settings.airflow_version
+
+
+def test_an_older_airflow_is_not_started_on_a_newer_database(engine):
+    schema.note(at(engine, "3.3.2"))
+    schema.require(at(engine, "3.3.2"))
+    schema.require(at(engine, "3.4.0"))
+    with pytest.raises(UserError, match=r"is 2\.11\.2, .* of Airflow 3\.3\.2.* Set AIRFLOW_VERSION=3\.3\.2 in .env"):
+        schema.require(engine)
+    engine.store.exists = lambda: False
+    schema.require(engine)
+
+
+def test_a_newer_one_is_said_to_migrate_and_is_no_match_for_what_runs(engine, capsys):
+    schema.note(engine)
+    schema.warn_of_migration(engine)
+    schema.require_same(engine)
+    assert capsys.readouterr().err == ""
+    schema.warn_of_migration(at(engine, "3.3.2"))
+    assert "migrates the database, which is of 2.11.2" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"Type: inv upgrade 3\.3\.2"):
+        schema.require_same(at(engine, "3.3.2"))
+
+
+def test_the_way_back_stays_known_as_long_as_the_version_runs(engine):
+    new = at(engine, "3.3.2")
+    schema.begin(new, schema.Noted("2.11.2", OLD_FILE, "3.3.2", "old one"))
+    for some in (engine, new):
+        with pytest.raises(
+            UserError, match=r"interrupted\. To do the rest: inv upgrade 3\.3\.2\. .* inv restore /backups"
+        ):
+            schema.require(some)
+    schema.note(new)
+    schema.note(new)
+    assert schema.read(new) == schema.Noted("3.3.2", OLD_FILE)
+    with pytest.raises(UserError, match=f"inv restore {OLD_FILE} --yes"):
+        schema.require(engine)
+    schema.note(engine)  # as after a restore
+    assert schema.read(engine) == schema.Noted("2.11.2")
+    schema.forget(engine)
+    assert schema.read(engine) is None
+
+
+# --- the verb ---
+
+
+@pytest.fixture
+def machine(engine, monkeypatch):
+    """A stack of 2.11.2 that runs, and what each step of an upgrade does, as words in ``done``."""
+    done, failing = engine.done, {}
+
+    def step(name, result=None):
+        def act(*args, **kwargs):
+            done.append(name)
+            if name in failing:
+                raise failing[name]
+            return result
+
+        return act
+
+    def start(started, timeout):
+        done.append(f"start {started.artifact}")
+        if f"start {started.artifact}" in failing:
+            raise failing[f"start {started.artifact}"]
+        schema.note(started)
+
+    made = SimpleNamespace(manifest=SimpleNamespace(artifact="built for 3.3.2", python="3.11"))
+    parsed = {"folder": "/dags", "dags": [{}], "errors": [], "files": []}
+    for module, name, act in [
+        (replacement, "undo_interrupted", lambda engine: None), (stack, "require_place", step("place")),
+        (builds, "build_beside", step("lock and build", made)), (builds, "take", step("take")),
+        (secrets, "write", lambda *_: []), (folders, "prepare", lambda *_: None),
+        (dags, "parse", step("parse", parsed)), (deprecations, "report", step("deprecations")),
+        (backup, "create", step("backup", Path(OLD_FILE))), (stack, "start", start),
+        (backup, "put_back", lambda engine, file: (done.append(f"restore {file}"), schema.note(engine))),
+    ]:  # fmt: skip
+        monkeypatch.setattr(module, name, act)
+    schema.note(engine)
+    return SimpleNamespace(engine=engine, done=done, failing=failing, parsed=parsed)
+
+
+def run(machine, version="3.3.2"):
+    engine = machine.engine
+    upgrade.upgrade(lambda named: at(engine, named or engine.settings.airflow_version), version, 10.0)
+
+
+LOOKING = ["place", "lock and build", "parse", "deprecations"]
+
+
+def test_it_looks_then_backs_up_then_switches(machine, capsys):
+    run(machine)
+    assert machine.done == [*LOOKING, "backup", "stop as 2.11.2", "start built for 3.3.2", "take"]
+    assert schema.read(machine.engine) == schema.Noted("3.3.2", OLD_FILE)
+
+
+@pytest.mark.parametrize("step", ["place", "lock and build", "parse", "backup"])
+def test_what_fails_before_the_switch_changes_nothing(machine, capsys, step):
+    machine.failing[step] = UserError("x", "does not fit.")
+    with pytest.raises(UserError, match=r"does not fit"):
+        run(machine)
+    assert machine.done[-1] == step
+    assert "Nothing was changed: Airflow 2.11.2 runs on" in capsys.readouterr().err
+    assert schema.read(machine.engine) == schema.Noted("2.11.2")
+
+
+def test_a_file_that_cannot_be_imported_is_named_with_what_is_deprecated(machine, capsys):
+    machine.parsed["errors"] = [{"file": "/dags/a.py", "line": 3, "error": "ImportError: no"}]
+    with pytest.raises(UserError, match=r"1 file cannot be imported with Airflow 3\.3\.2"):
+        run(machine)
+    assert machine.done == LOOKING
+    assert "a.py:3" in capsys.readouterr().err
+
+
+def test_a_start_that_fails_brings_the_old_one_back(machine):
+    machine.failing["start built for 3.3.2"] = UserError("scheduler", "the service has ended.")
+    with pytest.raises(UserError, match=r"2\.11\.2 runs again, with its data\. The reason: scheduler: the service has"):
+        run(machine)
+    back = ["stop as 3.3.2", f"restore {OLD_FILE}", "start built for 2.11.2"]
+    assert machine.done[len(LOOKING) + 3 :] == back
+    assert schema.read(machine.engine) == schema.Noted("2.11.2")
+
+
+def test_a_stop_that_fails_needs_no_restore(machine, monkeypatch):
+    monkeypatch.setattr(Engine, "stop", lambda self, data: (_ for _ in ()).throw(UserError("docker", "hangs.")))
+    with pytest.raises(UserError, match="hangs"):
+        run(machine)
+    assert machine.done[len(LOOKING) :] == ["backup", "start built for 2.11.2"]
+
+
+def test_both_reasons_are_told_if_nothing_starts(machine):
+    machine.failing["start built for 3.3.2"] = UserError("scheduler", "the service has ended.")
+    machine.failing["start built for 2.11.2"] = UserError("docker", "is gone.")
+    with pytest.raises(UserError, match=r"(?s)has ended.*is gone.*AIRFLOW_VERSION=2\.11\.2: inv restore /backups/old"):
+        run(machine)
+
+
+def test_a_defect_of_ours_is_shown_as_one_and_yet_undone(machine):
+    machine.failing["start built for 3.3.2"] = KeyError("x")
+    with pytest.raises(KeyError):
+        run(machine)
+    assert machine.done[-1] == "start built for 2.11.2"
+
+
+def test_after_a_kill_the_same_again_does_the_rest_without_another_backup(machine):
+    machine.failing["start built for 3.3.2"] = Interrupted()
+    with pytest.raises(Interrupted):
+        run(machine)
+    assert schema.read(machine.engine) == schema.Noted("2.11.2", OLD_FILE, "3.3.2", "built for 2.11.2")
+    with pytest.raises(UserError, match=r"inv upgrade 3\.3\.2"):
+        run(machine, "3.4.0")
+    machine.failing.clear()
+    machine.done.clear()
+    run(machine)
+    assert "backup" not in machine.done and machine.done[-1] == "take"
+    assert schema.read(machine.engine) == schema.Noted("3.3.2", OLD_FILE)
+
+
+def test_neither_the_same_nor_an_older_version(machine):
+    with pytest.raises(UserError, match=r"of Airflow 2\.11\.2 already") as refused:
+        run(machine, "2.11.2")
+    assert refused.value.code == 2
+    with pytest.raises(UserError, match=r"To go back, set AIRFLOW_VERSION=2\.9\.3 and restore a backup"):
+        run(machine, "2.9.3")
+    assert machine.done == []
+
+
+def test_without_a_database_there_is_nothing_to_back_up_or_to_bring_back(machine):
+    machine.engine.store.exists = lambda: False
+    machine.failing["start built for 3.3.2"] = UserError("scheduler", "the service has ended.")
+    with pytest.raises(UserError, match="^scheduler: the service has ended"):
+        run(machine)
+    assert "backup" not in machine.done and machine.done[-1] == "start built for 3.3.2"
+
+
+def test_it_says_what_the_settings_do_not_say_yet(make_settings):
+    assert upgrade.lines_to_set(make_settings("", AIRFLOW_VERSION="3.3.2", AIRFLOW_BASE_IMAGE="mine:3")) == [
+        "AIRFLOW_VERSION=3.3.2", "AIRFLOW_BASE_IMAGE=mine:3",
+    ]  # fmt: skip
+    assert upgrade.lines_to_set(make_settings("AIRFLOW_VERSION=3.3.2\n", AIRFLOW_VERSION="3.3.2")) == []
+
+
+# --- deprecations ---
+
+
+def test_deprecations_have_file_line_and_rule_and_nothing_else_is_found(tmp_path, capsys):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / ".gitignore").write_text("*\n")
+    (tmp_path / "deep" / "a.py").write_text(
+        "import os\nfrom airflow.decorators import dag\nfrom airflow.operators.python_operator import PythonOperator\n\n"
+        "@dag(schedule_interval=None)\ndef one():\n    PythonOperator(task_id='x', python_callable=print)\n"
+    )
+    (tmp_path / "broken.py").write_text("def (\n")
+    found = deprecations.look(tmp_path, "3.11")
+    assert {(one.place, one.rule) for one in found} >= {("deep/a.py:5", "AIR301"), ("deep/a.py:7", "AIR302")}
+    assert all(one.rule.startswith("AIR") for one in found)
+    deprecations.report(tmp_path, "3.11", "3.3.2")
+    assert "deep/a.py:5" in capsys.readouterr().err
+    deprecations.report(tmp_path, "3.11", "2.11.2")
+    assert capsys.readouterr().err == ""
+
+
+def test_the_rules_look_at_the_folder_alone():
+    command = deprecations.command(Path("/dags"), "3.12")
+    assert command[-1] == "/dags" and command[-3:-1] == ["--target-version", "py312"]
+    assert "--isolated" in command and "--no-cache" in command and "--fix" not in command
+
+
+def test_a_ruff_that_fails_stops_nothing(tmp_path, capsys):
+    deprecations.report(tmp_path, "none", "3.3.2")
+    assert "cannot look for deprecations" in capsys.readouterr().err
+
+
+def test_ruff_is_installed_for_those_who_use_the_verb_as_it_is_for_the_tests():
+    def pinned(name):
+        return re.search(r"^ruff==.*\n(?:    --hash=.*\n)+", (PROJECT / name).read_text(), re.M)[0]
+
+    assert pinned("requirements.txt") == pinned("requirements-dev.txt")
+
+
+# --- the lock ---
+
+
+def test_the_lock_of_another_airflow_is_no_model():
+    has, locked = {"flask": "3.0"}, {"flask": "2.2", "boto3": "1.21", "apache-airflow": "3.3.2"}
+    assert requirements._preferred(has, locked, "3.3.2") == locked
+    assert requirements._preferred(has, locked, "3.4.0") == requirements._preferred(has, {}, "3.4.0") == has
+
+
+def test_a_trial_is_kept_when_it_is_taken(tmp_path):
+    names = ("requirements.lock", "requirements.key", "requirements.own.lock", "requirements.own.key")
+    for name in names:
+        (tmp_path / name).write_text(name)
+    requirements.keep_trial(tmp_path)
+    assert [(tmp_path / name).read_text() for name in names] == [*names[:2], *names[:2]]
