@@ -29,7 +29,7 @@ _KEPT = (
     "image", "command", "entrypoint", "environment", "user", "read_only", "cap_drop", "logging", "healthcheck",
     "stop_grace_period",
 )  # fmt: skip
-_SERVE_LOGS = "--skip-serve-logs"
+_SKIP_LOGS = "--skip-serve-logs"
 _MONITOR = "10s"
 
 
@@ -121,7 +121,7 @@ def _service(name: str, given: Made, plan: Plan) -> Made:
     if is_airflow:
         made["environment"] = _variables(plan) | made["environment"] | _fixed_variables(plan)
         if not plan.shares_logs:
-            made["command"] = [word for word in made["command"] if word != _SERVE_LOGS]
+            made["command"] = [word for word in made["command"] if word != _SKIP_LOGS]
     made["networks"] = sorted(given["networks"])
     made["secrets"] = [_secret(secret, plan) for secret in given.get("secrets", [])]
     made["volumes"] = [*_in_memory(given), *_volumes(given, plan)]

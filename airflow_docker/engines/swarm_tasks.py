@@ -91,7 +91,7 @@ class Services:
             exit_code=exit_code(told),
             restarts=len(failed),
             started=str(task["Status"]["Timestamp"]),
-            probe="" if health in ("healthy", "") else str(told["Status"].get("Err", "")),
+            probe="" if state == "running" else str(told["Status"].get("Err", "")),
             image=container["Image"],
             image_id=images.pin_of(container["Image"]),
             number=int(task.get("Slot", 0)) or 1,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.conftest import run, until
+from stack.conftest import ComposeProject, run, until
 from stack.engine import PrivateEngine, private_engine
 
 NETWORK = "198.18.{}"  # an address that is nobody's (RFC 2544), and not of Docker's own pools
@@ -58,13 +58,11 @@ class Hosts:
 
     def __init__(self, wire: Wire, engines: list[PrivateEngine], addresses: list[str], registry: str):
         self.wire, self.engines, self.addresses, self.registry = wire, engines, addresses, registry
+        self.ids: dict[str, str] = {}
 
     @property
     def manager(self) -> PrivateEngine:
         return self.engines[0]
-
-    def node(self, engine: PrivateEngine) -> str:
-        return engine.docker("info", "--format", "{{.Swarm.NodeID}}")
 
     def nodes(self) -> dict[str, str]:
         """State by node id, as the manager has it."""
@@ -77,6 +75,7 @@ class Hosts:
         token = self.manager.docker("swarm", "join-token", "--quiet", "worker")
         for engine, address in zip(self.engines[1:], self.addresses[1:], strict=True):
             engine.docker("swarm", "join", "--advertise-addr", address, "--token", token, self.addresses[0])
+        self.ids = {one.name: one.docker("info", "--format", "{{.Swarm.NodeID}}") for one in self.engines}
         until(lambda: list(self.nodes().values()) == ["Ready"] * len(self.engines), READY_SECONDS)
 
 
@@ -116,3 +115,48 @@ def swarm_of(number: int, folder: Path):
         hosts = Hosts(wire, engines, addresses, registry)
         hosts.join()
         yield hosts
+
+
+class SwarmProject(ComposeProject):
+    """One whose stack runs on several hosts; `inv` is typed on the manager, images are built by this machine's engine."""
+
+    engine = "swarm"
+    hosts: Hosts
+
+    def __init__(self, folder: Path, hosts: Hosts, **settings):
+        self.hosts = hosts
+        # No kernel here knows ESP, which is what encrypts.
+        own = {"EXECUTOR": "CeleryExecutor", "IMAGE_REGISTRY": hosts.registry, "OVERLAY_ENCRYPTION": "NO"}
+        super().__init__(folder, COMPOSE_PROJECT_NAME="swarm-test", **own, **settings)
+
+    def type_here(self):
+        """`inv` is typed on this machine, outside of the swarm."""
+        self.docker_host, self.inside = "", ()
+
+    def type_on_manager(self):
+        self.docker_host = self.hosts.manager.host
+        self.inside = ("nsenter", f"--net=/run/netns/{self.hosts.manager.network}")
+
+    def build(self):
+        """Where there is a network to build in; the manager gets what was built."""
+        self.type_here()
+        self.inv("build")
+        artifact = self.json_of_build()["artifact"]
+        self.hosts.manager.load(artifact)
+        self.type_on_manager()
+        return artifact
+
+    def container(self, service):
+        name = f"{self.settings.compose_project_name}_{service}"
+        label = f"label=com.docker.swarm.service.name={name}"
+        found = self.docker("ps", "--quiet", "--filter", label, "--filter", "status=running")
+        assert found, f"no container of {service} on the manager"
+        return found
+
+    def services(self, name=""):
+        """What `inv status` tells of all services, or of those of one name."""
+        return [s for s in self.json("status")["services"] if name in ("", s["name"])]
+
+    def remove(self):
+        self.type_on_manager()
+        super().remove()
