@@ -110,8 +110,9 @@ def show(engine: Engine, name: str = "") -> None:
 def tell_news(engine: Engine) -> None:
     """Say what in the checkouts has come since the last build, of what goes into the artifact."""
     settings = engine.settings
+    dags = [settings.dags_dir] if settings.dags_in_image else []
     matters = {
-        "ao-workflows": [settings.dag_requirements, *(name for name, _ in settings.site_config)],
+        "ao-workflows": [*dags, settings.dag_requirements, *(name for name, _ in settings.site_config)],
         "archive-ops": ["scripts"],
     }
     revisions = record(engine).get("revisions", {})

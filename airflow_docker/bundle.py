@@ -27,7 +27,7 @@ NOTES = (MANIFEST, *requirements.NOTES)
 SETTINGS = (
     "AO_DEV_DIR", "WORKFLOW_DEV_DIR", "DAG_REQUIREMENTS", "AIRFLOW_VERSION", "AIRFLOW_BASE_IMAGE",
     "AIRFLOW_IMAGE", "AIRFLOW_CONSTRAINTS", "SYSTEM_PACKAGES", "BUILD_PACKAGES", "AUDIT_TOOL_URL",
-    "AUDIT_TOOL_SHA256", "AUDIT_TOOL_DEB", "SITE_CONFIG", "STANDALONE_SKIP",
+    "AUDIT_TOOL_SHA256", "AUDIT_TOOL_DEB", "SITE_CONFIG", "STANDALONE_SKIP", "IMAGE_REGISTRY", "DAGS_DELIVERY",
 )  # fmt: skip
 """What decides the content of an image or environment; after a change of one it is to be built anew."""
 NO_DIGEST = "none (not from a registry: known by its id alone)"

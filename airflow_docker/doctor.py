@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_docker import checkouts, console, engines, settings, shell
-from airflow_docker.checks import Finding, machine, ok, problem, programs, project, remote
+from airflow_docker.checks import Finding, machine, ok, problem, programs, project, remote, swarm
 from airflow_docker.engines import Engine
 from airflow_docker.errors import FAILED, USAGE, UserError, guarded
 from airflow_docker.settings import Settings
@@ -24,12 +24,16 @@ MARKS = {"ok": "✓", "warning": "!", "error": "✗", "skipped": "–"}  # noqa:
 
 @dataclass(frozen=True)
 class Check:
-    """A look at one thing; ``asks_docker`` if compose can tell nothing of it while Docker does not answer."""
+    """A look at one thing; ``asks_docker`` if nothing can be told of it while Docker does not answer.
+
+    ``docker_only`` is for the engines that run containers, ``swarm_only`` for that of several hosts.
+    """
 
     name: str
     look: Callable[[Settings, Engine], Finding]
-    compose_only: bool = False
+    docker_only: bool = False
     asks_docker: bool = False
+    swarm_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,18 @@ class Result:
     finding: Finding
 
 
-DOCKER = Check("docker", programs.docker, compose_only=True)
+DOCKER = Check("docker", programs.docker, docker_only=True)
 CHECKS = (
-    Check("compose", programs.compose, compose_only=True),
+    Check("compose", programs.compose, docker_only=True),
+    Check("swarm", swarm.hosts, asks_docker=True, swarm_only=True),
+    Check("database", swarm.database, asks_docker=True, swarm_only=True),
+    Check("registry", swarm.registry, asks_docker=True, swarm_only=True),
     Check("git", programs.git),
     Check("uv", programs.uv),
     Check("python", programs.python),
     Check("disk, BUILD_DIR", machine.build_disk),
     Check("disk, STATE_DIR", machine.state_disk),
-    Check("disk, docker", machine.docker_disk, compose_only=True, asks_docker=True),
+    Check("disk, docker", machine.docker_disk, docker_only=True, asks_docker=True),
     Check("memory", machine.memory),
     Check("port", machine.port),
     Check("clock", machine.clock, asks_docker=True),
@@ -60,9 +67,9 @@ CHECKS = (
     Check("DAGS_DIR", project.dags),
     Check("ao-workflows", remote.workflows),
     Check("archive-ops", remote.archive_ops),
-    Check("base image", remote.base_image, compose_only=True, asks_docker=True),
-    Check("postgres image", remote.postgres_image, compose_only=True, asks_docker=True),
-    Check("redis image", remote.redis_image, compose_only=True, asks_docker=True),
+    Check("base image", remote.base_image, docker_only=True, asks_docker=True),
+    Check("postgres image", remote.postgres_image, docker_only=True, asks_docker=True),
+    Check("redis image", remote.redis_image, docker_only=True, asks_docker=True),
 )
 
 
@@ -91,15 +98,19 @@ def examine() -> list[Result]:
     except UserError as error:
         return [Result("settings", _settings(current)), Result("engine", problem(error))]
     first = [Result("settings", _settings(current)), Result("engine", _engine(engine, why))]
-    if engine.name == "compose":
+    if engine.name != "standalone":
         first += run([DOCKER], current, engine)
     is_silent = first[-1].name == DOCKER.name and first[-1].finding.state == "error"
     checkouts.load_git()
-    chosen = [check for check in CHECKS if engine.name == "compose" or not check.compose_only]
+    chosen = [check for check in CHECKS if _applies(check, engine)]
     asked = run([check for check in chosen if not (is_silent and check.asks_docker)], current, engine)
     by_name = {result.name: result for result in asked}
     silent = Finding("skipped", "Docker does not answer.", "See what is said of docker.")
     return first + [by_name.get(check.name, Result(check.name, silent)) for check in chosen]
+
+
+def _applies(check: Check, engine: Engine) -> bool:
+    return engine.name == "swarm" or not (check.swarm_only or (check.docker_only and engine.name == "standalone"))
 
 
 def run(checks: Sequence[Check], current: Settings, engine: Engine) -> list[Result]:
@@ -136,7 +147,7 @@ def _settings(current: Settings) -> Finding:
 def _engine(engine: Engine, why: str) -> Finding:
     try:
         engine.require_fit()
-        if engine.name != "compose":  # which has checks of its own for what it requires
+        if engine.name == "standalone":  # the others have checks of their own for what they require
             engine.require()
     except UserError as error:
         return problem(error)

@@ -21,6 +21,7 @@ class ServiceState:
     """A service at one moment: ``state`` and ``health`` in the engine's words, ``probe`` what its check said last.
 
     ``image`` is the name it was started from and ``image_id`` what that was then; empty where there are no images.
+    ``host`` is where it runs, if there are several.
     ``number`` tells several of one service apart.
     """
 
@@ -34,6 +35,7 @@ class ServiceState:
     probe: str = ""
     image: str = ""
     image_id: str = ""
+    host: str = ""
     number: int = 1
 
     def has_not_started_since(self, before: dict[str, ServiceState]) -> bool:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from airflow_docker import console, images, shell
+from airflow_docker.engines.swarm_stack import NAMESPACE, WHERE
 from airflow_docker.errors import UserError
 
 
 def report(as_json: bool) -> None:
     """Show them: project, engine, where, how many of its services run."""
-    found = [*_of_compose(), *_of_standalone()]
+    found = [*_of_compose(), *_of_swarm(), *_of_standalone()]
     if as_json:
         console.out(json.dumps(found, indent=2))
     elif not found:
@@ -42,6 +43,29 @@ def _of_compose() -> list[dict[str, Any]]:
         if service not in Compose.one_shot:
             projects.setdefault((project, where), []).append(state)
     return [_entry(project, "compose", where, states) for (project, where), states in sorted(projects.items())]
+
+
+def services_command() -> list[str]:
+    """Every service of a Swarm with our label, as its id, and how many of its containers run."""
+    shown = "{{.ID}}\t{{.Replicas}}"
+    return ["docker", "service", "ls", "--filter", f"label={WHERE}", "--format", shown]
+
+
+def _of_swarm() -> list[dict[str, Any]]:
+    """Where this is a manager of a Swarm: what of ours runs there."""
+    try:
+        told = shell.capture(services_command(), timeout=images.ASK_SECONDS)
+    except UserError:
+        return []
+    running = dict(line.split("\t") for line in told.stdout.splitlines() if told.returncode == 0)
+    asked = shell.capture(["docker", "service", "inspect", *running]).stdout if running else "[]"
+    projects: dict[tuple[str, str], list[str]] = {}
+    for service in images.listed(asked or "[]"):
+        labels, wanted = service["Spec"]["Labels"], service["Spec"]["Mode"].get("Replicated", {}).get("Replicas", 0)
+        has = int(running[service["ID"][:12]].partition("/")[0])
+        states = ["running"] * has + ["missing"] * (wanted - has)
+        projects.setdefault((labels[NAMESPACE], labels[WHERE]), []).extend(states)
+    return [_entry(project, "swarm", where, states) for (project, where), states in sorted(projects.items())]
 
 
 def _of_standalone() -> list[dict[str, Any]]:

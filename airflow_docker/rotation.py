@@ -45,8 +45,13 @@ def _anew(engine: Engine, name: str) -> list[str]:
 
 
 def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
-    """Nothing may read an old key while it is changed, but for the admin's password, which only a login reads."""
-    is_stopped = bool(engine.states()) and _anew(engine, name) != ["admin_password"]
+    """Nothing may read an old key while it is changed, but for the admin's password, which only a login reads.
+
+    An engine may give some of them to its services one by one, with nothing stopped.
+    """
+    keys, runs = _anew(engine, name), bool(engine.states())
+    is_renewed = set(keys) <= set(engine.renewed_while_running)
+    is_stopped = runs and not is_renewed and keys != ["admin_password"]
     if is_stopped:
         with console.step(f"Stopping {engine.settings.compose_project_name}"):
             stack.doubt_start(engine)  # for who comes upon it half-way
@@ -58,7 +63,7 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
         if is_stopped:
             stack.start(engine, stack.START_SECONDS)
         raise
-    if is_stopped:
+    if is_stopped or (runs and is_renewed):
         stack.start(engine, stack.START_SECONDS)
 
 

@@ -106,6 +106,9 @@ class Settings:
     airflow_image: str = setting("bdrc-airflow", bare_image_name)
     postgres_image: str = setting("postgres:16", image_name)
     redis_image: str = setting("redis:7", image_name)
+    image_registry: str = setting(
+        "", matching(r"([a-z0-9][a-z0-9.-]*(:\d+)?(/[a-z0-9._-]+)*)?", "a registry like registry.example.org:5000/team")
+    )
     extra_ca_bundle: Path | None = setting(default_ca_bundle, existing_file)
     airflow_constraints: str = setting("", file_or_url)
     system_packages: tuple[str, ...] = setting("", debian_packages)
@@ -115,13 +118,15 @@ class Settings:
     audit_tool_deb: Path | None = setting("", existing_file)
     site_config: tuple[tuple[str, str], ...] = setting("", config_files)
 
-    engine: str = setting("auto", matching(r"auto|compose|standalone", "auto, compose or standalone"))
+    engine: str = setting("auto", matching(r"auto|compose|standalone|swarm", "auto, compose, standalone or swarm"))
     standalone_skip: tuple[str, ...] = setting("", package_names)
     executor: str = setting(
         "LocalExecutor", matching(r"LocalExecutor|CeleryExecutor", "LocalExecutor or CeleryExecutor")
     )
     workers: int = setting("1", number(1, 100))
     worker_stop_seconds: int = setting("600", number(1, 86400))
+    dags_delivery: str = setting("mount", matching(r"mount|image", "mount or image"))
+    overlay_encryption: str = setting("YES", matching(r"YES|NO", "YES or NO"))
     airflow_port: int = setting("8089", number(1, 65535))
     airflow_uid: int = setting(default_uid, number(1, 2**31 - 1))
     airflow_admin_user: str = setting("admin", matching(r"[A-Za-z0-9._@-]+", "a user name without blanks"))
@@ -149,6 +154,11 @@ class Settings:
     secret_inputs: Mapping[str, Secret] = field(metadata={"internal": True})
     airflow_options: Mapping[str, str] = field(metadata={"internal": True})
     sources: Mapping[str, str] = field(metadata={"internal": True})
+
+    @property
+    def dags_in_image(self) -> bool:
+        """True if the DAGs are a part of what is built."""
+        return self.engine == "swarm" and self.dags_delivery == "image"
 
     def shown(self, name: str) -> str:
         """The value of the setting ``name`` (upper case) as text, with nothing secret in it."""

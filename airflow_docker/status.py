@@ -82,6 +82,7 @@ def _service(state: ServiceState) -> dict[str, Any]:
         "exit_code": state.exit_code,
         "image": state.image or None,
         "image_id": state.image_id or None,
+        "host": state.host or None,
         "reason": state.probe if state.health not in ("healthy", "") else None,
     }
 
@@ -134,11 +135,10 @@ def _disk(engine: Engine) -> dict[str, int | None]:
 def _show(found: dict[str, Any]) -> None:
     console.out(f"{found['project']} ({found['engine']}): {found['state']}, {found['address']}")
     if services := found["services"]:
-        rows = [
-            [name, s["state"], s["health"] or "", ago(s["since"]), str(s["restarts"]), s["reason"] or ""]
-            for name, s in zip(names([(s["name"], s["number"]) for s in services]), services, strict=True)
-        ]
-        console.table(["service", "state", "health", "since", "restarts", ""], rows)
+        called = names([(s["name"], s["number"]) for s in services])
+        rows = [_row(name, s) for name, s in zip(called, services, strict=True)]
+        where = "host" if any(s["host"] for s in services) else ""
+        console.table(["service", "state", "health", "since", "restarts", where, ""], rows)
     console.out("")
     console.table(["", ""], [[name, value] for name, value in _facts(found) if value])
 
@@ -147,6 +147,11 @@ def names(services: Sequence[tuple[str, int]]) -> list[str]:
     """What services are called, given name and number: as `inv logs` does where there are several of one."""
     count = Counter(name for name, _ in services)
     return [f"{name}-{number}" if count[name] > 1 else name for name, number in services]
+
+
+def _row(name: str, service: dict[str, Any]) -> list[str]:
+    rest = [service[key] or "" for key in ("host", "reason")]
+    return [name, service["state"], service["health"] or "", ago(service["since"]), str(service["restarts"]), *rest]
 
 
 def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:

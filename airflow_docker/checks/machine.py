@@ -48,7 +48,7 @@ def _disk(folder: Path, remedy: str) -> Finding:
 
 def memory(settings: Settings, engine: Engine) -> Finding:
     """What programs could take now; on macOS containers have that of their virtual machine."""
-    if engine.name == "compose" and is_macos():
+    if engine.name != "standalone" and is_macos():
         size = int(images.engine_info("{{.MemTotal}}"))
         remedy = "Give Docker more: Docker Desktop, Settings, Resources."
     else:
@@ -75,7 +75,7 @@ def port(settings: Settings, engine: Engine) -> Finding:
 
 def clock(settings: Settings, engine: Engine) -> Finding:
     """The Docker engine may run in a virtual machine whose clock stood still while the host slept."""
-    if engine.name != "compose":
+    if engine.name == "standalone":
         return Finding("skipped", "all run on this machine, by one clock.", "Nothing is to be done.")
     before = datetime.now(UTC)
     told = datetime.fromisoformat(images.engine_info("{{.SystemTime}}"))

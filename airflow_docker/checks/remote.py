@@ -92,13 +92,13 @@ def _image(name: str, where: str, is_needed: bool) -> Finding:
     if not said:
         return ok(f"{name} is not here; it can be pulled")
     todo = f"Check the name and your connection, or log in (docker login). Try: docker pull {name}"
-    if _has_ways_of_its_own():
+    if has_ways_of_its_own():
         what = f"{where}: {name} is not here, and only the engine's proxy or mirror can tell whether it can be had."
         return Finding("warning", what, todo)
     what = f"{where}: {name} is not here, and cannot be had ({said})."
     return Finding("error" if is_needed else "warning", what, todo)
 
 
-def _has_ways_of_its_own() -> bool:
+def has_ways_of_its_own() -> bool:
     """True if the engine pulls through a proxy or mirror; the question for a manifest goes past them."""
     return images.engine_info("{{.HTTPProxy}}{{.HTTPSProxy}}{{.RegistryConfig.Mirrors}}") != "[]"

@@ -139,6 +139,10 @@ class Engine(Protocol):
         """Services that do their work and end."""
 
     @property
+    def renewed_while_running(self) -> tuple[str, ...]:
+        """Keys that a start gives to the services one by one, so that nothing need be stopped for a new one."""
+
+    @property
     def task_service(self) -> str:
         """The service that runs the tasks."""
 
@@ -215,11 +219,15 @@ def decide(settings: Settings) -> tuple[Engine, str]:
     """The engine, and why it is this one."""
     from airflow_docker.engines.compose import Compose
     from airflow_docker.engines.standalone import Standalone
+    from airflow_docker.engines.swarm import Swarm
 
     compose, standalone = Compose(settings), Standalone(settings)
+    named: dict[str, Engine] = {"compose": compose, "standalone": standalone, "swarm": Swarm(settings)}
     engine: Engine
     if settings.engine != "auto":
-        engine, why = (compose if settings.engine == "compose" else standalone), "as ENGINE says"
+        engine, why = named[settings.engine], "as ENGINE says"
+    elif _has_run(settings, "swarm"):
+        raise UserError("ENGINE", "this project runs on swarm, which auto never means.", "Set ENGINE=swarm in .env.")
     elif standalone.is_up():
         engine, why = standalone, "it is up"
     elif _has_run(settings, "standalone") and not _has_run(settings, "compose"):
@@ -237,16 +245,20 @@ def require_alone(engine: Engine) -> None:
     """Raise UserError if another engine has a database of this project: it is written with the same keys."""
     from airflow_docker.engines.compose import Compose
     from airflow_docker.engines.standalone import Standalone
+    from airflow_docker.engines.swarm import Swarm
 
-    other: Engine = (Standalone if engine.name == "compose" else Compose)(engine.settings)
-    try:
-        has_one = other.store.exists()
-    except UserError:  # it cannot run here
-        has_one = _has_run(engine.settings, other.name)
-    if has_one:
+    all_engines: list[Engine] = [made(engine.settings) for made in (Compose, Standalone, Swarm)]
+    for other in [one for one in all_engines if one.name != engine.name and _has_database(one)]:
         problem = f"this project has a database on {other.name} too, written with the keys that would be replaced."
         todo = f"Back that up and destroy it (ENGINE={other.name} inv down --volumes), or give it a .env of its own."
         raise UserError(str(engine.settings.secrets_dir), problem, todo)
+
+
+def _has_database(engine: Engine) -> bool:
+    try:
+        return engine.store.exists()
+    except UserError:  # it cannot run here
+        return _has_run(engine.settings, engine.name)
 
 
 def _has_run(settings: Settings, engine: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_docker import (
     bundle,
@@ -45,6 +45,7 @@ class Compose(Commands):
     """The stack of one project."""
 
     name = "compose"
+    renewed_while_running: ClassVar[tuple[str, ...]] = ()
     one_shot = ("init",)
     context = (*image_context.OURS, requirements.LOCK, bundle.HOME, bundle.BIN)
     purged = (*context, ".dockerignore", "base-image.json", "compose.build.yaml", *bundle.NOTES)
@@ -96,7 +97,7 @@ class Compose(Commands):
         image_context.fill(self.settings, self.settings.build_dir, self.context)
 
     def artifact(self, fingerprint: str) -> str:
-        return f"{self.settings.airflow_image}:{fingerprint[:12]}"
+        return f"{self.image_name}:{fingerprint[:12]}"
 
     def has(self, artifact: str) -> bool:
         return images.inspect(artifact) is not None

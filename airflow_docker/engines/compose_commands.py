@@ -19,7 +19,7 @@ NOT_AIRFLOW = ("postgres", "redis")
 """Services that run another image than ours."""
 _LABEL = "com.docker.compose.project"
 _STOP_SECONDS = "30"
-_THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
+THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class Commands:
     @property
     def release(self) -> Release:
         return release.of(self.settings)
+
+    @property
+    def image_name(self) -> str:
+        """What all images of ours are called, before the tag."""
+        return self.settings.airflow_image
 
     @property
     def is_celery(self) -> bool:
@@ -115,7 +120,7 @@ class Commands:
 
     def parse_command(self, own_database: bool) -> list[str]:
         """A container like the scheduler's, with the database of the stack, or with one that nobody keeps."""
-        thrown_away = ["--env", f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///{_THROWN_AWAY}"]
+        thrown_away = ["--env", f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///{THROWN_AWAY}"]
         return self.command(
             "run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull",
             *(thrown_away if own_database else []), self.release.parser,
@@ -169,7 +174,7 @@ class Commands:
         """Images of ours: those of AIRFLOW_IMAGE's name that carry our label."""
         shown = "{{.Repository}}:{{.Tag}}"
         label = "label=airflow-docker.fingerprint"
-        return ["docker", "image", "ls", "--filter", label, "--format", shown, self.settings.airflow_image]
+        return ["docker", "image", "ls", "--filter", label, "--format", shown, self.image_name]
 
 
 def _read_layer(file: Path) -> dict[str, Any]:

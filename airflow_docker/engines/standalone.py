@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_docker import PROJECT, bundle, console, files, health, ports, release, requirements, secrets, shell
 from airflow_docker.errors import UserError
@@ -39,6 +39,7 @@ class Standalone:
     settings: Settings
     environment: str = ""
     name = "standalone"
+    renewed_while_running: ClassVar[tuple[str, ...]] = ()
     one_shot = ("init",)
     task_service = "scheduler"
     context = (f"{FOLDER}/{requirements.LOCK}", bundle.HOME, bundle.BIN)

@@ -66,6 +66,8 @@ class Project:
     engine = ""
     flavour = ""
     """One of FLAVOURS."""
+    inside: tuple[str, ...] = ()
+    """What `inv` is run by, if not by this machine in its own network."""
 
     def __init__(self, folder: Path, **settings):
         self.folder = folder
@@ -119,7 +121,7 @@ class Project:
 
     def inv(self, *args, code=0, shows_services=False, **kwargs):
         """Run a verb; its two outputs together. What services say may hold tracebacks of theirs."""
-        result = run(*INV, *args, env=self.environ, stdin=subprocess.DEVNULL, **kwargs)
+        result = run(*self.inside, *INV, *args, env=self.environ, stdin=subprocess.DEVNULL, **kwargs)
         said = result.stdout + result.stderr
         assert result.returncode == code, said
         assert shows_services or "Traceback" not in said
@@ -127,7 +129,7 @@ class Project:
 
     def json(self, *args):
         """What a verb gives with --json, and nothing else, on standard output."""
-        return json.loads(run(*INV, *args, "--json", env=self.environ, stdin=subprocess.DEVNULL).stdout)
+        return json.loads(run(*self.inside, *INV, *args, "--json", env=self.environ, stdin=subprocess.DEVNULL).stdout)
 
     def json_of_build(self):
         """What is noted of the last build."""
@@ -135,7 +137,7 @@ class Project:
 
     def remove(self):
         """Take away all that the project has made."""
-        run(*INV, "down", "--volumes", "--yes", env=self.environ)
+        run(*self.inside, *INV, "down", "--volumes", "--yes", env=self.environ)
 
 
 class ComposeProject(Project):

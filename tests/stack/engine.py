@@ -18,10 +18,11 @@ PROGRAMS = ("dockerd", "ip", "nsenter", "unshare")
 START_SECONDS, STOP_SECONDS = 60, 60
 
 # As the first process of a process namespace, whose end is the end of all in it, containers
-# included. Mounts are its own too. /sys must show the engine's network and not the machine's,
+# included. Mounts and its name are its own too. /sys must show the engine's network and not the machine's,
 # and a containerd of the machine's must not be taken for its own.
 BOOT = """
 set -e
+echo {name} >/proc/sys/kernel/hostname
 mkdir -p {folder}/cgroup
 mount --rbind /sys/fs/cgroup {folder}/cgroup
 mount -t sysfs sysfs /sys
@@ -57,8 +58,8 @@ class PrivateEngine:
         assert self.process is None
         shutil.rmtree(self.folder / "exec", ignore_errors=True)  # a boot leaves nothing in /run
         (self.folder / "exec").mkdir()
-        boot = BOOT.format(folder=shlex.quote(str(self.folder)), options=shlex.join(self.options))
-        command = ["nsenter", f"--net=/run/netns/{self.network}", "unshare", "--mount", "--pid", "--fork"]
+        boot = BOOT.format(name=self.name, folder=shlex.quote(str(self.folder)), options=shlex.join(self.options))
+        command = ["nsenter", f"--net=/run/netns/{self.network}", "unshare", "--mount", "--pid", "--uts", "--fork"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--kill-child", "--mount-proc", "sh", "-c", boot], stdout=log, stderr=log
@@ -125,14 +126,19 @@ def _missing():
 
 
 @contextlib.contextmanager
-def private_engine(name: str, *options: str):
-    """A running engine called ``name``, removed in the end. Skips without the means for it, except in CI."""
+def private_engine(name: str, *options: str, before=None):
+    """A running engine called ``name``, removed in the end. Skips without the means for it, except in CI.
+
+    ``before`` is called with it when it has a network and does not run yet.
+    """
     if reason := _missing():
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     # Not in pytest's own folder: the path of a socket may have a hundred characters only.
     engine = PrivateEngine(name, Path(tempfile.mkdtemp(prefix=f"engine-{name}-")), *options)
     try:
         engine.make_network()
+        if before:
+            before(engine)
         engine.start()
         yield engine
     finally:

@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from airflow_docker import demo, secrets
 from airflow_docker.engines import choose
-from stack.conftest import ENGINES, FLAVOURS
+from stack.conftest import FLAVOURS
 from stack.test_stack import Browser
 
 MANY = 120  # more than Airflow's own command takes at a time

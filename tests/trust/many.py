@@ -46,11 +46,15 @@ class Many:
     retries: int = 5
     name: str = "many"
 
-    def place(self):
-        """Put the DAG where the stack finds it."""
+    def write(self):
+        """Put the DAG into the checkout."""
         folder = self.stack.settings.workflow_dev_dir / self.stack.settings.dags_dir
         values = {name: getattr(self, name) for name in ("name", "tasks", "seconds", "at_once", "retries")}
         (folder / f"{self.name}.py").write_text(DAG.format(**values))
+
+    def place(self):
+        """Put the DAG where the stack finds it, and wait until it has."""
+        self.write()
         until(lambda: self.stack.sql(f"select dag_id from dag where dag_id = '{self.name}' and is_active"), 120)
 
     def begin(self, run):

@@ -1,0 +1,80 @@
+"""A start on Swarm, which has no order of its own: what the others need first, and back again if it goes wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from airflow_docker import console, health
+from airflow_docker.engines.swarm_stack import ONE_SHOT, STORES, Made, part
+from airflow_docker.engines.swarm_tasks import ROLLED_BACK, Services
+from airflow_docker.errors import UserError
+
+if TYPE_CHECKING:
+    from airflow_docker.engines.swarm import Swarm
+
+BACK_SECONDS = 180.0
+"""How long all may take to be as it was."""
+
+
+class Rollout:
+    """One start, looked at again and again. With ``init`` the database is prepared before the rest comes."""
+
+    def __init__(self, swarm: Swarm, whole: Made, *, init: bool = True) -> None:
+        self.swarm, self.whole = swarm, whole
+        self._looks = self._steps(init)
+
+    def settled(self) -> bool:
+        """True if all has been done. Raises UserError if Swarm has taken a new version back."""
+        return next(self._looks, True)
+
+    def _steps(self, init: bool) -> Iterator[bool]:
+        """Gives False until the next step can be taken."""
+        if init:
+            self.swarm.remove(ONE_SHOT)
+            self.swarm.deploy(part(self.whole, STORES))
+            while not self._have_converged(STORES):
+                yield False
+            self.swarm.deploy(part(self.whole, (*STORES, *ONE_SHOT)))
+            while not self._is_initialised():
+                yield False
+        # Without init: to be told of again is for a job to run again.
+        names = tuple(name for name in self.whole["services"] if name not in ONE_SHOT)
+        self.swarm.deploy(part(self.whole, names))
+        self.swarm.remove([name for name in self.swarm.deployed() if name not in self.whole["services"]])
+        while not self._have_converged(names):
+            yield False
+
+    def _have_converged(self, names: tuple[str, ...]) -> bool:
+        told = self.swarm.told()
+        there = [name for name in names if name in self.whole["services"]]
+        for name in there:
+            if name in told.services and told.update(name) in ROLLED_BACK:
+                self._give_up(name, told)
+        return all(name in told.services and told.has_converged(name) for name in there)
+
+    def _is_initialised(self) -> bool:
+        states = [state for state in self.swarm.states() if state.service in ONE_SHOT]
+        return bool(states) and all(state.state == "exited" and state.exit_code == 0 for state in states)
+
+    def _give_up(self, name: str, told: Services) -> None:
+        """Swarm has put back one service; the others are put back too, so that all are of one version."""
+        failed = told.last_failure(name)
+        lines = self.swarm.last_lines(failed["ID"]) if failed else ""
+        console.say(f"--- the last lines of the new {name} ---\n{lines or '(it said nothing)'}\n---")
+        good = self.swarm.last_good()
+        if good:
+            with console.step("Putting back what ran before"):
+                self._put_back(good)
+        what = "the new version did not become healthy, and what ran before is back."
+        raise UserError(name, what, "Mend it (its last lines stand above), then type: inv build up")
+
+    def _put_back(self, good: Made) -> None:
+        names = tuple(name for name in good["services"] if name not in ONE_SHOT)
+        self.swarm.deploy(part(good, names))
+        end = time.monotonic() + BACK_SECONDS
+        while not all(self.swarm.told().has_converged(name) for name in names):
+            if time.monotonic() > end:
+                raise UserError("docker stack deploy", "what ran before is not back yet.", "Look: inv status")
+            time.sleep(health.POLL_SECONDS)

@@ -1,0 +1,258 @@
+"""Three hosts as a Docker Swarm: the stack is up across them, and stays so whatever happens to one or to an image."""
+
+import json
+import os
+import re
+import sys
+import urllib.parse
+
+import pytest
+from trust.many import Many
+
+from airflow_docker.image_context import DAGS_IN_IMAGE
+from airflow_docker.secrets import GENERATED
+from stack.conftest import run, until
+from stack.hosts import SwarmProject, swarm_of
+
+UID = 1001
+OPTIONS = {
+    "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "2",
+    "AIRFLOW__CELERY__WORKER_CONCURRENCY": "4",
+    # A task whose host is gone is missed after minutes; here sooner, for the tests' sake.
+    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "30",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "30",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
+}
+AWAY_SECONDS, RUN_SECONDS = 90, 400
+BROKEN = """
+FROM {base}
+USER root
+RUN mv /entrypoint /entrypoint.good && printf '%s\\n' '#!/bin/bash' \
+    'if [ "$1" = webserver ]; then echo "broken on purpose" >&2; exit 7; fi' \
+    'exec /entrypoint.good "$@"' >/entrypoint && chmod 755 /entrypoint
+USER airflow
+"""
+
+
+@pytest.fixture(scope="module")
+def hosts(docker_engine, tmp_path_factory):
+    with swarm_of(3, tmp_path_factory.mktemp("hosts")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def swarm(hosts, images, tmp_path_factory):
+    """A stack that is up on all of them, with work data on a folder that they share."""
+    folder = tmp_path_factory.mktemp("swarm")
+    (folder / "data").mkdir()
+    os.chown(folder / "data", UID, 0)
+    made = SwarmProject(
+        folder, hosts, AIRFLOW_UID=str(UID), WORKERS="2", WORKER_STOP_SECONDS="30", WORK_DATA_DIR="data",
+        MEMORY_LIMIT="3g", **images, **OPTIONS,
+    )  # fmt: skip
+    try:
+        made.inv("pull")
+        (made.settings.workflow_dev_dir / made.settings.dags_dir / "sample_sync.py").unlink()  # runs all the time
+        made.build()
+        hosts.manager.load(made.settings.postgres_image, made.settings.redis_image)
+        made.said = made.inv("up", "--timeout", "600")
+        yield made
+    finally:
+        made.remove()
+
+
+def on(swarm, service):
+    """The hosts that a service runs on."""
+    return [s["host"] for s in swarm.services(service) if s["state"] == "running"]
+
+
+def since(swarm, *names):
+    return {s["name"]: s["since"] for s in swarm.services() if s["name"] in names}
+
+
+def test_up_starts_all_across_the_hosts(swarm):
+    for words in ("The database is on host0 from now on", "init has done its work", "worker is healthy"):
+        assert words in swarm.said
+    assert swarm.json("status")["state"] == "healthy"
+    assert {host for name in ("postgres", "redis", "scheduler", "webserver") for host in on(swarm, name)} == {"host0"}
+    assert len(set(on(swarm, "worker"))) == 2
+    assert "Already up and healthy" in swarm.inv("up")
+    images_there = {s["image"] for s in swarm.services()}
+    assert all(re.match(rf"{swarm.hosts.registry}/.+@sha256:[0-9a-f]{{64}}$", image) for image in images_there)
+    found = {check["name"]: check["found"] for check in swarm.json("doctor")["checks"]}
+    assert found["swarm"] == "this is a manager, and all hosts answer: host0, host1, host2"
+    assert (found["database"], found["registry"]) == ("it is on this host", f"{swarm.hosts.registry} answers")
+    listed = json.loads(swarm.inv("status", "--all", "--json"))
+    assert {"project": "swarm-test", "engine": "swarm"}.items() <= listed[0].items()
+
+
+PAGE = """
+import http.cookiejar, re, sys, urllib.parse, urllib.request
+base, password, path = sys.argv[1:]
+opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+token = re.search('name="csrf_token"[^>]*value="([^"]+)"', opener.open(base + "/login/").read().decode())[1]
+form = {"csrf_token": token, "username": "admin", "password": open(password).read()}
+opener.open(base + "/login/", urllib.parse.urlencode(form).encode()).close()
+print(opener.open(urllib.request.Request(base + path, headers={"Accept": "text/plain"})).read().decode())
+"""
+
+
+def page(swarm, path):
+    """What the page says to the admin, asked on the manager."""
+    password = swarm.settings.secrets_dir / "admin_password"
+    asked = run(
+        *swarm.inside,
+        sys.executable,
+        "-c",
+        PAGE,
+        f"http://127.0.0.1:{swarm.settings.airflow_port}",
+        str(password),
+        path,
+    )
+    assert asked.returncode == 0, asked.stderr
+    return asked.stdout
+
+
+def test_tasks_run_on_several_hosts_and_all_verbs_see_them(swarm):
+    many = Many(swarm, 12, seconds=1)
+    many.place()
+    said = swarm.inv("dags", "--run", "many")
+    name = re.search(r"many has succeeded \((.*)\)", said)[1]
+    assert set(many.lines(name)) == set(range(12))  # the DAG and the data are on a mount that all hosts have
+    where = swarm.sql(f"select distinct on (hostname) hostname, map_index from task_instance where run_id = '{name}'")
+    assert len(where.splitlines()) == 2
+    for row in where.splitlines():  # a log is handed out by the worker that has it
+        run_id, index = urllib.parse.quote(name), row.partition("|")[2]
+        path = f"/api/v1/dags/many/dagRuns/{run_id}/taskInstances/work/logs/1?map_index={index}&full_content=true"
+        assert f"there is something for the log {index}" in page(swarm, path)
+    logs = swarm.inv("logs", "worker", "--tail", "50", shows_services=True)
+    assert {"host1", "host2"} <= set(re.findall(r"@(host\d) ", logs))
+    assert "many" in swarm.inv("airflow", "dags list")
+    assert swarm.json("dags")["folder"] == "/opt/airflow/dags"
+    assert "and no command of this host reaches into it" in swarm.inv("shell", "worker", code=1)
+    backup = swarm.inv("backup", "--file", str(swarm.folder / "there.backup"))
+    assert "Backup in" in backup and (swarm.folder / "there.backup").stat().st_size > 1000
+
+
+def test_tasks_of_a_host_that_is_cut_off_finish_elsewhere_and_it_returns(swarm):
+    hosts, many = swarm.hosts, Many(swarm, 30, seconds=1, at_once=8, retries=50)
+    many.place()
+    cut = next(engine for engine in hosts.engines[1:] if engine.name in on(swarm, "worker"))
+    many.begin("cut-off")
+    many.wait_for("cut-off", 4)
+    hosts.wire.set(cut, "down")
+    try:
+        until(lambda: hosts.nodes()[hosts.ids[cut.name]] == "Down", AWAY_SECONDS)
+        assert many.tasks_in("cut-off", "success") < 30
+        assert many.wait_for_end("cut-off", RUN_SECONDS) == "success"
+        assert set(many.lines("cut-off")) == set(range(30))
+        until(lambda: swarm.json("status")["state"] == "healthy", AWAY_SECONDS)
+        assert len(on(swarm, "worker")) == 2 and cut.name not in on(swarm, "worker")
+        found = next(check for check in swarm.json("doctor")["checks"] if check["name"] == "swarm")
+        assert (found["state"], found["found"]) == ("warning", f"no answer from {cut.name}.")
+    finally:
+        hosts.wire.set(cut, "up")
+    until(lambda: set(hosts.nodes().values()) == {"Ready"}, AWAY_SECONDS)
+    until(lambda: not cut.docker("ps", "--quiet"), AWAY_SECONDS)  # what it ran was replaced
+    swarm.inv("scale", "3")
+    assert set(on(swarm, "worker")) == {"host0", "host1", "host2"} or cut.name in on(swarm, "worker")
+    swarm.inv("scale", "2")
+    assert len(on(swarm, "worker")) == 2
+
+
+def test_a_new_secret_reaches_the_workers_and_nothing_is_stopped(swarm):
+    many = Many(swarm, 24, seconds=1, at_once=8, retries=0)
+    many.place()
+    others = ("postgres", "redis", "scheduler", "webserver", "triggerer")
+    before, versions = since(swarm, *others), secrets_there(swarm)
+    many.begin("renewed")
+    many.wait_for("renewed", 1)
+    swarm.set(SECRET_AWS__default__aws_secret_access_key="marker-renewed")
+    swarm.inv("up")
+    assert since(swarm, *others) == before
+    assert many.wait_for_end("renewed", RUN_SECONDS) == "success"  # without any retry
+    named = [name for name in secrets_there(swarm) if name not in versions]
+    assert len(named) == 1 and named[0].startswith("swarm-test_aws_")
+    assert len(secrets_there(swarm)) == len(versions)
+    engine = next(e for e in swarm.hosts.engines if e.name == on(swarm, "worker")[0])
+    worker = engine.docker("ps", "--quiet", "--filter", "name=swarm-test_worker").split()[0]
+    assert "marker-renewed" in engine.docker("exec", worker, "cat", "/run/secrets/aws")
+    assert engine.docker("exec", worker, "stat", "--format", "%a %u %g", "/run/secrets/aws") == f"400 {UID} 0"
+
+
+def secrets_there(swarm):
+    """Versions of secrets that Swarm has."""
+    return swarm.docker("secret", "ls", "--format", "{{.Name}}").split()
+
+
+def test_a_key_is_rotated_while_the_database_and_the_tasks_go_on(swarm):
+    before, old = since(swarm, "postgres", "redis"), (swarm.settings.secrets_dir / "webserver_secret_key").read_text()
+    swarm.inv("secrets", "--rotate", "webserver_secret_key")
+    assert since(swarm, "postgres", "redis") == before
+    new = swarm.sh("webserver", "cat /run/secrets/webserver_secret_key")
+    assert new == (swarm.settings.secrets_dir / "webserver_secret_key").read_text() != old
+    assert swarm.json("status")["state"] == "healthy"
+
+
+def test_a_bad_image_is_taken_back_by_itself(swarm):
+    base, good = swarm.settings.airflow_base_image, {s["name"]: s["image"] for s in swarm.services()}
+    name = f"{swarm.settings.airflow_image}-broken"
+    made = run("docker", "build", "--quiet", "--tag", name, "-", input=BROKEN.format(base=base))
+    assert made.returncode == 0, made.stderr
+    try:
+        swarm.set(AIRFLOW_BASE_IMAGE=name)
+        swarm.build()
+        said = swarm.inv("up", code=1)
+        assert "webserver: the new version did not become healthy, and what ran before is back." in said
+        assert "broken on purpose" in said.partition("--- the last lines of the new webserver ---")[2]
+        after = {s["name"]: s["image"] for s in swarm.services() if s["name"] != "init"}
+        assert after == {name: image for name, image in good.items() if name != "init"}
+        assert swarm.json("status")["state"] == "healthy"
+        assert "Airflow" in page(swarm, "/home")
+    finally:
+        swarm.set(AIRFLOW_BASE_IMAGE=base)
+        run("docker", "image", "rm", name)
+
+
+def test_dags_in_the_image_reach_all_hosts(swarm):
+    many = Many(swarm, 8, seconds=1, name="built")
+    many.write()
+    swarm.set(DAGS_DELIVERY="image")
+    swarm.build()
+    swarm.inv("up")
+    told = json.loads(swarm.docker("service", "inspect", "swarm-test_worker"))[0]["Spec"]["TaskTemplate"]
+    assert [m["Source"] for m in told["ContainerSpec"]["Mounts"] if m["Type"] == "bind"] == [
+        str(swarm.settings.work_data_dir)
+    ]
+    assert swarm.json("dags")["folder"] == DAGS_IN_IMAGE
+    until(lambda: swarm.sql(f"select 1 from dag where dag_id = 'built' and {swarm.release.is_known}"), 120)
+    assert "built has succeeded" in swarm.inv("dags", "--run", "built")
+
+
+def test_no_secret_is_on_the_disk_of_any_host(swarm, tmp_path):
+    known = [file.read_text() for name in GENERATED if (file := swarm.settings.secrets_dir / name).is_file()]
+    markers = tmp_path / "markers"
+    markers.write_text("\n".join([*known, "marker-drs", "marker-aws", "marker-renewed"]))
+    for engine in swarm.hosts.engines:
+        assert found_in(markers, engine.folder) == []
+    planted = swarm.hosts.engines[1].folder / "data" / "planted"
+    planted.write_bytes(b"\0before" + known[0].encode() + b"after\0")
+    assert found_in(markers, swarm.hosts.engines[1].folder) == [str(planted)]
+
+
+def found_in(markers, folder):
+    """Files of a folder that hold one of the lines of a file, as its disk has them: memory is mounted elsewhere."""
+    words = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "--text", "--devices=skip"]
+    asked = run(*words, f"--file={markers}", str(folder), env=os.environ | {"LC_ALL": "C"})
+    assert asked.returncode in (0, 1) or not asked.stdout, asked.stderr
+    return asked.stdout.splitlines()
+
+
+def test_down_leaves_nothing_anywhere(swarm):
+    swarm.inv("down", "--volumes", "--yes")
+    assert "is not running" in swarm.inv("status", code=3)
+    for engine in swarm.hosts.engines:
+        until(lambda engine=engine: not engine.docker("ps", "--all", "--quiet"), AWAY_SECONDS)
+        assert engine.docker("volume", "ls", "--quiet") == ""
+        assert "swarm-test" not in engine.docker("network", "ls")
+    assert swarm.docker("secret", "ls", "--quiet") == swarm.docker("service", "ls", "--quiet") == ""

@@ -1,0 +1,355 @@
+"""The stack file, the commands and the states of the swarm engine, to the letter."""
+
+import pytest
+
+from airflow_docker import PROJECT
+from airflow_docker.engines import choose, swarm_commands, swarm_delivery
+from airflow_docker.engines.swarm import Swarm
+from airflow_docker.engines.swarm_nodes import Nodes
+from airflow_docker.engines.swarm_secrets import Vault
+from airflow_docker.engines.swarm_stack import Plan, once, part, secret_name, stack
+from airflow_docker.engines.swarm_tasks import Services
+from airflow_docker.errors import UserError
+from airflow_docker.health import ServiceState
+
+DIGEST = "sha256:" + "1" * 64
+REF = f"r:5000/airflow@{DIGEST}"
+
+CONFIG = {
+    "services": {
+        "postgres": {
+            "image": "postgres:16", "command": None, "user": "1001:0", "restart": "unless-stopped", "read_only": True,
+            "security_opt": ["no-new-privileges:true"], "mem_limit": "0", "pids_limit": 4096, "networks": {"database": None},
+            "shm_size": "134217728", "tmpfs": ["/tmp", "/var/run/postgresql:mode=1777"],
+            "secrets": [{"source": "postgres_password", "target": "/run/secrets/postgres_password"}],
+            "volumes": [{"type": "volume", "source": "postgres", "target": "/var/lib/postgresql/data", "volume": {}}],
+        },
+        "init": {
+            "image": "airflow:1", "build": {"context": "b"}, "command": ["init"], "environment": {"A": "b$$c"},
+            "networks": {"default": None, "database": None}, "depends_on": {"postgres": {}},
+            "secrets": [{"source": "fernet_key", "target": "/run/secrets/fernet_key"}],
+        },
+        "webserver": {
+            "image": "airflow:1", "command": ["webserver"], "environment": {}, "networks": {"default": None},
+            "healthcheck": {"test": ["CMD", "x"]},
+            "ports": [{"mode": "ingress", "host_ip": "127.0.0.1", "target": 8080, "published": "8089", "protocol": "tcp"}],
+        },
+        "worker": {
+            "image": "airflow:1", "command": ["celery", "worker", "--skip-serve-logs"], "environment": {},
+            "networks": {"default": None, "database": None}, "mem_limit": "3221225472", "stop_grace_period": "10m0s",
+            "labels": {"airflow-docker.mounted": "x"},
+            "volumes": [
+                {"type": "bind", "source": "/s/dags", "target": "/opt/airflow/dags", "read_only": True, "bind": {}},
+                {"type": "bind", "source": "/state/logs", "target": "/opt/airflow/logs", "bind": {}},
+                {"type": "bind", "source": "/state/mnt", "target": "/mnt", "bind": {}},
+                {"type": "bind", "source": "/mnt/a0", "target": "/home/airflow/extern/Archive0", "bind": {}},
+            ],
+        },
+    },
+    "networks": {"default": {"ipam": {}}, "database": {"internal": True}},
+    "volumes": {"postgres": {"name": "p_postgres"}},
+    "secrets": {"fernet_key": {}, "postgres_password": {}, "ca_bundle": {}},
+}  # fmt: skip
+PLAN = Plan(
+    project="p", artifact="airflow:1", where="/w", images={"airflow:1": REF, "postgres:16": "postgres:16@x"},
+    secrets={"fernet_key": "p_fernet_key_1", "postgres_password": "p_postgres_password_1"}, uid=1001,
+    shared=frozenset({"/s/dags", "/mnt/a0"}), logs_dir="/state/logs", workers=3, is_encrypted=False, dags_in_image=False,
+)  # fmt: skip
+LABELS = {"airflow-docker.artifact": "airflow:1", "airflow-docker.where": "/w"}
+HERE = {"constraints": ["node.labels.airflow-docker.p == data"]}
+
+
+def made(**changes):
+    return stack(CONFIG, Plan(**{**PLAN.__dict__, **changes}))
+
+
+def without_version(service):
+    assert len(service["labels"].pop("airflow-docker.version")) == 12
+    assert service.pop("labels") == {}
+    return service
+
+
+def test_the_database_is_on_the_labelled_host_with_its_volume_and_has_no_way_out():
+    found = made()
+    assert without_version(found["services"]["postgres"]) == {
+        "image": "postgres:16@x", "user": "1001:0", "read_only": True, "networks": ["database"],
+        "secrets": [
+            {"source": "postgres_password", "target": "postgres_password", "uid": "1001", "gid": "0", "mode": 0o400}
+        ],
+        "volumes": [
+            {"type": "tmpfs", "target": "/tmp"}, {"type": "tmpfs", "target": "/var/run/postgresql"},
+            {"type": "tmpfs", "target": "/dev/shm", "tmpfs": {"size": 134217728}},
+            {"type": "volume", "source": "postgres", "target": "/var/lib/postgresql/data"},
+        ],
+        "deploy": {
+            "labels": LABELS, "resources": {"limits": {"pids": 4096}}, "mode": "replicated", "replicas": 1,
+            "restart_policy": {"condition": "any", "delay": "2s"}, "endpoint_mode": "dnsrr", "placement": HERE,
+            "update_config": {"parallelism": 1, "order": "stop-first", "monitor": "10s", "failure_action": "rollback"},
+            "rollback_config": {"parallelism": 1, "order": "stop-first", "monitor": "10s", "failure_action": "pause"},
+        },
+    }  # fmt: skip
+    assert found["networks"] == {"default": {"driver": "overlay"}, "database": {"driver": "overlay", "internal": True}}
+    assert found["volumes"] == {"postgres": {"name": "p_swarm_postgres"}}
+    assert found["secrets"] == {
+        name: {"external": True, "name": f"p_{name}_1"} for name in ("fernet_key", "postgres_password")
+    }
+    assert made(is_encrypted=True)["networks"]["default"]["driver_opts"] == {"encrypted": "true"}
+
+
+def test_a_worker_is_on_any_host_and_has_the_folders_that_all_hosts_have():
+    worker = without_version(made()["services"]["worker"])
+    assert worker == {
+        "image": REF, "command": ["celery", "worker"], "networks": ["database", "default"], "secrets": [],
+        "environment": {"AIRFLOW__CORE__HOSTNAME_CALLABLE": "airflow.utils.net.get_host_ip_address"},
+        "stop_grace_period": "10m0s",
+        "volumes": [
+            {"type": "bind", "source": "/s/dags", "target": "/opt/airflow/dags", "read_only": True},
+            {"type": "volume", "target": "/opt/airflow/logs"},
+            {"type": "bind", "source": "/mnt/a0", "target": "/home/airflow/extern/Archive0"},
+        ],
+        "deploy": {
+            "labels": LABELS, "resources": {"limits": {"memory": "3221225472"}}, "mode": "replicated", "replicas": 3,
+            "restart_policy": {"condition": "any", "delay": "2s"}, "endpoint_mode": "dnsrr",
+            "update_config": {"parallelism": 0, "order": "start-first", "monitor": "10s", "failure_action": "rollback"},
+            "rollback_config": {"parallelism": 0, "order": "start-first", "monitor": "10s", "failure_action": "pause"},
+        },
+    }  # fmt: skip
+
+
+def test_logs_on_a_folder_of_all_hosts_need_not_be_handed_out():
+    worker = made(shared=frozenset({"/state/logs"}))["services"]["worker"]
+    assert worker["command"] == ["celery", "worker", "--skip-serve-logs"] and worker["environment"] == {}
+    assert worker["volumes"] == [{"type": "bind", "source": "/state/logs", "target": "/opt/airflow/logs"}]
+
+
+def test_dags_in_the_image_are_not_mounted():
+    worker = made(shared=frozenset(), dags_in_image=True)["services"]["worker"]
+    assert worker["volumes"] == [{"type": "volume", "target": "/opt/airflow/logs"}]
+    assert worker["environment"]["AIRFLOW__CORE__DAGS_FOLDER"] == "/opt/airflow-docker/dags"
+
+
+def test_init_is_a_job_and_the_page_has_a_port_of_its_host():
+    services = made()["services"]
+    assert services["init"]["deploy"] == {
+        "labels": LABELS, "resources": {"limits": {}}, "mode": "replicated-job", "restart_policy": {"condition": "none"},
+        "endpoint_mode": "dnsrr", "placement": HERE,
+    }  # fmt: skip
+    assert services["init"]["environment"]["A"] == "b$$c"  # which `docker stack deploy` reads once more
+    assert services["webserver"]["ports"] == [{"target": 8080, "published": 8089, "protocol": "tcp", "mode": "host"}]
+    assert services["webserver"]["deploy"]["update_config"]["order"] == "stop-first"
+
+
+def test_a_part_has_the_secrets_that_it_needs_alone():
+    found = part(made(), ("postgres", "redis"))
+    assert (list(found["services"]), list(found["secrets"])) == (["postgres"], ["postgres_password"])
+    assert found["networks"] == made()["networks"]
+
+
+def test_a_command_runs_once_like_a_service_on_the_host_of_the_database():
+    found = once(made(), "worker", ["python", "x"], {"B": "c"})
+    job = found["services"]["once"]
+    assert list(found["services"]) == ["once"] and job["command"] == ["python", "x"]
+    assert job["environment"]["B"] == "c" and "healthcheck" not in job
+    assert job["deploy"] == {
+        "labels": LABELS, "resources": {"limits": {"memory": "3221225472"}}, "mode": "replicated-job",
+        "restart_policy": {"condition": "none"}, "endpoint_mode": "dnsrr", "placement": HERE,
+    }  # fmt: skip
+
+
+def test_the_version_of_a_container_follows_what_it_is_made_of_and_not_how_many_there_are():
+    one = made()["services"]["worker"]["labels"]
+    assert made(workers=5)["services"]["worker"]["labels"] == one
+    assert made(images={**PLAN.images, "airflow:1": "other"})["services"]["worker"]["labels"] != one
+
+
+def test_the_name_of_a_secret_changes_with_its_content_and_does_not_prove_a_guess():
+    name = secret_name("p", "aws", "content", "key")
+    assert name == secret_name("p", "aws", "content", "key") != secret_name("p", "aws", "other", "key")
+    assert name.startswith("p_aws_") and len(name) == len("p_aws_") + 12
+    assert name != secret_name("p", "aws", "content", "another key")
+
+
+def test_an_empty_secret_is_one_line_and_the_vault_does_not_show_its_key(tmp_path):
+    (tmp_path / "empty").write_text("")
+    vault = Vault("p", {"aws": tmp_path / "empty"}, "the key")
+    assert vault.names() == {"aws": secret_name("p", "aws", "\n", "the key")}
+    assert "the key" not in repr(vault)
+    (tmp_path / "large").write_text("x" * 500_001)
+    with pytest.raises(UserError, match="500 kB at most"):
+        Vault("p", {"aws": tmp_path / "large"}, "k").names()
+
+
+def test_commands():
+    assert swarm_commands.deploy("p") == [
+        "docker", "stack", "deploy", "--detach=true", "--resolve-image", "never", "--with-registry-auth",
+        "--compose-file", "-", "p",
+    ]  # fmt: skip
+    namespace = "label=com.docker.stack.namespace=p"
+    assert swarm_commands.services("p") == ["docker", "service", "ls", "--quiet", "--filter", namespace]
+    assert swarm_commands.remove_services("p", ["a", "b"]) == ["docker", "service", "rm", "p_a", "p_b"]
+    assert swarm_commands.scale("p", 4) == ["docker", "service", "scale", "--detach", "p_worker=4"]
+    assert swarm_commands.logs("p_a", follow=True, tail=5, since="2026-01-01") == [
+        "docker", "service", "logs", "--follow", "--tail", "5", "--since", "2026-01-01", "p_a",
+    ]  # fmt: skip
+    assert swarm_commands.create_secret("p", "p_aws_1") == [
+        "docker", "secret", "create", "--label", "airflow-docker.project=p", "p_aws_1", "-",
+    ]  # fmt: skip
+    assert swarm_commands.label_node("n", "airflow-docker.p") == [
+        "docker", "node", "update", "--label-add", "airflow-docker.p=data", "n",
+    ]  # fmt: skip
+
+
+# --- what Swarm tells ---
+
+
+def task(number, state, *, desired="running", slot=1, node="n1", version="v1", err="", code=0, service="s"):
+    container = {"Image": REF, "Healthcheck": {}, "Labels": {"airflow-docker.version": version}}
+    status = {"State": state, "Timestamp": f"t{number}", "Err": err, "ContainerStatus": {"ExitCode": code}}
+    return {
+        "ID": f"task{number}", "ServiceID": service, "Slot": slot, "NodeID": node, "DesiredState": desired,
+        "CreatedAt": f"2026-01-01T00:00:{number:02}Z", "Status": status, "Spec": {"ContainerSpec": container},
+    }  # fmt: skip
+
+
+def told(*tasks, replicas=1, update="", version="v1", name="worker"):
+    template = {"ContainerSpec": {"Labels": {"airflow-docker.version": version}}}
+    service = {"ID": "s", "Spec": {"Mode": {"Replicated": {"Replicas": replicas}}, "TaskTemplate": template}}
+    if update:
+        service["UpdateStatus"] = {"State": update}
+    return Services({name: service}, tasks, {"n1": "one", "n2": "two"})
+
+
+def state(task, words, **more):
+    more = {"image": REF, "image_id": DIGEST, "host": "one", "started": f"t{task}", **more}
+    return ServiceState("worker", f"task{task}", *words, **more)
+
+
+def test_a_task_that_runs_is_healthy_and_one_that_was_replaced_does_not_count():
+    found = told(task(1, "running", desired="shutdown"), task(2, "running", node="n2"))
+    assert found.states() == [state(2, ("running", "healthy"), host="two")]
+    assert found.has_converged("worker")
+
+
+def test_several_of_a_service_are_told_apart_and_those_that_went_are_not_told():
+    found = told(
+        task(1, "running"), task(2, "running", slot=2), task(3, "shutdown", slot=3, desired="remove"), replicas=2
+    )
+    assert found.states() == [state(1, ("running", "healthy")), state(2, ("running", "healthy"), number=2)]
+    assert found.has_converged("worker") and found.replicas("worker") == 2
+
+
+def test_a_crash_is_told_with_its_task_and_code_until_the_next_one_runs():
+    crashed = task(1, "failed", desired="shutdown", err="task: non-zero exit (7)", code=7)
+    waiting = told(crashed, task(2, "ready", desired="ready"))
+    assert waiting.states() == [
+        state(1, ("restarting", ""), exit_code=7, restarts=1, started="t2", probe="task: non-zero exit (7)")
+    ]
+    assert waiting.last_failure("worker")["ID"] == "task1"
+    assert told(crashed, task(2, "running")).states() == [state(2, ("running", "healthy"), restarts=1)]
+
+
+def test_a_crash_of_another_version_or_during_an_update_is_not_ours_to_judge():
+    old = task(1, "failed", desired="shutdown", version="v0", code=7)
+    assert told(old, task(2, "starting")).states() == [state(2, ("starting", "starting"))]
+    own = task(1, "failed", desired="shutdown", code=7)
+    found = told(own, task(2, "preparing"), update="updating")
+    assert found.states() == [state(2, ("preparing", "starting"))]
+    assert not found.has_converged("worker")
+
+
+def test_a_host_without_a_folder_is_told():
+    refused = task(1, "rejected", desired="shutdown", err="bind source path does not exist: /x")
+    found = told(refused, task(2, "ready", desired="ready")).states()
+    assert [(s.state, s.health, s.probe) for s in found] == [
+        ("rejected", "unhealthy", "bind source path does not exist: /x")
+    ]
+
+
+def test_a_job_has_done_its_work_or_failed():
+    done = told(task(1, "complete", desired="complete", slot=0), name="init").states()
+    assert [(s.service, s.state, s.exit_code) for s in done] == [("init", "exited", 0)]
+    failed = told(task(1, "failed", desired="shutdown", slot=0, code=3), name="init").states()
+    assert [(s.state, s.exit_code) for s in failed] == [("exited", 3)]
+
+
+def test_an_update_has_not_converged_while_an_old_version_runs():
+    assert not told(task(1, "running", version="v0")).has_converged("worker")
+    assert not told(task(1, "running"), replicas=2).has_converged("worker")
+    assert not told(task(1, "running"), update="rollback_started").has_converged("worker")
+    assert told(task(1, "running"), update="rollback_completed").update("worker") == "rollback_completed"
+
+
+# --- hosts, images, settings ---
+
+
+def node(identity, state="ready", **labels):
+    return {"ID": identity, "Spec": {"Labels": labels}, "Status": {"State": state},
+            "Description": {"Hostname": f"host-{identity}"}}  # fmt: skip
+
+
+def test_the_database_is_on_one_host_and_inv_is_typed_there():
+    label = {"airflow-docker.p": "data"}
+    Nodes("a", [node("a"), node("b")]).require("p")
+    Nodes("a", [node("a", **label), node("b", **{"airflow-docker.q": "data"})]).require("p")
+    with pytest.raises(UserError, match=r"the database of p is on host-b .* Type it on host-b"):
+        Nodes("a", [node("a"), node("b", **label)]).require("p")
+    with pytest.raises(UserError, match="the database is on one host alone"):
+        Nodes("a", [node("a", **label), node("b", **label)]).require("p")
+    assert Nodes("a", [node("a"), node("b", "down")]).away == ["b"]
+
+
+def test_an_image_is_pushed_unless_others_can_pull_it():
+    built = {"Id": "sha256:0123456789abcdef", "RepoDigests": []}
+    pulled = {"Id": "sha256:1", "RepoDigests": [f"postgres@{DIGEST}"]}
+    assert not swarm_delivery.is_public(built, "x/postgres:1", "r:5000")
+    assert swarm_delivery.is_public(pulled, "postgres:16", "r:5000")
+    assert not swarm_delivery.is_public(
+        {**built, "RepoDigests": [f"r:5000/postgres@{DIGEST}"]}, "x/postgres:1", "r:5000"
+    )
+    assert swarm_delivery.copy_name(built, "x/postgres:1", "r:5000/team") == "r:5000/team/postgres:0123456789ab"
+    assert swarm_delivery.copy_name(built, "r:5000/airflow:1", "r:5000") == "r:5000/airflow:1"
+
+
+def test_what_swarm_wants_of_the_settings_is_said_at_once(make_settings):
+    with pytest.raises(UserError) as caught:
+        choose(make_settings(f"ENGINE=swarm\nCOMPOSE_PROJECT_NAME={'p' * 31}\n"), tell=False).require_fit()
+    assert [line.partition(":")[0] for line in caught.value.text.splitlines()] == [
+        "EXECUTOR", "IMAGE_REGISTRY", "COMPOSE_PROJECT_NAME",
+    ]  # fmt: skip
+    text = (
+        "ENGINE=swarm\nEXECUTOR=CeleryExecutor\nIMAGE_REGISTRY=r:5000/team\nAIRFLOW_IMAGE=a\nCOMPOSE_PROJECT_NAME=p\n"
+    )
+    engine = choose(make_settings(text), tell=False)
+    engine.require_fit()
+    assert engine.artifact("0123456789abcdef") == "r:5000/team/a:0123456789ab"
+
+
+def test_auto_never_means_swarm_but_says_so(make_settings, tmp_path):
+    (tmp_path / ".state").mkdir()
+    (tmp_path / ".state" / "up.swarm").write_text("x")
+    with pytest.raises(UserError, match="Set ENGINE=swarm in"):
+        choose(make_settings(), tell=False)
+
+
+def test_folders_of_all_hosts_are_those_that_are_named(make_settings, tmp_path):
+    settings = make_settings("ENGINE=swarm\nARCH_ROOT=/a\nLOGS_DIR=/l\nEXTRA_MOUNTS=/e:/e\n")
+    dags = settings.workflow_dev_dir / settings.dags_dir
+    assert sorted(map(str, Swarm(settings)._shared())) == sorted(["/l", "/a", "/e", str(dags)])
+    built = make_settings("ENGINE=swarm\nDAGS_DELIVERY=image\n")
+    assert Swarm(built)._shared() == []
+
+
+def test_the_stack_is_made_of_the_files_of_compose(make_settings):
+    engine = Swarm(make_settings("COMPOSE_PROJECT_NAME=p\nEXECUTOR=CeleryExecutor\n"), "i:1")
+    command = swarm_commands.config(engine.command())
+    assert command[:8] == [
+        "docker",
+        "compose",
+        "--project-name",
+        "p",
+        "--project-directory",
+        str(PROJECT),
+        "--env-file",
+        "/dev/null",
+    ]
+    assert command[-3:] == ["config", "--format", "json"]
