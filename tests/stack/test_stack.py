@@ -59,8 +59,18 @@ class Browser:
         _, page = self.get(self.form)
         token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)[1]
         form = urllib.parse.urlencode({"csrf_token": token, "username": user, "password": password}).encode()
-        self.opener.open(self.base + self.form, form, timeout=20).close()
+        until(lambda: self._is_taken(form))
         return self.is_in()
+
+    def _is_taken(self, form):
+        """False if it has to be sent again later: Airflow lets nobody try often, and that of 3 counts strictly."""
+        try:
+            self.opener.open(self.base + self.form, form, timeout=20).close()
+        except urllib.error.HTTPError as refused:
+            if refused.code != 429:
+                raise
+            return False
+        return True
 
     def is_in(self):
         """True if the page knows us; that of Airflow 3 shows its frame to everybody, and asks by its API who it is."""
