@@ -71,7 +71,8 @@ def leftovers(engine: Engine, days: int) -> Iterator[Leftover]:
 def _log_folders(logs: Path) -> Iterator[Path]:
     """A folder per run of a DAG and per day of parsing, as Airflow makes them; nothing else is a log of ours."""
     yield from sorted(logs.glob("dag_id=*/run_id=*"))
-    yield from sorted(folder for folder in logs.glob("scheduler/[0-9]*-*") if not folder.is_symlink())
+    for parser in ("scheduler", "dag_processor"):  # in Airflow 2, in Airflow 3
+        yield from sorted(folder for folder in logs.glob(f"{parser}/[0-9]*-*") if not folder.is_symlink())
 
 
 def _size(entry: Path, end: float) -> int:

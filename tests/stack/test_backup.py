@@ -36,9 +36,8 @@ LINES = [
     "users create --username second --role Viewer --firstname a --lastname b --email b@localhost --password old",
 ]
 READ = """
-from airflow.hooks.base import BaseHook
-from airflow.models import Variable
-print("stored:", BaseHook.get_connection("kept").password, Variable.get("kept"))
+from airflow.models import Connection, Variable
+print("stored:", Connection.get_connection_from_secrets("kept").password, Variable.get("kept"))
 """
 TABLES = ("dag_run", "task_instance", "connection", "variable", "ab_user", "ab_user_role")
 

@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from airflow_docker import demo, secrets
 from airflow_docker.engines import choose
-from stack.conftest import ENGINES, RELEASES
+from stack.conftest import RELEASES
 from stack.test_stack import Browser
 
 MANY = 120  # more than Airflow's own command takes at a time
@@ -86,7 +86,6 @@ def test_the_password_of_the_admin(stack, keys):
     assert not Browser(stack).log_in(user, old)
 
 
-@pytest.mark.on(*ENGINES, "standalone-3")
 def test_the_key_of_the_sessions(stack, keys):
     browser = Browser(stack)
     assert browser.log_in(stack.settings.airflow_admin_user, keys()["admin_password"])

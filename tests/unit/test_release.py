@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_docker import PROJECT, release, rotation
+from airflow_docker import PROJECT, clean, release, rotation
 from airflow_docker.dags import _readable
 from airflow_docker.release import THREE, TWO
 from airflow_docker.standalone.variables import own_variables
@@ -79,3 +79,11 @@ def test_a_new_key_ends_the_logins_that_it_should_end(make_settings, version, na
 )
 def test_a_line_of_a_log_is_readable(line, shown):
     assert _readable(line) == shown
+
+
+def test_logs_of_either_release_can_be_cleaned_away_and_nothing_else(tmp_path):
+    ours = ["dag_id=a/run_id=b", "scheduler/2026-01-01", "dag_processor/2026-01-01"]
+    for name in (*ours, "mine/2026-01-01", "dag_id=a/mine", "dag_processor/mine"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "dag_processor/9999-latest").symlink_to(tmp_path / "dag_processor/2026-01-01")
+    assert [str(folder.relative_to(tmp_path)) for folder in clean._log_folders(tmp_path)] == ours
