@@ -93,7 +93,7 @@ def _looked_at(new: Engine) -> Bundle:
             "Mend what stands above. A variable or connection that a file reads while it is imported needs a default."
         )
         raise UserError("DAGS_DIR", f"{files} cannot be imported with Airflow {settings.airflow_version}.", todo)
-    console.done(f"All {len(found['dags'])} DAGs can be imported with Airflow {settings.airflow_version}")
+    console.done(f"All DAGs ({len(found['dags'])}) can be imported with Airflow {settings.airflow_version}")
     return made
 
 

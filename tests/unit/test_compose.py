@@ -46,6 +46,8 @@ def test_commands(make_settings):
     assert made.parse_command(own_database=False)[-4:] == [
         "scheduler", "python", "/opt/airflow-docker/dags.py", "/opt/airflow/dags",
     ]  # fmt: skip
+    apart = ["--env", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:////tmp/dags.db"]
+    assert made.parse_command(own_database=True)[-6:-4] == apart
     label = "label=com.docker.compose.project=p"
     assert made.containers_command() == ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
     assert made.volumes_command() == ["docker", "volume", "ls", "--quiet", "--filter", label]
@@ -64,6 +66,13 @@ def test_commands_with_workers(make_settings):
     assert made.stop_command(["worker"]) == [*celery, "stop", "--timeout", "30", "worker"]
     assert made.services() == [*engine(make_settings).services(), "redis", "worker"]
     assert (made.task_service, engine(make_settings).task_service) == ("worker", "scheduler")
+
+
+def test_what_decides_how_services_run(make_settings):
+    before = engine(make_settings).decides()
+    assert engine(make_settings, "AIRFLOW_BASE_IMAGE=other:1\n").decides() == before
+    assert engine(make_settings, image="bdrc-airflow:def").decides() != before
+    assert engine(make_settings, "AIRFLOW_PORT=8123\n").decides() != before
 
 
 def test_image_commands():
