@@ -59,7 +59,7 @@ def test_containers_are_not_root_and_only_the_web_page_is_published_on_loopback(
         ports = stack.inspect(service)["NetworkSettings"]["Ports"] or {}
         published = [binding["HostIp"] for bindings in ports.values() for binding in bindings or []]
         assert published == (["127.0.0.1"] if service == stack.release.page else []), service
-    assert stack.sh("scheduler", "id -u; id -g; echo $HOME").split() == [str(uid), "0", "/home/airflow"]
+    assert stack.sh(stack.task_service, "id -u; id -g; echo $HOME").split() == [str(uid), "0", "/home/airflow"]
 
 
 def test_the_image_has_the_scripts_and_the_requirements_and_no_open_directory(stack):
