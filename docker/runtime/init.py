@@ -29,14 +29,22 @@ def key(name: str) -> str:
 
 
 def migrate() -> None:
-    """Bring the database to this Airflow's schema."""
-    from alembic.util.exc import CommandError
+    """Bring the database to this Airflow's schema; of a newer one's, Airflow itself says what nobody understands."""
+    import airflow as package
+    from airflow import settings
+    from alembic.migration import MigrationContext
 
-    try:
-        with rows_kept():
-            airflow("db", "migrate")
-    except CommandError as problem:
-        sys.exit(f"The database is of another Airflow, most likely of a newer one ({problem}).")
+    steps = Path(package.__file__).parent / "migrations" / "versions"
+    with settings.engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_heads()
+    known = "".join(step.read_text() for step in steps.glob("*.py")) if found else ""
+    if unknown := [revision for revision in found if f'"{revision}"' not in known]:
+        sys.exit(
+            f"Airflow {package.__version__} does not know the database's schema ({unknown[0]}): it is of a newer one. "
+            "Set AIRFLOW_VERSION to that, or restore a backup: inv restore FILE --yes"
+        )
+    with rows_kept():
+        airflow("db", "migrate")
 
 
 @contextmanager
