@@ -1,12 +1,29 @@
-"""Read by Airflow itself as each of its programs begins: a log that cannot be written ends no task.
+"""Read by Airflow itself as each of its programs begins.
 
-Python tells of such a log on standard error, and Airflow leads that of a task into its log. On a
-full disk the one calls the other until the task ends, or hangs, with a RecursionError.
+A log that cannot be written ends no task. Python tells of such a log on standard error, and Airflow
+leads that of a task into its log. On a full disk the one calls the other until the task ends, or
+hangs, with a RecursionError.
 https://docs.python.org/3/howto/logging.html#exceptions-raised-during-logging
+
+And no process talks to the database on a connection of the one that it was forked from, whose
+answers it would take: the scheduler then hangs, and no task is run any more. Airflow 2 looks whose
+a connection is only when it has been asked whether it still works. Airflow 3 does as is done here.
+https://docs.sqlalchemy.org/en/14/core/pooling.html#using-connection-pools-with-multiprocessing-or-os-fork
 """
 
 import logging
+import os
 
 __all__: list[str] = []  # Airflow would take all other names as settings of its own
 
+
+def leave_connections_to_parent() -> None:
+    """Forget them without a word to the server."""
+    from airflow import settings
+
+    if engine := getattr(settings, "engine", None):
+        engine.dispose(close=False)
+
+
 logging.raiseExceptions = False
+os.register_at_fork(after_in_child=leave_connections_to_parent)

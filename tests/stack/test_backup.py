@@ -154,7 +154,7 @@ def comes_back_on_a_machine_that_knows_nothing(project, backup, before, monkeypa
     monkeypatch.setenv("BACKUP_PASSPHRASE", right)
     project.inv("restore", str(backup))
     assert not project.running()
-    for name in secrets.GENERATED:
+    for name in secrets.OF_DATABASE:
         found = (project.settings.secrets_dir / name).stat()
         assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o400, choose(project.settings).reader.owner)
     project.inv("up")
@@ -171,7 +171,7 @@ def undoes_what_was_interrupted(project, backup, folder):
     engine = choose(project.settings)
     (folder / "other").mkdir()
     backup_file.read(backup, folder / "other")
-    keys = {name: "another-" + name for name in secrets.GENERATED}
+    keys = {name: "another-" + name for name in secrets.OF_DATABASE}
     kept = secrets.kept(project.settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replacement, "_undo", lambda _: None)

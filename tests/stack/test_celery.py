@@ -101,6 +101,7 @@ def test_workers_are_added_and_taken_away_while_tasks_run_and_finish_what_they_h
     assert {line.split("|")[0]: line.split("|")[1] for line in stack.sql(tries).splitlines()} == dict.fromkeys(
         at_work, "1"
     )
+    many.remove()
 
 
 def test_their_number_stays_until_another_is_said(stack, alone):

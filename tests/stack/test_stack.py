@@ -131,6 +131,33 @@ def test_up_again_changes_nothing_but_a_changed_secret_and_an_archive_more_arriv
     assert (after.st_uid, after.st_mode) == (archive.st_uid, archive.st_mode)
 
 
+FORK = """
+import os
+from airflow import settings
+from airflow.utils.session import create_session
+from sqlalchemy import text
+asked = []
+def see(dialect, connection, ping=type(settings.engine.dialect).do_ping):
+    asked.append(connection)
+    return ping(dialect, connection)
+type(settings.engine.dialect).do_ping = see
+with create_session() as session:
+    session.execute(text("SELECT 1"))
+if not os.fork():
+    with create_session() as session:
+        assert session.execute(text("SELECT 2")).scalar() == 2
+    os._exit(bool(asked))
+print("asked" if os.wait()[1] else "left alone", len(asked))
+with create_session() as session:
+    assert session.execute(text("SELECT 3")).scalar() == 3
+"""
+
+
+def test_a_forked_process_leaves_the_connection_of_its_parent_alone(stack):
+    """Or one reads the answers that are for the other, and a scheduler hangs that has just been started."""
+    assert stack.python(FORK).splitlines()[-1] == "left alone 0"
+
+
 def test_volumes_go_only_when_confirmed(stack):
     said = stack.inv("down", "--volumes", code=2)
     assert "there is no terminal to ask on. Say --yes if you mean it." in said

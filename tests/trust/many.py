@@ -52,10 +52,15 @@ class Many:
         values = {name: getattr(self, name) for name in ("name", "tasks", "seconds", "at_once", "retries")}
         (folder / f"{self.name}.py").write_text(DAG.format(**values))
 
+    def remove(self):
+        """Take it away again."""
+        (self.stack.settings.workflow_dev_dir / self.stack.settings.dags_dir / f"{self.name}.py").unlink()
+
     def place(self):
         """Put the DAG where the stack finds it, and wait until it has."""
         self.write()
-        until(lambda: self.stack.sql(f"select dag_id from dag where dag_id = '{self.name}' and is_active"), 120)
+        known = self.stack.release.is_known
+        until(lambda: self.stack.sql(f"select dag_id from dag where dag_id = '{self.name}' and {known}"), 120)
 
     def begin(self, run):
         self.stack.inv("airflow", f"dags trigger {self.name} --run-id {run}")
