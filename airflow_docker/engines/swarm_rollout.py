@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from airflow_docker import console, health
-from airflow_docker.engines.swarm_stack import ONE_SHOT, STORES, Made, part
+from airflow_docker.engines.swarm_stack import ONCE, ONE_SHOT, STORES, Made, part
 from airflow_docker.engines.swarm_tasks import ROLLED_BACK, Services
 from airflow_docker.errors import UserError
 
@@ -42,7 +42,8 @@ class Rollout:
         # Without init: to be told of again is for a job to run again.
         names = tuple(name for name in self.whole["services"] if name not in ONE_SHOT)
         self.swarm.deploy(part(self.whole, names))
-        self.swarm.remove([name for name in self.swarm.deployed() if name not in self.whole["services"]])
+        kept = (*self.whole["services"], ONCE)
+        self.swarm.remove([name for name in self.swarm.deployed() if name not in kept])
         while not self._have_converged(names):
             yield False
 

@@ -72,7 +72,12 @@ def without_version(service):
 def test_the_database_is_on_the_labelled_host_with_its_volume_and_has_no_way_out():
     found = made()
     assert without_version(found["services"]["postgres"]) == {
-        "image": "postgres:16@x", "user": "1001:0", "read_only": True, "networks": ["database"],
+        "image": "postgres:16@x",
+        "command": [
+            "postgres", "-c", "tcp_keepalives_idle=10", "-c", "tcp_keepalives_interval=5",
+            "-c", "tcp_keepalives_count=3", "-c", "tcp_user_timeout=25000",
+        ],
+        "user": "1001:0", "read_only": True, "networks": ["database"],
         "secrets": [
             {"source": "postgres_password", "target": "postgres_password", "uid": "1001", "gid": "0", "mode": 0o400}
         ],
