@@ -194,12 +194,11 @@ def killed(file, *, missing_ok=False, unlink=Path.unlink):
 @pytest.mark.on("standalone-3", "compose-3")
 def test_what_runs_goes_back_to_what_it_was(stack, tmp_path):
     """What is above, in short, for the other release of Airflow; what a run does meanwhile is its own affair."""
-    stack.python(COMMANDS.format(lines=LINES))
+    stack.python(COMMANDS.format(lines=LINES[:2]))
     before = Content(stack, tables=set(TABLES) - {"dag_run", "task_instance"})
     assert all(before.rows.values())
     stack.inv("backup", "--file", str(tmp_path / "it.backup"))
-    stack.python(COMMANDS.format(lines=["variables set later x", "users delete --username second"]))
+    stack.python(COMMANDS.format(lines=["variables set later x", "connections delete kept"]))
     assert "Restoring" in stack.inv("restore", str(tmp_path / "it.backup"), "--yes")
     before.require_same(stack)
     assert "stored: marker-stored marker-variable" in stack.python(READ)
-    assert Browser(stack).log_in("second", "old")

@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from airflow_docker import demo, secrets
 from airflow_docker.engines import choose
-from stack.conftest import FLAVOURS
+from stack.conftest import ENGINES, FLAVOURS
 from stack.test_stack import Browser
 
 MANY = 120  # more than Airflow's own command takes at a time
@@ -51,7 +51,7 @@ def rotate(stack, keys, name):
     return before[name]
 
 
-@pytest.mark.on(*FLAVOURS)
+@pytest.mark.on(*ENGINES, "standalone-3")
 def test_the_fernet_key_and_all_that_is_written_with_it(stack, keys):
     old = rotate(stack, keys, "fernet_key")
     stored = stack.sql("select password from connection where conn_id like 'kept%'").splitlines()
@@ -91,13 +91,6 @@ def test_the_key_of_the_sessions(stack, keys):
     assert browser.log_in(stack.settings.airflow_admin_user, keys()["admin_password"])
     rotate(stack, keys, "webserver_secret_key")
     assert not browser.is_in()
-
-
-@pytest.mark.on("compose-3")
-def test_the_key_that_signs_what_services_and_tasks_say(stack, keys):
-    rotate(stack, keys, "jwt_secret")
-    demo.drop_work(choose(stack.settings), "W1SIGNED")
-    assert demo.wait_for_arrival(choose(stack.settings), "W1SIGNED")
 
 
 @pytest.mark.on("compose-celery")
