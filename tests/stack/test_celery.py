@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 from conftest import INV
-from trust.many import Many
+from trust.many import Many, alone
 
-from airflow_docker import demo
-from airflow_docker.engines import choose
 from stack.conftest import docker, run, until
 
 ON = ("compose-celery",)
@@ -62,15 +60,11 @@ for password in (None, "", "redis", "airflow"):
 
 
 @pytest.fixture
-def alone(stack):
+def undisturbed(stack):
     """No task runs but those of the test; there is one worker before and after it."""
-    stack.inv("airflow", "dags pause sample_sync")
-    demo.drop_work(choose(stack.settings, tell=False), "W1ALONE")
-    running = "select count(*) from task_instance where state in ('queued', 'running')"
-    until(lambda: stack.sql(running) == "0", 120)
-    yield
-    stack.inv("scale", "1")
-    stack.inv("airflow", "dags unpause sample_sync")
+    with alone(stack):
+        yield
+        stack.inv("scale", "1")
 
 
 def workers(stack):
@@ -78,7 +72,7 @@ def workers(stack):
     return {s["number"]: s for s in stack.json("status")["services"] if s["name"] == "worker"}
 
 
-def test_workers_are_added_and_taken_away_while_tasks_run_and_finish_what_they_have(stack, alone):
+def test_workers_are_added_and_taken_away_while_tasks_run_and_finish_what_they_have(stack, undisturbed):
     many = Many(stack, tasks=9, seconds=20, retries=0, name="away")
     many.place()
     said = stack.inv("scale", "3")
@@ -104,7 +98,7 @@ def test_workers_are_added_and_taken_away_while_tasks_run_and_finish_what_they_h
     many.remove()
 
 
-def test_their_number_stays_until_another_is_said(stack, alone):
+def test_their_number_stays_until_another_is_said(stack, undisturbed):
     assert "From 1 to 2 workers" in stack.inv("up", "--workers", "2")
     assert "Already up and healthy" in stack.inv("up")
     assert len(workers(stack)) == 2

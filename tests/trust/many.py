@@ -1,9 +1,13 @@
 """A DAG of many short tasks: begun, followed, and counted when it has ended."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 
 from stack.conftest import until
+
+from airflow_docker.demo import drop_work
+from airflow_docker.engines import choose
 
 DAG = """
 import time
@@ -89,6 +93,19 @@ class Many:
     def lines(self, run):
         """What the tasks of a run have written, a number for each time that one came to its end."""
         return [int(line) for line in (self.stack.settings.work_data_dir / run).read_text().split()]
+
+
+@contextlib.contextmanager
+def alone(stack):
+    """No task runs but those of a test: the sample's sensor is one that waits, and so is waited for."""
+    stack.inv("airflow", "dags pause sample_sync")
+    drop_work(choose(stack.settings, tell=False), "W1ALONE")
+    running = "select count(*) from task_instance where state in ('queued', 'running')"
+    until(lambda: stack.sql(running) == "0", 120)
+    try:
+        yield
+    finally:
+        stack.inv("airflow", "dags unpause sample_sync")
 
 
 def timed():

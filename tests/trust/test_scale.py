@@ -6,7 +6,7 @@ import pytest
 from stack.conftest import until
 
 from trust.conftest import count
-from trust.many import Many, timed
+from trust.many import Many, alone, timed
 
 ON = ("compose-celery",)
 TASKS = count(full=1000, short=150)
@@ -18,9 +18,10 @@ def many(stack):
     """Tasks in the stack, which has one worker before and after it."""
     made = Many(stack, TASKS, seconds=1, at_once=32, name="scale")
     made.place()
-    yield made
-    made.remove()
-    stack.inv("scale", "1")
+    with alone(stack):
+        yield made
+        made.remove()
+        stack.inv("scale", "1")
 
 
 def kill_one(stack):
