@@ -139,9 +139,15 @@ def _service(name: str, given: Made, plan: Plan) -> Made:
     made["volumes"] = [*_in_memory(given), *_volumes(given, plan)]
     if ports := given.get("ports"):
         made["ports"] = [_port(port) for port in ports]
-    made["labels"] = {VERSION: hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()[:12]}
+    made["labels"] = {VERSION: _version(made, plan)}
     made["deploy"] = _deploy(name, given, plan)
     return made
+
+
+def _version(made: Made, plan: Plan) -> str:
+    """Changes with all that a container is made of, versions of secrets among it."""
+    named = [plan.secrets[secret["source"]] for secret in made["secrets"]]
+    return hashlib.sha256(json.dumps([made, named], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _variables(plan: Plan) -> dict[str, str]:

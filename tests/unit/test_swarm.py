@@ -165,6 +165,9 @@ def test_the_version_of_a_container_follows_what_it_is_made_of_and_not_how_many_
     one = made()["services"]["worker"]["labels"]
     assert made(workers=5)["services"]["worker"]["labels"] == one
     assert made(images={**PLAN.images, "airflow:1": "other"})["services"]["worker"]["labels"] != one
+    renewed = made(secrets={**PLAN.secrets, "fernet_key": "p_fernet_key_2"})["services"]
+    assert renewed["worker"]["labels"] == one  # it does not read that one
+    assert renewed["init"]["labels"] != made()["services"]["init"]["labels"]
 
 
 def test_the_name_of_a_secret_changes_with_its_content_and_does_not_prove_a_guess():
