@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_docker import console, images, shell
-from airflow_docker.engines.swarm_stack import NAMESPACE, WHERE
 from airflow_docker.errors import UserError
+from airflow_docker.swarm.stack import NAMESPACE, WHERE
 
 
 def report(as_json: bool) -> None:

@@ -7,8 +7,8 @@ import socket
 from airflow_docker.checks import Finding, ok
 from airflow_docker.checks.remote import REGISTRY_SECONDS, has_ways_of_its_own
 from airflow_docker.engines import Engine
-from airflow_docker.engines.swarm_nodes import nodes
 from airflow_docker.settings import Settings
+from airflow_docker.swarm.nodes import nodes
 
 
 def hosts(settings: Settings, engine: Engine) -> Finding:

@@ -14,19 +14,18 @@ from subprocess import CompletedProcess
 from typing import ClassVar
 
 from airflow_docker import PROJECT, files, health, image_context, images, ports, secrets, shell
-from airflow_docker.engines import swarm_commands as commands
-from airflow_docker.engines import swarm_delivery as delivery
 from airflow_docker.engines.compose import Compose
 from airflow_docker.engines.compose_commands import THROWN_AWAY
-from airflow_docker.engines.swarm_nodes import nodes
-from airflow_docker.engines.swarm_postgres import SwarmPostgres
-from airflow_docker.engines.swarm_rollout import Rollout
-from airflow_docker.engines.swarm_secrets import Vault
-from airflow_docker.engines.swarm_stack import ARTIFACT, ONCE, STORES, Made, Plan, once, part, stack
-from airflow_docker.engines.swarm_tasks import ENDED, Services, Told, exit_code
 from airflow_docker.errors import UserError, collected, raise_all
 from airflow_docker.folders import ARCHIVES, WRITTEN
 from airflow_docker.health import ServiceState
+from airflow_docker.swarm import commands, delivery
+from airflow_docker.swarm.nodes import nodes
+from airflow_docker.swarm.postgres import SwarmPostgres
+from airflow_docker.swarm.rollout import Rollout
+from airflow_docker.swarm.stack import ARTIFACT, ONCE, STORES, Made, Plan, once, part, stack
+from airflow_docker.swarm.tasks import ENDED, Services, Told, exit_code
+from airflow_docker.swarm.vault import Vault
 
 LONGEST_NAME = 30
 """Of a project: Swarm takes secrets of 64 characters, and ours are called PROJECT_webserver_secret_key_VERSION."""

@@ -3,14 +3,15 @@
 import pytest
 
 from airflow_docker import PROJECT
-from airflow_docker.engines import choose, swarm_commands, swarm_delivery
+from airflow_docker.engines import choose
 from airflow_docker.engines.swarm import Swarm
-from airflow_docker.engines.swarm_nodes import Nodes
-from airflow_docker.engines.swarm_secrets import Vault
-from airflow_docker.engines.swarm_stack import Plan, once, part, secret_name, stack
-from airflow_docker.engines.swarm_tasks import Services
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
+from airflow_docker.swarm import commands, delivery
+from airflow_docker.swarm.nodes import Nodes
+from airflow_docker.swarm.stack import Plan, once, part, secret_name, stack
+from airflow_docker.swarm.tasks import Services
+from airflow_docker.swarm.vault import Vault
 
 DIGEST = "sha256:" + "1" * 64
 REF = f"r:5000/airflow@{DIGEST}"
@@ -188,21 +189,21 @@ def test_an_empty_secret_is_one_line_and_the_vault_does_not_show_its_key(tmp_pat
 
 
 def test_commands():
-    assert swarm_commands.deploy("p") == [
+    assert commands.deploy("p") == [
         "docker", "stack", "deploy", "--detach=true", "--resolve-image", "never", "--with-registry-auth",
         "--compose-file", "-", "p",
     ]  # fmt: skip
     namespace = "label=com.docker.stack.namespace=p"
-    assert swarm_commands.services("p") == ["docker", "service", "ls", "--quiet", "--filter", namespace]
-    assert swarm_commands.remove_services("p", ["a", "b"]) == ["docker", "service", "rm", "p_a", "p_b"]
-    assert swarm_commands.scale("p", 4) == ["docker", "service", "scale", "--detach", "p_worker=4"]
-    assert swarm_commands.logs("p_a", follow=True, tail=5, since="2026-01-01") == [
+    assert commands.services("p") == ["docker", "service", "ls", "--quiet", "--filter", namespace]
+    assert commands.remove_services("p", ["a", "b"]) == ["docker", "service", "rm", "p_a", "p_b"]
+    assert commands.scale("p", 4) == ["docker", "service", "scale", "--detach", "p_worker=4"]
+    assert commands.logs("p_a", follow=True, tail=5, since="2026-01-01") == [
         "docker", "service", "logs", "--follow", "--tail", "5", "--since", "2026-01-01", "p_a",
     ]  # fmt: skip
-    assert swarm_commands.create_secret("p", "p_aws_1") == [
+    assert commands.create_secret("p", "p_aws_1") == [
         "docker", "secret", "create", "--label", "airflow-docker.project=p", "p_aws_1", "-",
     ]  # fmt: skip
-    assert swarm_commands.label_node("n", "airflow-docker.p") == [
+    assert commands.label_node("n", "airflow-docker.p") == [
         "docker", "node", "update", "--label-add", "airflow-docker.p=data", "n",
     ]  # fmt: skip
 
@@ -309,13 +310,11 @@ def test_the_database_is_on_one_host_and_inv_is_typed_there():
 def test_an_image_is_pushed_unless_others_can_pull_it():
     built = {"Id": "sha256:0123456789abcdef", "RepoDigests": []}
     pulled = {"Id": "sha256:1", "RepoDigests": [f"postgres@{DIGEST}"]}
-    assert not swarm_delivery.is_public(built, "x/postgres:1", "r:5000")
-    assert swarm_delivery.is_public(pulled, "postgres:16", "r:5000")
-    assert not swarm_delivery.is_public(
-        {**built, "RepoDigests": [f"r:5000/postgres@{DIGEST}"]}, "x/postgres:1", "r:5000"
-    )
-    assert swarm_delivery.copy_name(built, "x/postgres:1", "r:5000/team") == "r:5000/team/postgres:0123456789ab"
-    assert swarm_delivery.copy_name(built, "r:5000/airflow:1", "r:5000") == "r:5000/airflow:1"
+    assert not delivery.is_public(built, "x/postgres:1", "r:5000")
+    assert delivery.is_public(pulled, "postgres:16", "r:5000")
+    assert not delivery.is_public({**built, "RepoDigests": [f"r:5000/postgres@{DIGEST}"]}, "x/postgres:1", "r:5000")
+    assert delivery.copy_name(built, "x/postgres:1", "r:5000/team") == "r:5000/team/postgres:0123456789ab"
+    assert delivery.copy_name(built, "r:5000/airflow:1", "r:5000") == "r:5000/airflow:1"
 
 
 def test_what_swarm_wants_of_the_settings_is_said_at_once(make_settings):
@@ -349,7 +348,7 @@ def test_folders_of_all_hosts_are_those_that_are_named(make_settings, tmp_path):
 
 def test_the_stack_is_made_of_the_files_of_compose(make_settings):
     engine = Swarm(make_settings("COMPOSE_PROJECT_NAME=p\nEXECUTOR=CeleryExecutor\n"), "i:1")
-    command = swarm_commands.config(engine.command())
+    command = commands.config(engine.command())
     assert command[:8] == [
         "docker",
         "compose",

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_docker import shell
-from airflow_docker.engines import swarm_commands as commands
-from airflow_docker.engines.swarm_stack import secret_name
 from airflow_docker.errors import UserError
+from airflow_docker.swarm import commands
+from airflow_docker.swarm.stack import secret_name
 
 LARGEST = 500 * 1000
 """Bytes of one secret, as Swarm has it."""

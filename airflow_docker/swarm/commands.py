@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_docker.engines.swarm_stack import NAMESPACE, PROJECT_LABEL
+from airflow_docker.swarm.stack import NAMESPACE, PROJECT_LABEL
 
 SWARM_STATE = "{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}} {{.Swarm.NodeID}}"
 NODE_IDS = ["docker", "node", "ls", "--quiet"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_docker import console, images, shell
-from airflow_docker.engines import swarm_commands as commands
-from airflow_docker.engines.swarm_stack import node_label
 from airflow_docker.errors import UserError
+from airflow_docker.swarm import commands
+from airflow_docker.swarm.stack import node_label
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from airflow_docker import console, health
-from airflow_docker.engines.swarm_stack import ONCE, ONE_SHOT, STORES, Made, part
-from airflow_docker.engines.swarm_tasks import ROLLED_BACK, Services
 from airflow_docker.errors import UserError
+from airflow_docker.swarm.stack import ONCE, ONE_SHOT, STORES, Made, part
+from airflow_docker.swarm.tasks import ROLLED_BACK, Services
 
 if TYPE_CHECKING:
     from airflow_docker.engines.swarm import Swarm

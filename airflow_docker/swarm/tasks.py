@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_docker import images
-from airflow_docker.engines.swarm_stack import ONE_SHOT, VERSION
 from airflow_docker.health import ServiceState
+from airflow_docker.swarm.stack import ONE_SHOT, VERSION
 
 Told = dict[str, Any]
 
