@@ -55,11 +55,11 @@ def peak(stack):
 
 
 def test_of_many_tasks_none_is_lost_and_none_is_run_twice(stack, peak, figure):
-    many = Many(stack, tasks=TASKS, seconds=0, at_once=32, retries=0, name="load")
+    many = Many(stack, tasks=TASKS, seconds=0, at_once=16, retries=0, name="load")
     many.place()
     many.begin("load")
     seconds = timed()
-    assert many.wait_for_end("load", 1500) == "success"
+    assert many.wait_for_end("load", 3000) == "success"
     took = seconds()
     assert many.states("load") == f"success|{TASKS}|{TASKS}"
     assert sorted(many.lines("load")) == list(range(TASKS))
