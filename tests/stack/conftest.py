@@ -64,6 +64,7 @@ class Project:
     """A .env in a folder of its own with the two sample repositories beside it."""
 
     engine = ""
+    task_service = "scheduler"
     flavour = ""
     """One of FLAVOURS."""
     inside: tuple[str, ...] = ()

@@ -302,6 +302,8 @@ NOT_HERE = (
     "restore",
     "inv upgrade",
 )
+NOT_THERE = {"inv helm": ("standalone",), "inv scale": ("standalone", "compose")}
+"""Engines that say in a sentence why there is no such thing with them."""
 
 
 def documented():
@@ -319,9 +321,14 @@ def test_what_the_operators_guide_says_can_be_typed(stack, quick, command, tmp_p
     for word, meant in MEANT.items():
         command = command.replace(word, meant)
     words = shlex.split(command)[1:]
-    result = run(*INV, *words, env=stack.environ, cwd=tmp_path, stdin=subprocess.DEVNULL)
+    environ = stack.environ
+    if words[0] == "helm":  # no cluster could clone from this machine
+        environ |= {"AO_WORKFLOWS_URL": "https://git.example.org/workflows.git"}
+    result = run(*INV, *words, env=environ, cwd=tmp_path, stdin=subprocess.DEVNULL)
     strict = "--strict" in words  # whose exit code depends on the base image
-    assert result.returncode == 0 or (strict and result.returncode == 1), result.stdout + result.stderr
+    refused = stack.engine in NOT_THERE.get(f"inv {words[0]}", ())
+    assert result.returncode == (1 if refused else 0) or (strict and result.returncode == 1), result.stderr
+    assert not refused or re.fullmatch(r"\S.*: .+\. (Set|Type) .+", result.stderr.strip()), result.stderr
     stack.inv("build")
 
 
