@@ -28,7 +28,7 @@ from airflow_docker import (
     stack,
 )
 from airflow_docker.engines import Engine, require_alone
-from airflow_docker.errors import USAGE, UserError
+from airflow_docker.errors import USAGE, UserError, guarded
 from airflow_docker.settings import Settings
 
 PASSPHRASE = "BACKUP_PASSPHRASE"  # noqa: S105
@@ -91,13 +91,27 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
             with console.step(f"Restoring {described.project} of {described.created}"):
                 replacement.replace(engine, folder / backup_file.DATABASE, keys)
                 schema.note(engine)
-        finally:
-            if was_running and not replacement.is_pending(engine):
-                stack.up(engine, timeout=stack.START_SECONDS)
+        except BaseException:
+            if was_running:
+                _start_again(engine)
+            raise
+        if was_running:
+            stack.up(engine, timeout=stack.START_SECONDS)
     if not was_running:
         console.say("  To start it: inv up")
 
 
+def _start_again(engine: Engine) -> None:
+    """What ran before a restore that failed; why it failed is told first of all, whatever becomes of this."""
+    if replacement.is_pending(engine):
+        return
+    try:
+        stack.up(engine, timeout=stack.START_SECONDS)
+    except UserError as problem:
+        console.warn(f"What ran is stopped, with its data. {problem.text}")
+
+
+@guarded
 def put_back(engine: Engine, file: Path) -> None:
     """The database and the keys as they were when this run, or one that was killed, wrote ``file``; nothing may run."""
     with _work_folder(engine) as folder:

@@ -24,6 +24,7 @@ from airflow_docker.setting_types import (
     Base,
     Parser,
     Secret,
+    airflow_version_from_2_7,
     bare_image_name,
     config_files,
     debian_packages,
@@ -99,9 +100,7 @@ class Settings:
     dag_requirements: str = setting("airflow-docker/StagingGlacierProcess-requirements.txt")
 
     build_dir: Path = setting("~/tmp/compose-build", path)
-    airflow_version: str = setting(
-        "2.11.2", matching(r"(2\.([7-9]|\d\d)|3\.\d+)\.\d+", "a version from 2.7.0 on, like 2.11.2")
-    )
+    airflow_version: str = setting("2.11.2", airflow_version_from_2_7)
     airflow_base_image: str = setting("apache/airflow:{AIRFLOW_VERSION}-python3.11", image_name)
     airflow_image: str = setting("bdrc-airflow", bare_image_name)
     postgres_image: str = setting("postgres:16", image_name)

@@ -31,6 +31,8 @@ def upgrade(engine_of: Callable[[str], Engine], version: str, timeout: float) ->
     Raises UserError, with what ran before running, if anything fails. What a kill leaves is
     noted: the same again does the rest.
     """
+    if not version:
+        raise UserError("inv upgrade", "to which version?", "Say for instance: inv upgrade 3.3.2", USAGE)
     new, named = engine_of(version), engine_of("")
     new.require()
     new.require_fit()
@@ -71,8 +73,11 @@ def _nothing_changed(old: Engine) -> Iterator[None]:
     try:
         yield
     except UserError:
-        how = "runs on as before" if old.states() else "is left as it was"
-        console.say(f"  Nothing was changed: Airflow {old.settings.airflow_version} {how}.")
+        if begun := schema.interrupted(old):
+            console.say(f"  Nothing was changed: {begun.what} {begun.todo}")
+        else:
+            how = "runs on as before" if old.states() else "is left as it was"
+            console.say(f"  Nothing was changed: Airflow {old.settings.airflow_version} {how}.")
         raise
 
 
@@ -104,6 +109,9 @@ def _way_back(old: Engine, version: str) -> schema.Noted | None:
         return None
     noted = schema.read(old)
     if noted and noted.begun:
+        if not Path(noted.backup).is_file():
+            what = "this backup, taken as the upgrade was begun, is the way back, and it is not there."
+            raise UserError(noted.backup, what, "Bring it back to its place.")
         console.say(f"  This upgrade was begun before; the backup of then stays the way back: {noted.backup}")
         return noted
     file = backup.create(old, None)

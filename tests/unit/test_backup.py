@@ -1,6 +1,7 @@
 """The file of a backup: what is written is read, and nothing else is."""
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import io
@@ -16,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import snapshot
 
-from airflow_docker import backup, backup_file, encryption, files, replacement, secrets, shell
+from airflow_docker import backup, backup_file, encryption, files, replacement, secrets, shell, stack
 from airflow_docker.engines import postgres
 from airflow_docker.engines.compose import Compose
 from airflow_docker.errors import UserError
@@ -421,6 +422,27 @@ def test_after_a_kill_at_any_moment_there_is_the_old_or_the_new(filled, tmp_path
         if is_whole:
             break
     assert is_whole and undone > 5 and finished
+
+
+def test_a_restore_that_fails_tells_its_own_reason_if_nothing_starts_again(filled, monkeypatch, capsys):
+    file, filled.states = made(filled), lambda: ["running"]
+    monkeypatch.setattr(stack, "down", lambda engine: None)
+    monkeypatch.setattr(stack, "up", lambda engine, timeout: raising(UserError("AIRFLOW_VERSION", "is older.")))
+    monkeypatch.setattr(replacement, "replace", lambda *_: raising(UserError("database", "has no room.")))
+    with pytest.raises(UserError, match=r"^database: has no room\.$"):
+        backup.restore(filled, file, yes=True)
+    assert "What ran is stopped, with its data. AIRFLOW_VERSION: is older." in capsys.readouterr().err
+
+
+def test_a_full_disk_is_a_reason_like_any_other(filled, monkeypatch):
+    file = made(filled)
+    monkeypatch.setattr(replacement, "replace", lambda *_: raising(OSError(errno.ENOSPC, "No space left", "/x")))
+    with pytest.raises(UserError, match=r"^/x: there is no room left"):
+        backup.put_back(filled, file)
+
+
+def raising(error):
+    raise error
 
 
 def make_again(store, word):

@@ -24,7 +24,8 @@ from airflow_docker import (
 from airflow_docker.errors import UserError
 from airflow_docker.interruption import Interrupted
 
-OLD_FILE = "/backups/old.backup"
+OLD_FILE = __file__
+"""A backup that is there, as far as anybody looks here."""
 
 
 class Engine:
@@ -116,7 +117,7 @@ def test_the_way_back_stays_known_as_long_as_the_version_runs(engine):
     schema.begin(new, schema.Noted("2.11.2", OLD_FILE, "3.3.2", "old one"))
     for some in (engine, new):
         with pytest.raises(
-            UserError, match=r"interrupted\. To do the rest: inv upgrade 3\.3\.2\. .* inv restore /backups"
+            UserError, match=r"interrupted\. To do the rest: inv upgrade 3\.3\.2\. .* inv restore /.* --yes"
         ):
             schema.require(some)
     schema.note(new)
@@ -219,7 +220,7 @@ def test_a_stop_that_fails_needs_no_restore(machine, monkeypatch):
 def test_both_reasons_are_told_if_nothing_starts(machine):
     machine.failing["start built for 3.3.2"] = UserError("scheduler", "the service has ended.")
     machine.failing["start built for 2.11.2"] = UserError("docker", "is gone.")
-    with pytest.raises(UserError, match=r"(?s)has ended.*is gone.*AIRFLOW_VERSION=2\.11\.2: inv restore /backups/old"):
+    with pytest.raises(UserError, match=r"(?s)has ended.*is gone.*AIRFLOW_VERSION=2\.11\.2: inv restore /.* --yes"):
         run(machine)
 
 
@@ -242,6 +243,29 @@ def test_after_a_kill_the_same_again_does_the_rest_without_another_backup(machin
     run(machine)
     assert "backup" not in machine.done and machine.done[-1] == "take"
     assert schema.read(machine.engine) == schema.Noted("3.3.2", OLD_FILE)
+
+
+def test_what_fails_after_a_kill_says_that_it_was_begun_before(machine, capsys):
+    schema.begin(machine.engine, schema.Noted("2.11.2", OLD_FILE, "3.3.2", "built for 2.11.2"))
+    machine.failing["parse"] = UserError("x", "does not fit.")
+    with pytest.raises(UserError, match="does not fit"):
+        run(machine)
+    said = capsys.readouterr().err
+    assert "Nothing was changed: the upgrade from Airflow 2.11.2 to 3.3.2 was interrupted. To do the rest: inv" in said
+
+
+def test_after_a_kill_nothing_is_switched_if_the_way_back_is_gone(machine):
+    noted = schema.Noted("2.11.2", "/gone/old.backup", "3.3.2", "built for 2.11.2")
+    schema.begin(machine.engine, noted)
+    with pytest.raises(UserError, match=r"/gone/old\.backup: this backup, .* is not there"):
+        run(machine)
+    assert machine.done == LOOKING and schema.read(machine.engine) == noted
+
+
+def test_no_version_is_bad_usage(machine):
+    with pytest.raises(UserError, match="to which version") as refused:
+        run(machine, "")
+    assert refused.value.code == 2 and machine.done == []
 
 
 def test_neither_the_same_nor_an_older_version(machine):
