@@ -187,6 +187,7 @@ class Compose(Commands):
             if self.is_celery:
                 images.require(self.settings.redis_image, "REDIS_IMAGE")
             self.write_overlay()
+            self._end_others(list(before.values()))
             log = self.settings.state_dir / "up.log"
             # Those that `inv scale` has made stay, as long as all else does.
             running = sum(state.service == "worker" for state in before.values()) if as_before else 0
@@ -198,6 +199,13 @@ class Compose(Commands):
                 if process.poll() is None:
                     interruption.end(process.pid)
                     process.wait()
+
+    def _end_others(self, states: list[ServiceState]) -> None:
+        """End what the settings have no more, as workers after a change of EXECUTOR."""
+        others = [s for s in states if s.service not in self.services() and s.state == "running"]
+        if others:
+            with console.step(f"Stopping {', '.join(sorted({s.service for s in others}))}"):
+                shell.capture(self.end_command([s.container for s in others]))
 
     def workers(self) -> int:
         if not self.is_celery:

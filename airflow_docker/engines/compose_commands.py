@@ -19,6 +19,12 @@ NOT_AIRFLOW = ("postgres", "redis")
 """Services that run another image than ours."""
 _LABEL = "com.docker.compose.project"
 _STOP_SECONDS = "30"
+_SOON = ("--timeout", _STOP_SECONDS)
+"""Who starts or ends everything waits for no tasks, which may be sensors that take days.
+
+Workers have as long as the scheduler has, which runs the tasks otherwise; only `inv scale` gives them
+the time that compose has for them.
+"""
 THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
 
 
@@ -87,17 +93,8 @@ class Commands:
         """``workers`` is how many there are to be, where there are such."""
         has_workers = self.is_celery and (not services or "worker" in services)
         scale = ["--scale", f"worker={workers}"] if has_workers else []
-        options = ("--detach", "--no-build", "--remove-orphans", *self._soon)
+        options = ("--detach", "--no-build", "--remove-orphans", *(_SOON if self.is_celery else ()))
         return self.command("up", *options, *scale, *services)
-
-    @property
-    def _soon(self) -> list[str]:
-        """Who starts or ends everything waits for no tasks, which may be sensors that take days.
-
-        Workers have as long as the scheduler has, which runs the tasks otherwise; only `inv scale` gives them
-        the time that compose has for them.
-        """
-        return ["--timeout", _STOP_SECONDS] if self.is_celery else []
 
     def scale_command(self, workers: int) -> list[str]:
         """What runs stays as it is; workers that go have WORKER_STOP_SECONDS for it."""
@@ -105,10 +102,14 @@ class Commands:
         return self.command("up", "--detach", *alone, "--scale", f"worker={workers}", "worker")
 
     def down_command(self, volumes: bool = False) -> list[str]:
-        return self.command("down", "--remove-orphans", *self._soon, *(["--volumes"] if volumes else []))
+        return self.command("down", "--remove-orphans", *_SOON, *(["--volumes"] if volumes else []))
 
     def stop_command(self, services: Sequence[str]) -> list[str]:
-        return self.command("stop", *self._soon, *services)
+        return self.command("stop", *_SOON, *services)
+
+    def end_command(self, containers: Sequence[str]) -> list[str]:
+        """For what the layers have no more, to which ``up`` gives the time that it was made with."""
+        return ["docker", "stop", "-t", _STOP_SECONDS, *containers]
 
     def exec_command(self, container: str, words: list[str], terminal: bool) -> list[str]:
         return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *words]

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from airflow_docker import PROJECT, images
-from airflow_docker.engines import compose_commands
+from airflow_docker.engines import compose, compose_commands
 from airflow_docker.engines.compose import Compose
+from airflow_docker.health import ServiceState
 
 COMPOSE = [
     "docker", "compose", "--project-name", "p", "--project-directory", str(PROJECT), "--env-file", "/dev/null",
@@ -27,8 +28,11 @@ def test_commands(make_settings):
     assert made.build_command(Path("x")) == [*COMPOSE, "--file", "x", "build", "init"]
     assert made.build_command(Path("x"), no_cache=True) == [*COMPOSE, "--file", "x", "build", "--no-cache", "init"]
     assert made.up_command() == [*COMPOSE, "up", "--detach", "--no-build", "--remove-orphans"]
-    assert made.down_command() == [*COMPOSE, "down", "--remove-orphans"]
-    assert made.down_command(volumes=True) == [*COMPOSE, "down", "--remove-orphans", "--volumes"]
+    down = [*COMPOSE, "down", "--remove-orphans", "--timeout", "30"]
+    assert made.down_command() == down
+    assert made.down_command(volumes=True) == [*down, "--volumes"]
+    assert made.stop_command(["scheduler"]) == [*COMPOSE, "stop", "--timeout", "30", "scheduler"]
+    assert made.end_command(["c"]) == ["docker", "stop", "-t", "30", "c"]
     logs = ["docker", "compose", "--project-name", "p", "logs"]
     assert made.logs_command([], False, None, "") == logs
     assert made.logs_command(["a", "b"], True, 5, "2026-01-01") == [
@@ -66,6 +70,17 @@ def test_commands_with_workers(make_settings):
     assert made.stop_command(["worker"]) == [*celery, "stop", "--timeout", "30", "worker"]
     assert made.services() == [*engine(make_settings).services(), "redis", "worker"]
     assert (made.task_service, engine(make_settings).task_service) == ("worker", "scheduler")
+
+
+def test_what_the_settings_have_no_more_is_ended_first(make_settings, monkeypatch):
+    ended, made = [], engine(make_settings)
+    monkeypatch.setattr(compose.shell, "capture", lambda command: ended.append(command[-1]))
+    states = [ServiceState(name, f"id of {name}", state) for name, state in
+              [("scheduler", "running"), ("worker", "running"), ("redis", "exited")]]  # fmt: skip
+    made._end_others(states)
+    assert ended == ["id of worker"]
+    made._end_others(states[:1])
+    assert len(ended) == 1
 
 
 def test_what_decides_how_services_run(make_settings):
