@@ -136,4 +136,5 @@ def record(engine: Engine) -> dict[str, Any]:
 
 def _deciding(settings: Settings) -> dict[str, str]:
     """The settings that decide what is in the artifact."""
-    return {name: settings.shown(name) for name in names() if name in bundle.SETTINGS}
+    deciding = (*bundle.SETTINGS, *(["DAGS_DIR"] if settings.dags_in_image else []))
+    return {name: settings.shown(name) for name in names() if name in deciding}

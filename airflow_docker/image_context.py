@@ -45,7 +45,7 @@ def _copy_dags(settings: Settings, target: Path) -> None:
             raise UserError("DAGS_DIR", what, "Put the file itself there.")
         place = target / file.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
-        files.write(place, file.read_bytes())
+        files.write(place, file.read_bytes(), 0o755 if file.stat().st_mode & 0o100 else 0o644)
     for folder in (target, *(f for f in target.rglob("*") if f.is_dir())):
         folder.chmod(0o755)
 

@@ -71,6 +71,7 @@ def shell(engine: Engine, service: str) -> None:
 def restart(engine: Engine, services: list[str], timeout: float) -> None:
     """End and start services, all of them by default, and wait until all is healthy; what does not run is started."""
     known(engine, services)
+    engine.require_fit()
     schema.require_same(engine)
     made = ready(engine)
     before = {state.container: state for state in made.states()}

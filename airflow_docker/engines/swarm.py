@@ -24,7 +24,7 @@ from airflow_docker.swarm.nodes import nodes
 from airflow_docker.swarm.postgres import SwarmPostgres
 from airflow_docker.swarm.rollout import Rollout
 from airflow_docker.swarm.stack import ARTIFACT, ONCE, STORES, Made, Plan, once, part, stack
-from airflow_docker.swarm.tasks import ENDED, Services, Told, exit_code
+from airflow_docker.swarm.tasks import Services, Told, exit_code, runs
 from airflow_docker.swarm.vault import Vault
 
 LONGEST_NAME = 30
@@ -145,16 +145,26 @@ class Swarm(Compose):
             yield settled
 
     @contextlib.contextmanager
-    def _starting(self, workers: int, *, init: bool) -> Iterator[Callable[[], bool]]:
-        """One at a time. Old versions of secrets go when all runs with the new ones."""
+    def _starting(self, workers: int, *, init: bool, anew: Sequence[str] = ()) -> Iterator[Callable[[], bool]]:
+        """One at a time. Services that are to be ``anew`` end as soon as nothing is missing for their next start.
+
+        What does not become healthy is taken back; old versions of secrets go when all runs with the new ones.
+        """
         with files.locked(self.settings.state_dir / "up.lock", "inv up"):
             if self.release.page not in self.told().services:
                 ports.require_free(self.settings.airflow_port, self.holder)
             whole, vault = self._prepared(workers)
             vault.create(vault.files)
-            yield Rollout(self, whole, init=init).settled
+            self.remove([name for name in anew if name not in STORES])
+            self.remove([name for name in anew if name in STORES])
+            rollout = Rollout(self, whole, init=init)
+            try:
+                yield rollout.settled
+            except UserError as failure:
+                rollout.take_back(failure)
+                raise
             vault.forget(but=vault.names().values())
-            files.write(self._good, json.dumps(whole).encode())
+            self._note_good(whole)
 
     def _prepared(self, workers: int = 0, images_of: Sequence[str] = ()) -> tuple[Made, Vault]:
         """The stack and its secrets, with all that they need of registry and hosts; ``images_of`` are settings."""
@@ -171,16 +181,17 @@ class Swarm(Compose):
         """The stack that was healthy last."""
         return self.settings.state_dir / "swarm.stack.json"
 
+    def _note_good(self, whole: Made) -> None:
+        files.write(self._good, json.dumps(whole).encode())
+
     def last_good(self) -> Made:
         return files.read_object(self._good, "services")
 
     @contextlib.contextmanager
     def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
         """What is removed is deployed again; a worker finishes its tasks first."""
-        workers = self.told().replicas("worker")
-        self.remove([name for name in services or self.services() if name not in STORES])
-        self.remove([name for name in services or STORES if name in STORES])
-        with self._starting(workers, init=not services or "init" in services) as settled:
+        workers, has_init = self.told().replicas("worker"), not services or "init" in services
+        with self._starting(workers, init=has_init, anew=services or self.services()) as settled:
             yield settled
 
     def start_alone(self, service: str) -> None:
@@ -199,12 +210,18 @@ class Swarm(Compose):
         return self.told().replicas("worker")
 
     def scale(self, workers: int) -> None:
-        done = shell.capture(commands.scale(self.project, workers))
-        if done.returncode:
-            raise UserError("inv scale", f"{done.stderr.strip()}.", "Try again.")
-        end = time.monotonic() + _GONE_SECONDS
-        while sum(s.service == "worker" for s in self.states()) != workers and time.monotonic() < end:
-            time.sleep(health.POLL_SECONDS)
+        """Those that go have ended, if their hosts answer. The way back has as many from now on."""
+        with files.locked(self.settings.state_dir / "up.lock", "inv up"):
+            done = shell.capture(commands.scale(self.project, workers))
+            if done.returncode:
+                raise UserError("inv scale", f"{done.stderr.strip()}.", "Try again.")
+            end = time.monotonic() + self.settings.worker_stop_seconds + _GONE_SECONDS
+            away = nodes().away
+            while self.told().unfinished("worker", away) > workers and time.monotonic() < end:
+                time.sleep(health.POLL_SECONDS)
+            if good := self.last_good():
+                good["services"]["worker"]["deploy"]["replicas"] = workers
+                self._note_good(good)
 
     def remove(self, names: Sequence[str]) -> None:
         """End services and wait until their containers are gone, wherever a host answers."""
@@ -218,7 +235,7 @@ class Swarm(Compose):
         end = time.monotonic() + self.settings.worker_stop_seconds + _GONE_SECONDS
         away = nodes().away
         kept = tuple(shell.capture(commands.services(self.project)).stdout.split())  # the first part of their ids
-        while left := [task for task in self._tasks() if _runs(task) and task.get("NodeID") not in away]:
+        while left := [task for task in self._tasks() if runs(task) and task.get("NodeID") not in away]:
             if all(str(task["ServiceID"]).startswith(kept) for task in left):
                 return
             if time.monotonic() > end:
@@ -325,39 +342,36 @@ class Swarm(Compose):
         return self._once("init", ["python", "/opt/airflow-docker/keys.py", name], {})
 
     def _once(self, service: str, words: list[str], environment: Mapping[str, str]) -> CompletedProcess[str]:
-        """In a container of its own like those of ``service``, on the host of the database."""
-        runs = bool(self.states())
-        whole, vault = self._prepared(images_of=["AIRFLOW_IMAGE"])
-        made = once(whole, service, words, environment)
-        vault.create(made["secrets"])
-        shell.capture(commands.remove_services(self.project, [ONCE]))  # what a killed run has left
-        self.deploy(made)
-        try:
-            task = self._ended(ONCE)
-            said = shell.capture(commands.logs(task["ID"], raw=True))
-            errors = said.stderr + str(task["Status"].get("Err", ""))
-            return CompletedProcess(words, exit_code(task), said.stdout, errors)
-        finally:
-            shell.capture(commands.remove_services(self.project, [ONCE]))
-            self._wait_for_end()
-            if not runs and not self.states():  # networks and secrets; a stack may have been started meanwhile
-                self.stop(data=False)
+        """In a container of its own like those of ``service``, on the host of the database; one at a time."""
+        with files.locked(self.settings.state_dir / "once.lock", "swarm"):
+            was_up = bool(self.states())
+            whole, vault = self._prepared(images_of=["AIRFLOW_IMAGE"])
+            made = once(whole, service, words, environment)
+            vault.create(made["secrets"])
+            shell.capture(commands.remove_services(self.project, [ONCE]))  # what a killed run has left
+            self.deploy(made)
+            try:
+                task = self._ended(ONCE)
+                said = shell.capture(commands.logs(task["ID"], raw=True))
+                errors = said.stderr + str(task["Status"].get("Err", ""))
+                return CompletedProcess(words, exit_code(task), said.stdout, errors)
+            finally:
+                shell.capture(commands.remove_services(self.project, [ONCE]))
+                self._wait_for_end()
+                if not was_up and not self.states():  # networks and secrets; a stack may have been started meanwhile
+                    self.stop(data=False)
 
     def _ended(self, name: str) -> Told:
         """The task of a service that runs once, when it has ended. Raises UserError if that takes too long."""
         end, label = time.monotonic() + _ONCE_SECONDS, f"{self.project}_{name}"
         while time.monotonic() < end:
-            service = shell.capture(commands.inspect("service", [label])).stdout
-            identity = images.listed(service or "[]")[0]["ID"]
-            tasks = [t for t in self._tasks() if t["ServiceID"] == identity]
-            if tasks and all(not _runs(task) for task in tasks):
+            service = self._inspect("service", [label])
+            if not service:
+                raise UserError("swarm", f"{label} was removed before it had ended.", "Try again.")
+            tasks = [t for t in self._tasks() if t["ServiceID"] == service[0]["ID"]]
+            if tasks and not any(runs(task) for task in tasks):
                 return tasks[-1]
             time.sleep(health.POLL_SECONDS)
         raise UserError(
             "swarm", f"no host has run it in {_ONCE_SECONDS:g} s.", f"See why: docker stack ps {self.project}"
         )
-
-
-def _runs(task: Told) -> bool:
-    """True if it has not ended."""
-    return task["Status"]["State"] not in ENDED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ class Rollout:
     def __init__(self, swarm: Swarm, whole: Made, *, init: bool = True) -> None:
         self.swarm, self.whole = swarm, whole
         self._looks = self._steps(init)
+        self._is_mixed = False
+        """True if some may run in the new version and some in the one before."""
 
     def settled(self) -> bool:
         """True if all has been done. Raises UserError if Swarm has taken a new version back."""
@@ -31,6 +34,7 @@ class Rollout:
 
     def _steps(self, init: bool) -> Iterator[bool]:
         """Gives False until the next step can be taken."""
+        self._is_mixed = True
         if init:
             self.swarm.remove(ONE_SHOT)
             self.swarm.deploy(part(self.whole, STORES))
@@ -59,17 +63,31 @@ class Rollout:
         states = [state for state in self.swarm.states() if state.service in ONE_SHOT]
         return bool(states) and all(state.state == "exited" and state.exit_code == 0 for state in states)
 
+    def take_back(self, failure: UserError) -> None:
+        """After a failure that Swarm itself has not seen, as of a wait that has ended: what ran before, if that is so.
+
+        Raises UserError with both reasons if that is not back soon.
+        """
+        good = self.swarm.last_good()
+        is_same = json.dumps(good, sort_keys=True) == json.dumps(self.whole, sort_keys=True)
+        if not good or is_same or not self._is_mixed:
+            return
+        self._is_mixed = False
+        try:
+            with console.step("Putting back what ran before"):
+                self._put_back(good)
+        except UserError as second:
+            raise UserError(failure.where, f"{failure.what} {second.where}: {second.what}", second.todo) from failure
+
     def _give_up(self, name: str, told: Services) -> None:
         """Swarm has put back one service; the others are put back too, so that all are of one version."""
         failed = told.last_failure(name)
         lines = self.swarm.last_lines(failed["ID"]) if failed else ""
         console.say(f"--- the last lines of the new {name} ---\n{lines or '(it said nothing)'}\n---")
-        good = self.swarm.last_good()
-        if good:
-            with console.step("Putting back what ran before"):
-                self._put_back(good)
         what = "the new version did not become healthy, and what ran before is back."
-        raise UserError(name, what, "Mend it (its last lines stand above), then type: inv build up")
+        failure = UserError(name, what, "Mend it (its last lines stand above), then type: inv build up")
+        self.take_back(failure)
+        raise failure
 
     def _put_back(self, good: Made) -> None:
         names = tuple(name for name in good["services"] if name not in ONE_SHOT)

@@ -5,7 +5,7 @@ https://docs.docker.com/reference/api/engine/ says what a service and a task con
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ Told = dict[str, Any]
 
 ROLLED_BACK = ("rollback_started", "rollback_completed", "rollback_paused")
 _IN_UPDATE = ("updating", "rollback_started")
-ENDED = ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
+_ENDED = ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,11 @@ class Services:
         """How many containers the service is to have."""
         mode = self.services[name]["Spec"]["Mode"] if name in self.services else {}
         return int(mode.get("Replicated", {}).get("Replicas", 0))
+
+    def unfinished(self, name: str, away: Collection[str]) -> int:
+        """How many containers of a service have not ended, those included that are to; not of hosts that are away."""
+        tasks = self._of(name) if name in self.services else []
+        return sum(runs(task) and task.get("NodeID") not in away for task in tasks)
 
     def has_converged(self, name: str) -> bool:
         """True if all that there is to be runs, in just this version."""
@@ -99,6 +104,11 @@ class Services:
         )
 
 
+def runs(task: Told) -> bool:
+    """True if it has not ended."""
+    return task["Status"]["State"] not in _ENDED
+
+
 def _version(spec: Told) -> tuple[str, int]:
     return str(spec["ContainerSpec"]["Labels"].get(VERSION, "")), int(spec.get("ForceUpdate", 0))
 
@@ -114,7 +124,7 @@ def _words(told: Told, task: Told, checked: bool) -> tuple[str, str]:
         return "running", "healthy" if checked else ""
     if state == "rejected":
         return "rejected", "unhealthy"
-    if state in ENDED:
+    if state in _ENDED:
         return ("exited" if told is task else "restarting"), ""
     return state, "starting"
 

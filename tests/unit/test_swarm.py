@@ -1,14 +1,18 @@
 """The stack file, the commands and the states of the swarm engine, to the letter."""
 
+from subprocess import CompletedProcess
+from types import SimpleNamespace
+
 import pytest
 
-from airflow_docker import PROJECT
+from airflow_docker import PROJECT, builds, image_context
 from airflow_docker.engines import choose
 from airflow_docker.engines.swarm import Swarm
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
 from airflow_docker.swarm import commands, delivery
 from airflow_docker.swarm.nodes import Nodes
+from airflow_docker.swarm.rollout import Rollout
 from airflow_docker.swarm.stack import Plan, once, part, secret_name, stack
 from airflow_docker.swarm.tasks import Services
 from airflow_docker.swarm.vault import Vault
@@ -247,6 +251,16 @@ def test_several_of_a_service_are_told_apart_and_those_that_went_are_not_told():
     assert found.has_converged("worker") and found.replicas("worker") == 2
 
 
+def test_a_container_that_is_to_go_counts_until_it_has_ended_if_its_host_answers():
+    found = told(
+        task(1, "running"), task(2, "running", slot=2, desired="remove"), task(3, "shutdown", slot=3, desired="remove"),
+        task(4, "running", slot=4, desired="shutdown", node="n2"),
+    )  # fmt: skip
+    assert found.unfinished("worker", away=["n2"]) == 2
+    assert found.unfinished("worker", away=[]) == 3
+    assert found.unfinished("redis", away=[]) == 0
+
+
 def test_a_crash_is_told_with_its_task_and_code_until_the_next_one_runs():
     crashed = task(1, "failed", desired="shutdown", err="task: non-zero exit (7)", code=7)
     waiting = told(crashed, task(2, "ready", desired="ready"))
@@ -360,3 +374,70 @@ def test_the_stack_is_made_of_the_files_of_compose(make_settings):
         "/dev/null",
     ]
     assert command[-3:] == ["config", "--format", "json"]
+
+
+def test_what_a_registry_has_had_before_need_not_be_pushed_again(monkeypatch, capsys):
+    built = {"Id": "sha256:0123456789abcdef", "RepoDigests": []}
+    refused = CompletedProcess([], 1, "", "connection refused")
+    monkeypatch.setattr(delivery.images, "require", lambda name, where: built)
+    monkeypatch.setattr(delivery.shell, "capture", lambda command: refused)
+    with pytest.raises(
+        UserError, match=r"IMAGE_REGISTRY: r:5000 does not take r:5000/airflow:1 \(connection refused\)"
+    ):
+        delivery.deliver("r:5000/airflow:1", "AIRFLOW_IMAGE", "r:5000")
+    built["RepoDigests"] = [REF]
+    delivery.deliver("r:5000/airflow:1", "AIRFLOW_IMAGE", "r:5000")
+    assert "which it has had before: connection refused" in capsys.readouterr().err
+
+
+GOOD = {"services": {"init": {}, "worker": {"image": "old"}}, "secrets": {}}
+NEW = {"services": {"init": {}, "worker": {"image": "new"}}, "secrets": {}}
+
+
+def rollout(good, new=NEW):
+    """A start on a Swarm that does what it is told, which is in ``deployed``."""
+    deployed = []
+    swarm = SimpleNamespace(
+        last_good=lambda: good, deploy=lambda made: deployed.append(made["services"]), remove=lambda names: None,
+        deployed=list, told=lambda: told(task(1, "running")),
+    )  # fmt: skip
+    return Rollout(swarm, new, init=False), deployed
+
+
+def test_what_a_wait_gives_up_on_is_put_back():
+    late = UserError("worker", "is not healthy after 300 s.")
+    made, deployed = rollout(GOOD)
+    made.take_back(late)
+    assert deployed == []  # nothing has been begun
+    assert made.settled()
+    made.take_back(late)
+    made.take_back(late)
+    assert deployed == [{"worker": {"image": "new"}}, {"worker": {"image": "old"}}]
+    for good in ({}, NEW):  # a first start, or the same once more
+        made, deployed = rollout(good)
+        made.settled()
+        made.take_back(late)
+        assert len(deployed) == 1
+
+
+def test_what_is_not_put_back_either_is_told_with_both_reasons(monkeypatch):
+    made, _ = rollout(GOOD)
+    made.settled()
+    monkeypatch.setattr(
+        Rollout, "_put_back", lambda *_: (_ for _ in ()).throw(UserError("docker", "is gone.", "Look."))
+    )
+    with pytest.raises(UserError, match=r"^worker: is late\. docker: is gone\. Look\.$"):
+        made.take_back(UserError("worker", "is late."))
+
+
+def test_dags_in_the_image_are_as_they_were_and_their_folder_decides(make_settings, tmp_path):
+    settings = make_settings("ENGINE=swarm\nWORKFLOW_DEV_DIR=w\nDAGS_DIR=d\nDAGS_DELIVERY=image\n")
+    (tmp_path / "w" / "d").mkdir(parents=True)
+    (tmp_path / "w" / "d" / "a.py").write_text("x")
+    (tmp_path / "w" / "d" / "run.sh").write_text("x")
+    (tmp_path / "w" / "d" / "run.sh").chmod(0o750)
+    image_context._copy_dags(settings, tmp_path / "out")
+    modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "out").iterdir()}
+    assert modes == {"a.py": 0o644, "run.sh": 0o755}
+    assert builds._deciding(settings)["DAGS_DIR"] == "d"
+    assert "DAGS_DIR" not in builds._deciding(make_settings("DAGS_DIR=d\n"))
