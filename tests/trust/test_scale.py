@@ -1,5 +1,6 @@
 """Many tasks while workers come, go and are killed: none is lost, and none is run twice unless Airflow says so."""
 
+import contextlib
 from collections import Counter
 
 import pytest
@@ -7,6 +8,7 @@ from stack.conftest import until
 
 from trust.conftest import count
 from trust.many import Many, alone, timed
+from trust.meters import busy_seconds, memory, most, of_services, processor_seconds
 
 ON = ("compose-celery",)
 TASKS = count(full=1000, short=150)
@@ -33,25 +35,46 @@ def kill_one(stack):
     return int(tasks)
 
 
-def test_while_workers_come_and_go_and_are_killed_no_task_is_lost_or_run_twice_unsaid(stack, many, figure):
-    many.begin("scale")
-    took = timed()
+@contextlib.contextmanager
+def bounds(stack, figure):
+    """Meanwhile the figures of docs/scale.md are taken: what there can be too little of as tasks grow more."""
+    connections = "select count(*) from pg_stat_activity where backend_type = 'client backend'"
+    steps = ("scheduler", "postgres", "redis")
 
+    def worked():
+        return {step: processor_seconds(of_services(stack, step)) for step in steps} | {"all": busy_seconds()}
+
+    before = worked()
+    with (
+        most(lambda: int(stack.sql(connections))) as connected,
+        most(lambda: memory(of_services(stack, "redis"))) as kept,
+    ):
+        yield
+    for step, seconds in worked().items():
+        figure(f"processor time per task, ms: {step}", f"{(seconds - before[step]) / TASKS * 1000:.0f}")
+    figure("connections to the database, at most", connected())
+    figure("memory of the broker, MB, at most", f"{kept() / 1e6:.0f}")
+
+
+def test_while_workers_come_and_go_and_are_killed_no_task_is_lost_or_run_twice_unsaid(stack, many, figure):
     def done(share):
         many.wait_for("scale", int(TASKS * share), RUN_SECONDS)
 
-    done(0.05)
-    stack.inv("scale", "3")  # more
-    done(0.3)
-    killed = kill_one(stack)
-    done(0.45)
-    stack.inv("scale", "3")  # the same again, in place of the one that was killed
-    done(0.6)
-    stack.inv("scale", "1")  # fewer
-    done(0.75)
-    stack.inv("scale", "2")
-    assert many.wait_for_end("scale", RUN_SECONDS) == "success"
-    minutes = took() / 60
+    with bounds(stack, figure):
+        many.begin("scale")
+        took = timed()
+        done(0.05)
+        stack.inv("scale", "3")  # more
+        done(0.3)
+        killed = kill_one(stack)
+        done(0.45)
+        stack.inv("scale", "3")  # the same again, in place of the one that was killed
+        done(0.6)
+        stack.inv("scale", "1")  # fewer
+        done(0.75)
+        stack.inv("scale", "2")
+        assert many.wait_for_end("scale", RUN_SECONDS) == "success"
+        minutes = took() / 60
 
     assert many.states("scale") == f"success|{TASKS}|{TASKS}"
     tries = "select map_index, try_number from task_instance where run_id = 'scale'"
