@@ -49,7 +49,7 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
 
     An engine may give some of them to its services one by one, with nothing stopped.
     """
-    keys, runs = _anew(engine, name), bool(engine.states())
+    keys, runs, is_as_before = _anew(engine, name), bool(engine.states()), stack.is_as_before(engine)
     is_renewed = set(keys) <= set(engine.renewed_while_running)
     is_stopped = runs and not is_renewed and keys != ["admin_password"]
     if is_stopped:
@@ -65,6 +65,8 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
         raise
     if is_stopped or (runs and is_renewed):
         stack.start(engine, stack.START_SECONDS)
+    elif is_as_before:  # what runs has taken it in, and the next inv up need not
+        stack.note_start(engine)
 
 
 def _fernet_key(engine: Engine, old: Keys, new: Keys) -> None:

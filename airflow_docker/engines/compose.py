@@ -28,7 +28,7 @@ from airflow_docker import (
     secrets,
     shell,
 )
-from airflow_docker.engines.compose_commands import Commands, build_overlay
+from airflow_docker.engines.compose_commands import Commands, build_overlay, identity
 from airflow_docker.engines.postgres import Postgres
 from airflow_docker.errors import UserError
 from airflow_docker.health import ServiceState
@@ -301,13 +301,14 @@ class Compose(Commands):
         return shell.capture(self.volumes_command(), timeout=images.ASK_SECONDS).stdout.split()
 
     def decides(self) -> str:
-        """compose.yaml and what is laid over it, both kinds of variables and the overlay.
+        """compose.yaml and what is laid over it, both kinds of variables, the overlay, and what only init reads.
 
         The base image decides what is built, and what was built has a name of its own.
         """
         read = [file.read_text() for file in (*self.layers, *self.variable_files)]
         variables = self.environment() | {"AIRFLOW_BASE_IMAGE": ""}
-        return json.dumps([read, variables, self.overlay], sort_keys=True)
+        admin = identity([self.settings.secrets_dir / "admin_password"])
+        return json.dumps([read, variables, self.overlay, admin], sort_keys=True)
 
     def holder(self, port: int) -> str:
         """Which container has published a port, if one has."""

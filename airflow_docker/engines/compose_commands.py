@@ -197,13 +197,20 @@ def mounted(settings: Settings) -> str:
     """Changes when a secret file or a mounted folder is replaced by another of the same name.
 
     Containers hold on to what they were started with and must then be made anew. Made of the
-    entries' identity (device, inode; for files also the time), not of their content.
+    entries' identity (device, inode; for files also the time), not of their content. Without the
+    password of the admin: init alone reads that, each time it runs.
     """
     folders = [settings.workflow_dev_dir / settings.dags_dir, settings.arch_root, settings.logs_dir,
                settings.app_log_dir, settings.work_data_dir, settings.archive0_dir, settings.archive1_dir,
                settings.archive2_dir, settings.archive3_dir, *(host for host, _ in settings.extra_mounts)]  # fmt: skip
+    files = [file for file in secrets.files_of(settings) if file.name != "admin_password"]
+    return identity(files, folders)
+
+
+def identity(files: Sequence[Path], folders: Sequence[Path] = ()) -> str:
+    """Changes when one of these is replaced by another of the same name."""
     parts = []
-    for entry in [*secrets.files_of(settings), *folders]:
+    for entry in [*files, *folders]:
         with contextlib.suppress(OSError):
             found = entry.stat()
             parts.append((entry.name, found.st_dev, found.st_ino, 0 if entry in folders else found.st_mtime_ns))

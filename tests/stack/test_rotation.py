@@ -84,6 +84,7 @@ def test_the_password_of_the_admin(stack, keys):
     user = stack.settings.airflow_admin_user
     assert Browser(stack).log_in(user, keys()["admin_password"])
     assert not Browser(stack).log_in(user, old)
+    assert "Already up and healthy" in stack.inv("up")
 
 
 def test_the_key_of_the_sessions(stack, keys):
