@@ -109,7 +109,9 @@ class Compose(Commands):
         self.write_overlay()
         overlay = made.place / "compose.build.yaml"
         files.write(overlay, yaml.safe_dump(build_overlay(made.manifest)).encode())
-        env = self.environment() | {"AIRFLOW_DOCKER_PACKAGE_INDEX": indexes.as_script()}
+        # The builder would ask git for what the manifest has already, and git would inherit the index's password.
+        own = {"AIRFLOW_DOCKER_PACKAGE_INDEX": indexes.as_script(), "BUILDX_GIT_INFO": "false"}
+        env = self.environment() | own
         code = shell.stream(self.build_command(overlay, no_cache), env=env)
         if code:
             self.require()  # the plugin may be what is missing
