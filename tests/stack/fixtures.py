@@ -70,32 +70,44 @@ def make_project(request):
     return make
 
 
+_up = {}
+"""The stack that is up, by its flavour."""
+
+
+def end():
+    """Take away the stack that is up."""
+    while _up:
+        _up.popitem()[1].remove()
+
+
+@pytest.hookimpl(trylast=True)  # when its own fixtures have ended
+def pytest_runtest_teardown(item, nextitem):
+    """With xdist all tests of a stack come together: one that idles afterwards takes from the others."""
+    group = [some and some.get_closest_marker("xdist_group") for some in (item, nextitem)]
+    if "PYTEST_XDIST_WORKER" in os.environ and group[0] != group[1]:
+        end()
+
+
 @pytest.fixture(scope="session")
 def stacks(make_project, tmp_path_factory):
-    """A project that `inv` alone has brought up, of the flavour that is asked for; there is one at a time.
-
-    Tests of one flavour come together, and a stack that idles takes from the others.
-    """
-    made = {}
+    """A project that `inv` alone has brought up, of the flavour that is asked for; there is one at a time."""
 
     def get(flavour):
-        if flavour not in made:
+        if flavour not in _up:
             end()
             folder = tmp_path_factory.mktemp(f"{flavour} with blanks")
-            made[flavour] = project = make_project(
+            _up[flavour] = project = make_project(
                 flavour,
                 folder,
                 MEMORY_LIMIT="3g",
                 # the uid that production uses
                 **({"AIRFLOW_UID": "1001"} if os.geteuid() == 0 and flavour.startswith("compose") else {}),
             )
-            project.set(**{project.interval: "2"})
+            # Airflow 2 loads the page four times otherwise, which takes from the other tests.
+            workers = {"AIRFLOW__WEBSERVER__WORKERS": "1"} if project.release.number == 2 else {}
+            project.set(**{project.interval: "2"}, **workers)
             project.said = project.inv()  # the default task, on a fresh .env
-        return made[flavour]
-
-    def end():
-        while made:
-            made.popitem()[1].remove()
+        return _up[flavour]
 
     try:
         yield get

@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet, InvalidToken
 
 from airflow_docker import demo, secrets
 from airflow_docker.engines import choose
-from stack.conftest import ENGINES, FLAVOURS
+from stack.conftest import ENGINES
 from stack.test_stack import Browser
 
 MANY = 120  # more than Airflow's own command takes at a time
@@ -51,7 +51,7 @@ def rotate(stack, keys, name):
     return before[name]
 
 
-@pytest.mark.on(*ENGINES, "standalone-3")
+@pytest.mark.on(*ENGINES, "compose-3")
 def test_the_fernet_key_and_all_that_is_written_with_it(stack, keys):
     old = rotate(stack, keys, "fernet_key")
     stored = stack.sql("select password from connection where conn_id like 'kept%'").splitlines()
@@ -63,6 +63,7 @@ def test_the_fernet_key_and_all_that_is_written_with_it(stack, keys):
             pytest.fail(Fernet(old).decrypt(value.encode()).decode())
 
 
+@pytest.mark.on("standalone")
 def test_a_fernet_key_whose_change_was_interrupted(stack, keys):
     both = {**keys(), "fernet_key": f"{Fernet.generate_key().decode()},{keys()['fernet_key']}"}
     secrets.put(stack.settings, stack_reader(stack), both)
@@ -74,7 +75,7 @@ def stack_reader(stack):
     return choose(stack.settings, tell=False).reader
 
 
-@pytest.mark.on(*FLAVOURS)
+@pytest.mark.on(*ENGINES, "compose-3", "compose-celery")
 def test_the_password_of_the_admin(stack, keys):
     before, browser = stack.running(), Browser(stack)
     assert browser.log_in(stack.settings.airflow_admin_user, keys()["admin_password"])

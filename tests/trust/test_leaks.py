@@ -35,7 +35,7 @@ DATABASE = ("POSTGRES_PASSWORD", "PGDATA")
 """While its database is made, Postgres's image has the first, and so has whatever it starts; only it has the second."""
 
 
-@pytest.fixture(scope="module", params=tuple(FLAVOURS) if IS_FULL else ("compose", "compose-3"))
+@pytest.fixture(scope="module", params=tuple(FLAVOURS) if IS_FULL else ("compose",))
 def journey(request, make_project, tmp_path_factory):
     """One that has been gone to its end: all is down, and what was found is there to be judged."""
     made = Journey(request.param, tmp_path_factory.mktemp(f"leaks {request.param}"), make_project)

@@ -11,7 +11,7 @@ from trust.many import Many, alone, timed
 from trust.meters import busy_seconds, memory, most, of_services, processor_seconds
 
 ON = ("compose-celery",)
-TASKS = count(full=1000, short=150)
+TASKS = count(full=1000, short=100)
 RUN_SECONDS = 2400
 
 
