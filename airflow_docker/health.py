@@ -79,9 +79,15 @@ def judge(
     return Verdict(tuple(ready), tuple(waiting))
 
 
-def all_ready(engine: Engine) -> bool:
-    """True if all services are well at this moment."""
-    return judge(engine.states(), engine.services(), engine.one_shot, {}).all_ready
+def unwell(engine: Engine) -> str:
+    """What is not well at this moment, in words; empty if all is, whatever has been healed before."""
+    states = engine.states()
+    if not states:
+        return "nothing runs"
+    verdict = judge(states, engine.services(), engine.one_shot, {state.container: state for state in states})
+    if verdict.failed:
+        return f"{verdict.failed.service} {verdict.reason}"
+    return " and ".join(f"{service} is not ready" for service in verdict.waiting)
 
 
 def _is_ready(state: ServiceState, one_shot: bool) -> bool:

@@ -80,11 +80,15 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     engine = engine.using(artifact or builds.build(engine))
     folders.prepare(settings, engine.reader.owner)
     builds.tell_news(engine)
-    if is_as_before(engine) and health.all_ready(engine):
+    as_before = is_as_before(engine)
+    unwell = health.unwell(engine) if as_before else ""
+    if as_before and not unwell:
         console.done("Already up and healthy")
         if wanted:
             scale(engine, wanted, timeout)
     else:
+        if unwell:
+            console.say(f"· Not all is well: {unwell}")
         start(engine, timeout, wanted)
     tell_where(settings, open_page)
 

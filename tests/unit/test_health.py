@@ -1,6 +1,7 @@
 """What container states mean, and that waiting ends at once when it is in vain."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,6 +59,22 @@ def test_a_service_without_a_container_is_waited_for():
 def test_failed(failed, reason):
     found = verdict(failed)
     assert (found.failed, found.reason, found.all_ready) == (failed, reason, False)
+
+
+@pytest.mark.parametrize(
+    ("states", "said"),
+    [
+        (HEALTHY, ""),
+        ([*HEALTHY[:2], state("webserver", restarts=3)], ""),
+        ([*HEALTHY[:2], state("webserver", health="starting")], "webserver is not ready"),
+        ([*HEALTHY[:2], state("webserver", health="unhealthy", probe="no")], "webserver is unhealthy (no)"),
+        (HEALTHY[:2], "webserver is not ready"),
+        ([], "nothing runs"),
+    ],
+)
+def test_what_is_not_well_now_is_told(states, said):
+    engine = SimpleNamespace(states=lambda: states, services=lambda: SERVICES, one_shot=ONE_SHOT)
+    assert health.unwell(engine) == said
 
 
 def test_restarts_of_the_past_are_forgiven():
