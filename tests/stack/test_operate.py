@@ -13,7 +13,7 @@ import pytest
 from conftest import INV
 
 from airflow_docker import PROJECT
-from stack.conftest import ENGINES, FLAVOURS, run, until
+from stack.conftest import FLAVOURS, run, until
 
 QUICK = """
 from datetime import datetime
@@ -101,7 +101,6 @@ def since(stack, service):
     return {s["name"]: s["since"] for s in stack.json("status")["services"]}[service]
 
 
-@pytest.mark.on(*ENGINES, "compose-celery")
 def test_restart_of_one_service(stack):
     page = stack.release.page
     before = since(stack, page), since(stack, "triggerer")

@@ -51,7 +51,7 @@ def rotate(stack, keys, name):
     return before[name]
 
 
-@pytest.mark.on(*ENGINES, "compose-3")
+@pytest.mark.on(*ENGINES, "standalone-3")
 def test_the_fernet_key_and_all_that_is_written_with_it(stack, keys):
     old = rotate(stack, keys, "fernet_key")
     stored = stack.sql("select password from connection where conn_id like 'kept%'").splitlines()
@@ -75,7 +75,7 @@ def stack_reader(stack):
     return choose(stack.settings, tell=False).reader
 
 
-@pytest.mark.on(*ENGINES, "compose-3", "compose-celery")
+@pytest.mark.on(*ENGINES, "standalone-3", "compose-celery")
 def test_the_password_of_the_admin(stack, keys):
     before, browser = stack.running(), Browser(stack)
     assert browser.log_in(stack.settings.airflow_admin_user, keys()["admin_password"])

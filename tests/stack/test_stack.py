@@ -12,7 +12,7 @@ import pytest
 
 from airflow_docker import demo
 from airflow_docker.engines import choose
-from stack.conftest import ENGINES, FLAVOURS, RELEASES, until
+from stack.conftest import ENGINES, FLAVOURS, until
 
 ON = tuple(FLAVOURS)
 
@@ -168,7 +168,7 @@ def runs(stack):
     return set(stack.sql("select run_id from dag_run where state = 'success'").split())
 
 
-@pytest.mark.on(*RELEASES)
+@pytest.mark.on(*ENGINES, "standalone-3")
 def test_after_down_and_up_the_runs_are_still_there_and_after_volumes_they_are_not(stack):
     before = until(lambda: runs(stack))
     password = (stack.settings.secrets_dir / "admin_password").read_text()
