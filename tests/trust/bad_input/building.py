@@ -124,7 +124,6 @@ FOLDERS = [
     up("a state of another project for secrets", verb="secrets", says="STATE_DIR: {project}/.state is that of the project other, and this is ", todo="Give each .env a STATE_DIR", make=lambda place: place.file(".state/project", "other\n")),
     up("a state of another project", "STATE_DIR: {project}/.state is that of the project other, and this is ", "Give each .env a STATE_DIR", make=lambda place: place.file(".state/project", "other\n")),
     up("a state where no database can be", "STATE_DIR: Airflow cannot have a database at", "Name another folder.", env="STATE_DIR='what?'"),
-    up("an Airflow that cannot be run", "AIRFLOW_VERSION: the services are those of Airflow 2, not of 3.0.1.", "Set a 2.x version.", env="AIRFLOW_VERSION=3.0.1"),
     up("DAGs that are not there", "DAGS_DIR: there is no folder {project}/sources/ao-workflows/none.", "Name the DAG folder inside ao-workflows.", env="DAGS_DIR=none", make=lambda place: place.has("sources")),
     up("several folders and the port", "ARCHIVE1_DIR: there is no folder /no/1.", "Make or mount it", env="ARCHIVE1_DIR=/no/1\nARCHIVE2_DIR=/no/2", make=taken, lines=3),
 ]  # fmt: skip
