@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 from conftest import INV
@@ -71,7 +72,8 @@ def test_logs_are_followed_until_they_are_not(stack):
     with subprocess.Popen(command, env=stack.environ, stdout=subprocess.PIPE, text=True) as following:
         try:
             time.sleep(2)
-            run("curl", "-s", f"http://127.0.0.1:{stack.settings.airflow_port}/login/?followed=yes")
+            page = f"http://127.0.0.1:{stack.settings.airflow_port}/login/?followed=yes"
+            urllib.request.urlopen(page, timeout=30).close()
             assert any("followed=yes" in line for line in iter(following.stdout.readline, ""))
         finally:
             following.send_signal(signal.SIGINT)
