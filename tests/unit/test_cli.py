@@ -61,7 +61,7 @@ def test_our_own_packages_are_installed_with_the_hashes_that_stand_there_or_not_
     bad = {"another hash": re.sub(r"[0-9a-f]{64}", "0" * 64, package), "no hash": package.split(" ")[0] + "\n"}
     (tmp_path / "requirements.txt").write_text(bad.get(wrong, package))
     made = subprocess.run(
-        [tmp_path / "inv"], capture_output=True, text=True, env=os.environ | {"PYTHON": sys.executable}
+        [tmp_path / "inv"], capture_output=True, text=True, env=os.environ | {"PYTHON": sys._base_executable}
     )
     installed = list((tmp_path / ".venv").glob("lib/python*/site-packages/invoke"))
     assert ("could not be installed (see above)" in made.stderr) == bool(wrong), made.stderr
