@@ -79,12 +79,17 @@ def judge(
     return Verdict(tuple(ready), tuple(waiting))
 
 
+def now(engine: Engine, states: Sequence[ServiceState]) -> Verdict:
+    """What the states mean at this moment, whatever has been healed before."""
+    return judge(states, engine.services(), engine.one_shot, {state.container: state for state in states})
+
+
 def unwell(engine: Engine) -> str:
-    """What is not well at this moment, in words; empty if all is, whatever has been healed before."""
+    """What is not well at this moment, in words; empty if all is."""
     states = engine.states()
     if not states:
         return "nothing runs"
-    verdict = judge(states, engine.services(), engine.one_shot, {state.container: state for state in states})
+    verdict = now(engine, states)
     if verdict.failed:
         return f"{verdict.failed.service} {verdict.reason}"
     return " and ".join(f"{service} is not ready" for service in verdict.waiting)

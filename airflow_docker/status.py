@@ -46,7 +46,7 @@ def gather(engine: Engine) -> dict[str, Any]:
         disk = pool.submit(_disk, engine)
         repositories = pool.submit(_repositories, engine)
         states = engine.states()
-        verdict = health.judge(states, engine.services(), engine.one_shot, {s.container: s for s in states})
+        verdict = health.now(engine, states)
         full = [error.where for error in folders.full(settings)]
         state = "healthy" if verdict.all_ready and not full else "unhealthy"
         dags, size = _dags(engine) if states else (None, None)

@@ -155,8 +155,7 @@ class Swarm(Compose):
                 ports.require_free(self.settings.airflow_port, self.holder)
             whole, vault = self._prepared(workers)
             vault.create(vault.files)
-            self.remove([name for name in anew if name not in STORES])
-            self.remove([name for name in anew if name in STORES])
+            self._remove_in_order(anew)
             rollout = Rollout(self, whole, init=init)
             try:
                 yield rollout.settled
@@ -230,6 +229,11 @@ class Swarm(Compose):
             shell.capture(commands.remove_services(self.project, there))
             self._wait_for_end()
 
+    def _remove_in_order(self, names: Sequence[str]) -> None:
+        """The stores last: a worker needs them to the end of its tasks."""
+        self.remove([name for name in names if name not in STORES])
+        self.remove([name for name in names if name in STORES])
+
     def _wait_for_end(self) -> None:
         """Until nothing runs of services that are not there any more."""
         end = time.monotonic() + self.settings.worker_stop_seconds + _GONE_SECONDS
@@ -244,9 +248,8 @@ class Swarm(Compose):
             time.sleep(health.POLL_SECONDS)
 
     def stop(self, data: bool) -> None:
-        """The stores last: a worker needs them to the end of its tasks. Secrets go too, as SECRETS_DIR has them."""
-        self.remove([name for name in self.deployed() if name not in STORES])
-        self.remove(STORES)
+        """Secrets go too, as SECRETS_DIR has them."""
+        self._remove_in_order(self.deployed())
         removed = shell.capture(commands.remove_stack(self.project))  # networks
         if removed.returncode:
             raise UserError("docker stack rm", f"{removed.stderr.strip()}.", "Try again.")

@@ -117,7 +117,7 @@ def test_the_way_back_stays_known_as_long_as_the_version_runs(engine):
     schema.begin(new, schema.Noted("2.11.2", OLD_FILE, "3.3.2", "old one"))
     for some in (engine, new):
         with pytest.raises(
-            UserError, match=r"interrupted\. To do the rest: inv upgrade 3\.3\.2\. .* inv restore /.* --yes"
+            UserError, match=rf"interrupted\. To do the rest: inv upgrade 3\.3\.2\. .* inv restore {OLD_FILE} --yes"
         ):
             schema.require(some)
     schema.note(new)
@@ -220,7 +220,9 @@ def test_a_stop_that_fails_needs_no_restore(machine, monkeypatch):
 def test_both_reasons_are_told_if_nothing_starts(machine):
     machine.failing["start built for 3.3.2"] = UserError("scheduler", "the service has ended.")
     machine.failing["start built for 2.11.2"] = UserError("docker", "is gone.")
-    with pytest.raises(UserError, match=r"(?s)has ended.*is gone.*AIRFLOW_VERSION=2\.11\.2: inv restore /.* --yes"):
+    with pytest.raises(
+        UserError, match=rf"(?s)has ended.*is gone.*AIRFLOW_VERSION=2\.11\.2: inv restore {OLD_FILE} --yes"
+    ):
         run(machine)
 
 
