@@ -38,7 +38,8 @@ def apart(body: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(body)
     def run(*args: Any, **kwargs: Any) -> None:
-        from airflow_docker import environment, remotes
+        from airflow_docker import environment
+        from airflow_docker.sources import remotes
 
         environment.keep()
         remotes.leave_surrounding_repository()
@@ -49,7 +50,7 @@ def apart(body: Callable[..., None]) -> Callable[..., None]:
 
 def seconds(text: str) -> float:
     """The value of --timeout."""
-    from airflow_docker.setting_types import is_count
+    from airflow_docker.settings.types import is_count
 
     if not is_count(text) or int(text) == 0:
         raise UserError("--timeout", f"'{text}' is not a whole number of seconds.", "Say for instance 600.", USAGE)
@@ -58,7 +59,7 @@ def seconds(text: str) -> float:
 
 def engine_for(c: Context, tell: bool = False, **flags: str | None) -> Engine:
     """The engine that the settings name; verbs that make or end something ``tell`` which that is."""
-    from airflow_docker.engines import choose
+    from airflow_docker.engines.choice import choose
 
     return choose(settings_for(c, **flags), tell=tell)
 
@@ -79,7 +80,7 @@ def refuse_dry_run(c: Context) -> None:
 @verb("Build", help={"only": "one repository: ao-workflows or archive-ops"})
 def pull(c: Context, only: str = "") -> None:
     """Clone or fast-forward both source repositories."""
-    from airflow_docker import stack
+    from airflow_docker.verbs import stack
 
     stack.pull(settings_for(c), only)
 
@@ -93,7 +94,7 @@ def pull(c: Context, only: str = "") -> None:
 )
 def secrets(c: Context, check: bool = False, rotate: str = "") -> None:
     """Write the secret files from the environment and .env."""
-    from airflow_docker import rotation, stack
+    from airflow_docker.verbs import rotation, stack
 
     if rotate and check:
         raise UserError("--check", "changes nothing, and --rotate does.", "Say one of them.", USAGE)
@@ -120,8 +121,8 @@ def build(
     upgrade: bool = False, strict: bool = False,
 ) -> None:  # fmt: skip
     """Assemble the build folder, resolve the requirements, build the image."""
-    from airflow_docker import builds
     from airflow_docker.settings import flag_path
+    from airflow_docker.verbs import builds
 
     engine = engine_for(c, tell=True, BUILD_DIR=str(flag_path("--build-dir", build_dir) or ""))
     chosen = flag_path("--requirements", requirements)
@@ -131,7 +132,7 @@ def build(
 @verb("Build", help={"name": "any image of ours (default: the one built last)"})
 def image(c: Context, name: str = "") -> None:
     """Show what an image is made of: commits, lock, base image."""
-    from airflow_docker import builds
+    from airflow_docker.verbs import builds
 
     builds.show(engine_for(c), name)
 
@@ -139,8 +140,8 @@ def image(c: Context, name: str = "") -> None:
 @verb("Build", words="file", help={"file": "where to (default: standard output)"})
 def sbom(c: Context, file: str = "") -> None:
     """Write a bill of materials of what was built last (CycloneDX, JSON)."""
-    from airflow_docker import sbom as bill
     from airflow_docker.settings import flag_path
+    from airflow_docker.verbs import sbom as bill
 
     bill.write(engine_for(c), flag_path("--file", file))
 
@@ -156,8 +157,8 @@ def sbom(c: Context, file: str = "") -> None:
 )
 def helm(c: Context, claim: list[str], file: str = "") -> None:
     """Write values for the official Helm chart, for what was built last."""
-    from airflow_docker import helm as chart
     from airflow_docker.settings import flag_path
+    from airflow_docker.verbs import helm as chart
 
     chart.write(engine_for(c), flag_path("--file", file), claim)
 
@@ -176,7 +177,7 @@ def up(
     c: Context, timeout: str = DEFAULT_TIMEOUT, open: bool = False, no_build: bool = False, workers: str = ""
 ) -> None:
     """Do whatever is missing, start, and wait until all is healthy."""
-    from airflow_docker import stack
+    from airflow_docker.verbs import stack
 
     engine = engine_for(c, tell=True)
     stack.up(engine, timeout=seconds(timeout), no_build=no_build, open_page=open, workers=workers)
@@ -185,7 +186,7 @@ def up(
 @verb("Run", help={"volumes": "destroy the database too", "yes": "do not ask"})
 def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
     """Stop. The data stays unless told otherwise."""
-    from airflow_docker import stack
+    from airflow_docker.verbs import stack
 
     stack.down(engine_for(c, tell=True), volumes=volumes, yes=yes)
 
@@ -197,8 +198,8 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
 )
 def backup(c: Context, file: str = "", encrypt: bool = False) -> None:
     """Write database, keys and settings into one file; all goes on running."""
-    from airflow_docker import backup as copy
     from airflow_docker.settings import flag_path
+    from airflow_docker.verbs import backup as copy
 
     copy.create(engine_for(c), flag_path("--file", file), encrypt=encrypt)
 
@@ -208,8 +209,8 @@ def backup(c: Context, file: str = "", encrypt: bool = False) -> None:
 )
 def restore(c: Context, file: str, yes: bool = False) -> None:
     """Bring back the database and the keys of a backup."""
-    from airflow_docker import backup as copy
     from airflow_docker.settings import flag_path
+    from airflow_docker.verbs import backup as copy
 
     copy.restore(engine_for(c), flag_path("--file", file), yes=yes)
 
@@ -217,8 +218,8 @@ def restore(c: Context, file: str, yes: bool = False) -> None:
 @verb("Run", help={"json": "as JSON, on standard output", "all": "all stacks of ours on this machine"})
 def status(c: Context, json: bool = False, all: bool = False) -> None:
     """Say what runs and how it is. Exit code: 0 healthy, 3 not running, else 1."""
-    from airflow_docker import overview
-    from airflow_docker import status as look
+    from airflow_docker.verbs import overview
+    from airflow_docker.verbs import status as look
 
     overview.report(json) if all else look.report(engine_for(c), as_json=json)
 
@@ -236,7 +237,7 @@ def status(c: Context, json: bool = False, all: bool = False) -> None:
 )
 def logs(c: Context, service: list[str], follow: bool = False, tail: str = "", since: str = "") -> None:
     """Show what the services say."""
-    from airflow_docker import operate
+    from airflow_docker.verbs import operate
 
     operate.logs(engine_for(c), service, follow=follow, tail=tail, since=since)
 
@@ -244,7 +245,7 @@ def logs(c: Context, service: list[str], follow: bool = False, tail: str = "", s
 @verb("Operate", words="service", help={"service": "where (default: scheduler)"})
 def shell(c: Context, service: str = "") -> None:
     """Open a shell where a service runs."""
-    from airflow_docker import operate
+    from airflow_docker.verbs import operate
 
     operate.shell(engine_for(c), service)
 
@@ -252,7 +253,7 @@ def shell(c: Context, service: str = "") -> None:
 @verb("Operate", help={"command": "Airflow's own command with its arguments, in quotes"})
 def airflow(c: Context, command: str) -> None:
     """Run one of Airflow's commands: inv airflow "dags list"."""
-    from airflow_docker import operate
+    from airflow_docker.verbs import operate
 
     operate.airflow(engine_for(c), command)
 
@@ -265,7 +266,7 @@ def airflow(c: Context, command: str) -> None:
 )
 def restart(c: Context, service: list[str], timeout: str = DEFAULT_TIMEOUT) -> None:
     """End services and start them; what does not run is started."""
-    from airflow_docker import operate
+    from airflow_docker.verbs import operate
 
     operate.restart(engine_for(c), service, seconds(timeout))
 
@@ -277,7 +278,7 @@ def restart(c: Context, service: list[str], timeout: str = DEFAULT_TIMEOUT) -> N
 )
 def scale(c: Context, workers: str, timeout: str = DEFAULT_TIMEOUT) -> None:
     """Have more or fewer workers (CeleryExecutor), while all goes on."""
-    from airflow_docker import operate
+    from airflow_docker.verbs import operate
 
     operate.scale(engine_for(c), workers, seconds(timeout))
 
@@ -292,7 +293,7 @@ def scale(c: Context, workers: str, timeout: str = DEFAULT_TIMEOUT) -> None:
 )
 def dags(c: Context, run: str = "", conf: str = "", json: bool = False) -> None:
     """Parse every DAG in what was built; or run one."""
-    from airflow_docker import dags as look
+    from airflow_docker.verbs import dags as look
 
     if conf and not run:
         raise UserError("--conf", "is for a run.", "Name the DAG: inv dags --run DAG --conf JSON", USAGE)
@@ -315,7 +316,7 @@ def clean(
     older_than: str = "30", yes: bool = False,
 ) -> None:  # fmt: skip
     """Show what of ours takes space; remove what is named."""
-    from airflow_docker import clean as cleaning
+    from airflow_docker.verbs import clean as cleaning
 
     named = {"images": images, "build": build, "downloads": downloads, "logs": logs}
     cleaning.clean(engine_for(c), {kind for kind, chosen in named.items() if chosen}, older_than, yes)
@@ -328,7 +329,7 @@ def clean(
 )
 def upgrade(c: Context, version: str, timeout: str = UPGRADE_TIMEOUT) -> None:
     """Go to a newer Airflow if all fits it, with a backup; else all stays."""
-    from airflow_docker import upgrade as change
+    from airflow_docker.verbs import upgrade as change
 
     engine_for(c, tell=True)
     change.upgrade(lambda version: engine_for(c, AIRFLOW_VERSION=version), version, seconds(timeout))
@@ -337,15 +338,15 @@ def upgrade(c: Context, version: str, timeout: str = UPGRADE_TIMEOUT) -> None:
 @verb("Check", help={"json": "as JSON"})
 def config(c: Context, json: bool = False) -> None:
     """Show every setting with its value and where it comes from."""
-    from airflow_docker import report
+    from airflow_docker.verbs import config as report
 
-    report.settings(settings_for(c), as_json=json)
+    report.show(settings_for(c), json)
 
 
 @verb("Check", help={"json": "as JSON, on standard output"})
 def doctor(c: Context, json: bool = False) -> None:
     """Look for what would stop `up`, changing nothing (exit code 1: there is some)."""
-    from airflow_docker import doctor as examination
+    from airflow_docker.verbs import doctor as examination
 
     refuse_dry_run(c)
     examination.report(as_json=json)
@@ -354,7 +355,7 @@ def doctor(c: Context, json: bool = False) -> None:
 @verb("Try", help={"down": "remove all of the demo", "timeout": HELP_TIMEOUT})
 def demo(c: Context, down: bool = False, timeout: str = DEFAULT_TIMEOUT) -> None:
     """See it work: the whole job on two sample repositories."""
-    from airflow_docker import demo as sample
+    from airflow_docker.verbs import demo as sample
 
     sample.remove() if down else sample.run(seconds(timeout))
 
@@ -369,7 +370,7 @@ def demo(c: Context, down: bool = False, timeout: str = DEFAULT_TIMEOUT) -> None
 )
 def test(c: Context, only: str = "", k: str = "", trust: bool = False) -> None:
     """Run the tests."""
-    from airflow_docker import development
+    from airflow_docker.verbs import development
 
     development.test(only, k, trust)
 
@@ -377,7 +378,7 @@ def test(c: Context, only: str = "", k: str = "", trust: bool = False) -> None:
 @verb("Develop", help={"only": "measure what has this word in its name", "json": "as JSON"})
 def bench(c: Context, only: str = "", json: bool = False) -> None:
     """Measure ratios against doing it by hand and the old way."""
-    from airflow_docker import development
+    from airflow_docker.verbs import development
 
     development.bench(only, json)
 
@@ -385,7 +386,7 @@ def bench(c: Context, only: str = "", json: bool = False) -> None:
 @verb("Develop")
 def lint(c: Context) -> None:
     """Check style and types."""
-    from airflow_docker import development
+    from airflow_docker.verbs import development
 
     development.lint()
 

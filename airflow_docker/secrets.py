@@ -14,8 +14,8 @@ from pathlib import Path
 
 from airflow_docker import console, files
 from airflow_docker.errors import UserError, raise_all
-from airflow_docker.setting_types import Base, Secret, path
 from airflow_docker.settings import Settings
+from airflow_docker.settings.types import Base, Secret, path
 
 FILE_NAMES = {"DB_APPS": "db_apps.config", "DRS_CNF": "drs.config", "AWS": "aws-credentials"}
 """Application secret -> file in SECRETS_DIR. In the container: /run/secrets/db_apps, drs_cnf, aws."""

@@ -30,7 +30,7 @@ from measure import Result, compare  # noqa: E402
 from stack.conftest import ComposeProject, docker  # noqa: E402
 
 from airflow_docker import PROJECT, console  # noqa: E402
-from airflow_docker.engines.compose import Compose  # noqa: E402
+from airflow_docker.engines.compose.engine import Compose  # noqa: E402
 
 # The requirements of buda-base/ao-workflows, a set that moves boto3 in the base image.
 REAL = "bdrc-bag==0.0.8a\nboto3~=1.21.21\nbdrc-volume-manifest-builder>=1.2.6\nbdrc-util>=1.0.11\nbotocore~=1.24.21\npyyaml\n"

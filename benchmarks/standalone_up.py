@@ -18,8 +18,8 @@ from measure import Result, compare
 from stack.conftest import StandaloneProject
 
 from airflow_docker import PROJECT
-from airflow_docker.builds import built
-from airflow_docker.engines.standalone import Standalone
+from airflow_docker.engines.standalone.engine import Standalone
+from airflow_docker.verbs.builds import built
 
 _LONGEST = 120.0  # seconds
 

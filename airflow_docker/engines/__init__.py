@@ -1,24 +1,49 @@
-"""What runs an Airflow. Each module answers the same verbs over the same build directory and secrets."""
+"""What runs an Airflow. Each engine answers the same verbs over the same build directory and secrets."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-from airflow_docker import console
-from airflow_docker.errors import UserError
+from airflow_docker.building.bundle import Builder
+from airflow_docker.building.manifest import Bundle
+from airflow_docker.secrets import Reader
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
-    from airflow_docker.bundle import Bundle
-    from airflow_docker.health import ServiceState
-    from airflow_docker.platforms import Platform
-    from airflow_docker.secrets import Reader
-    from airflow_docker.settings import Settings
+@dataclass(frozen=True)
+class ServiceState:
+    """A service at one moment: ``state`` and ``health`` in the engine's words, ``probe`` what its check said last.
+
+    ``image`` is the name it was started from and ``image_id`` what that was then; empty where there are no images.
+    ``host`` is where it runs, if there are several.
+    ``number`` tells several of one service apart.
+    """
+
+    service: str
+    container: str
+    state: str
+    health: str = ""
+    exit_code: int = 0
+    restarts: int = 0
+    started: str = ""
+    probe: str = ""
+    image: str = ""
+    image_id: str = ""
+    host: str = ""
+    number: int = 1
+
+    def has_not_started_since(self, before: dict[str, ServiceState]) -> bool:
+        """True if the container ran, or had ended, ``before`` and has not been started again."""
+        return self.container in before and self.started == before[self.container].started
+
+    def forgiven(self, before: dict[str, ServiceState]) -> ServiceState:
+        """Without the restarts since ``before``: they may have had a cause that is being mended."""
+        return replace(self, restarts=before[self.container].restarts) if self.container in before else self
 
 
 class Store(Protocol):
@@ -62,13 +87,11 @@ class Store(Protocol):
         """Destroy what is kept aside."""
 
 
-class Engine(Protocol):
+class Engine(Builder, Protocol):
     """What the verbs need of an engine. An artifact is what it runs: an image, or an environment."""
 
     @property
     def name(self) -> str: ...
-    @property
-    def settings(self) -> Settings: ...
     @property
     def reader(self) -> Reader:
         """Who reads the secrets, and where."""
@@ -83,27 +106,6 @@ class Engine(Protocol):
         """Raise UserError unless it can run this version of Airflow."""
 
     # --- building ---
-
-    @property
-    def context(self) -> tuple[str, ...]:
-        """What of BUILD_DIR an artifact is made from."""
-
-    @property
-    def purged(self) -> tuple[str, ...]:
-        """What of BUILD_DIR goes when all is to be built anew."""
-
-    @property
-    def place(self) -> Path:
-        """The folder of the lock and the manifest, in BUILD_DIR."""
-
-    def platform(self) -> Platform:
-        """What requirements are resolved for."""
-
-    def fill(self) -> None:
-        """Put into BUILD_DIR what this engine alone needs there."""
-
-    def artifact(self, fingerprint: str) -> str:
-        """The name that an artifact of this fingerprint has."""
 
     def has(self, artifact: str) -> bool:
         """True if it is built."""
@@ -205,67 +207,3 @@ class Engine(Protocol):
 
     def last_lines(self, container: str, lines: int = 20) -> str:
         """The end of what a service said."""
-
-
-def choose(settings: Settings, *, tell: bool = True) -> Engine:
-    """The engine that ENGINE names, or the one that fits; one line says which and why, if ``tell``."""
-    engine, why = decide(settings)
-    if tell:
-        console.say(f"· Engine: {engine.name} ({why})")
-    return engine
-
-
-def decide(settings: Settings) -> tuple[Engine, str]:
-    """The engine, and why it is this one."""
-    from airflow_docker.engines.compose import Compose
-    from airflow_docker.engines.standalone import Standalone
-    from airflow_docker.engines.swarm import Swarm
-
-    compose, standalone = Compose(settings), Standalone(settings)
-    named: dict[str, Engine] = {"compose": compose, "standalone": standalone, "swarm": Swarm(settings)}
-    engine: Engine
-    if settings.engine != "auto":
-        engine, why = named[settings.engine], "as ENGINE says"
-    elif _has_run(settings, "swarm"):
-        raise UserError("ENGINE", "this project runs on swarm, which auto never means.", "Set ENGINE=swarm in .env.")
-    elif standalone.is_up():
-        engine, why = standalone, "it is up"
-    elif _has_run(settings, "standalone") and not _has_run(settings, "compose"):
-        engine, why = standalone, "it was up here last"
-    elif reason := compose.problem():
-        if _has_run(settings, "compose"):
-            raise UserError("ENGINE", f"this project runs on compose, and {reason.what}", reason.todo)
-        engine, why = standalone, reason.what.rstrip(".")
-    else:
-        engine, why = compose, "Docker answers"
-    return engine, why
-
-
-def require_alone(engine: Engine) -> None:
-    """Raise UserError if another engine has a database of this project: it is written with the same keys."""
-    from airflow_docker.engines.compose import Compose
-    from airflow_docker.engines.standalone import Standalone
-    from airflow_docker.engines.swarm import Swarm
-
-    all_engines: list[Engine] = [made(engine.settings) for made in (Compose, Standalone, Swarm)]
-    for other in [one for one in all_engines if one.name != engine.name and _has_database(one)]:
-        problem = f"this project has a database on {other.name} too, written with the keys that would be replaced."
-        todo = f"Back that up and destroy it (ENGINE={other.name} inv down --volumes), or give it a .env of its own."
-        raise UserError(str(engine.settings.secrets_dir), problem, todo)
-
-
-def _has_database(engine: Engine) -> bool:
-    try:
-        return engine.store.exists()
-    except UserError:  # it cannot run here
-        return _has_run(engine.settings, engine.name)
-
-
-def _has_run(settings: Settings, engine: str) -> bool:
-    """True if it was up, and has not been brought down for good: two engines must not run one project's DAGs."""
-    return started_file(settings, engine).is_file()
-
-
-def started_file(settings: Settings, engine: str) -> Path:
-    """Notes with which settings a stack was started; it is there until the stack is brought down."""
-    return settings.state_dir / f"up.{engine}"

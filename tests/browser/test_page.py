@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.text import Text
 from stack.conftest import ENGINES, FLAVOURS
 
-from airflow_docker.demo import drop_work
-from airflow_docker.engines import choose
+from airflow_docker.engines.choice import choose
+from airflow_docker.verbs.demo import drop_work
 from browser.pages import page_of
 
 ON = tuple(FLAVOURS)

@@ -16,10 +16,11 @@ from pathlib import Path
 import psutil
 from conftest import INV, git
 
-from airflow_docker import PROJECT, release
-from airflow_docker.engines.standalone import Standalone
+from airflow_docker import PROJECT
+from airflow_docker.engines import release
+from airflow_docker.engines.standalone import processes
+from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.settings import load
-from airflow_docker.standalone import processes
 
 ENGINES = ("standalone", "compose")
 AIRFLOW_3 = "3.3.2"

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from conftest import git
 
-from airflow_docker import backup_file, replacement, secrets
-from airflow_docker.engines import choose
+from airflow_docker import secrets
+from airflow_docker.database import backup_file, replacement
+from airflow_docker.engines.choice import choose
 from stack.conftest import ENGINES, until
 from stack.test_stack import Browser
 

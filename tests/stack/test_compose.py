@@ -7,7 +7,7 @@ import re
 import pytest
 
 from airflow_docker import secrets
-from airflow_docker.engines import choose
+from airflow_docker.engines.choice import choose
 from stack.conftest import docker
 
 APPLICATION = ("aws", "db_apps", "drs_cnf")

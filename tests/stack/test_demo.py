@@ -9,8 +9,8 @@ import pytest
 from conftest import git, snapshot
 
 from airflow_docker import PROJECT
+from airflow_docker.engines.standalone import processes
 from airflow_docker.settings import Base, default_project_name
-from airflow_docker.standalone import processes
 from stack.conftest import ENGINES, docker, free_port, run
 
 

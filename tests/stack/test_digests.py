@@ -8,8 +8,8 @@ import urllib.request
 
 import pytest
 
-from airflow_docker import images as images_of_engine
-from airflow_docker.engines.compose import Compose
+from airflow_docker.engines import images as images_of_engine
+from airflow_docker.engines.compose.engine import Compose
 from stack.conftest import docker, free_port, run, until
 
 ON = ("compose",)

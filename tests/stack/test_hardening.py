@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from airflow_docker.engines import choose
+from airflow_docker.engines.choice import choose
 from stack.conftest import docker, run
 
 ON = ("compose", "compose-3", "compose-celery")

@@ -7,8 +7,9 @@ import shutil
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
 
-from airflow_docker import demo, secrets
-from airflow_docker.engines import choose
+from airflow_docker import secrets
+from airflow_docker.engines.choice import choose
+from airflow_docker.verbs import demo
 from stack.conftest import ENGINES
 from stack.test_stack import Browser
 

@@ -10,8 +10,8 @@ import urllib.request
 
 import pytest
 
-from airflow_docker import demo
-from airflow_docker.engines import choose
+from airflow_docker.engines.choice import choose
+from airflow_docker.verbs import demo
 from stack.conftest import ENGINES, FLAVOURS, until
 
 ON = tuple(FLAVOURS)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from airflow_docker import PROJECT
-from airflow_docker.standalone import processes
+from airflow_docker.engines.standalone import processes
 from stack.conftest import run, until
 
 REPETITIONS = 10

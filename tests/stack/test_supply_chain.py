@@ -9,7 +9,7 @@ from conftest import INV, git
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from airflow_docker.requirement_files import normal
+from airflow_docker.requirements.requirement_files import normal
 from stack.conftest import docker, run
 
 

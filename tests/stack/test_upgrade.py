@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from conftest import INV
 
-from airflow_docker import backup_file, builds, demo
-from airflow_docker.engines import choose
+from airflow_docker.database import backup_file
+from airflow_docker.engines.choice import choose
+from airflow_docker.verbs import builds, demo
 from stack.conftest import AIRFLOW_3, run, until
 from stack.test_stack import Browser
 

@@ -11,8 +11,9 @@ from urllib.parse import quote
 from conftest import INV, git
 from stack.conftest import SHARED_STEP_IS_GONE, Project, docker, free_port
 
-from airflow_docker import demo, secrets
-from airflow_docker.engines import choose
+from airflow_docker import secrets
+from airflow_docker.engines.choice import choose
+from airflow_docker.verbs import demo
 from trust.locked import PACKAGE, Locked, make_index, serve_repository
 from trust.searching import Markers, Search
 from trust.watching import Watch

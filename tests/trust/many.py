@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from stack.conftest import until
 
-from airflow_docker.demo import drop_work
-from airflow_docker.engines import choose
+from airflow_docker.engines.choice import choose
+from airflow_docker.verbs.demo import drop_work
 
 DAG = """
 import time

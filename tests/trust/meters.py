@@ -6,7 +6,7 @@ import threading
 import psutil
 from stack.conftest import run
 
-from airflow_docker.standalone import processes
+from airflow_docker.engines.standalone import processes
 
 SECONDS_BETWEEN = 3
 """Looking costs something itself."""

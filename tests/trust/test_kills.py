@@ -20,8 +20,9 @@ import pytest
 from conftest import git
 from stack.conftest import docker, run
 
-from airflow_docker import backup_file, secrets
-from airflow_docker.engines import choose
+from airflow_docker import secrets
+from airflow_docker.database import backup_file
+from airflow_docker.engines.choice import choose
 from trust.conftest import count
 from trust.verbs import Running
 
@@ -280,7 +281,9 @@ class Up(Verb):
         assert len(found["services"]) == len({s["name"] for s in found["services"]}), "each runs once"
         assert sum(s["restarts"] for s in found["services"]) == 0, found
         if self.project.engine == "standalone":
-            supervisors = [p for p in self.project.processes() if "airflow_docker.standalone.supervisor" in p.cmdline()]
+            supervisors = [
+                p for p in self.project.processes() if "airflow_docker.engines.standalone.supervisor" in p.cmdline()
+            ]
             assert len(supervisors) == 1
 
 

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from airflow_docker import audit_tool
+from airflow_docker.building import audit_tool
 from airflow_docker.errors import USAGE, UserError
 
 CONTENT = b"a Debian package, one would think" * 1000

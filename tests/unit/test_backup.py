@@ -17,12 +17,14 @@ from types import SimpleNamespace
 import pytest
 from conftest import snapshot
 
-from airflow_docker import backup, backup_file, encryption, files, replacement, secrets, shell, stack
-from airflow_docker.engines import postgres
-from airflow_docker.engines.compose import Compose
+from airflow_docker import files, secrets, shell
+from airflow_docker.database import backup_file, encryption, replacement
+from airflow_docker.engines.compose import postgres
+from airflow_docker.engines.compose.engine import Compose
+from airflow_docker.engines.standalone.sqlite import Sqlite
 from airflow_docker.errors import UserError
 from airflow_docker.secrets import Reader
-from airflow_docker.standalone.sqlite import Sqlite
+from airflow_docker.verbs import backup, stack
 
 DESCRIBED = backup_file.Description("p", "standalone", "sqlite", "2.11.2", "airflow-docker 0", "2026-01-02T03:04:05Z")
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from conftest import git
 
-from airflow_docker import PROJECT, bundle, files, images
-from airflow_docker.engines.compose import Compose
+from airflow_docker import PROJECT, files
+from airflow_docker.building import bundle
+from airflow_docker.engines import images
+from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.errors import UserError
-from airflow_docker.platforms import Platform
+from airflow_docker.requirements.platforms import Platform
 
 BASE = Platform(
     "base:1", "sha256:1", "amd64", "2.11.2", "3.11", {"apache-airflow": "2.11.2"}, {}, "2026-01-02T03:04:05.5Z"

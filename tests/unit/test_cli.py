@@ -9,7 +9,8 @@ import sys
 import pytest
 from conftest import INV
 
-from airflow_docker import PROJECT, resolver
+from airflow_docker import PROJECT
+from airflow_docker.requirements import resolver
 
 
 @pytest.fixture

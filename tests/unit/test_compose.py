@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from airflow_docker import PROJECT, images
-from airflow_docker.engines import compose, compose_commands
-from airflow_docker.engines.compose import Compose
-from airflow_docker.health import ServiceState
+from airflow_docker import PROJECT
+from airflow_docker.engines import ServiceState, images
+from airflow_docker.engines.compose import commands
+from airflow_docker.engines.compose import engine as compose
+from airflow_docker.engines.compose.engine import Compose
 
 COMPOSE = [
     "docker", "compose", "--project-name", "p", "--project-directory", str(PROJECT), "--env-file", "/dev/null",
@@ -233,7 +234,7 @@ def test_the_compose_files_keep_their_promises(made):
 
 
 def test_the_workers_file_keeps_them_too():
-    services = compose_commands._read_layer(PROJECT / "docker" / "celery.yaml")["services"]
+    services = commands._read_layer(PROJECT / "docker" / "celery.yaml")["services"]
     assert "db_apps" not in services["scheduler"]["secrets"] and services["worker"]["extends"]["service"] == "scheduler"
     having = {
         name

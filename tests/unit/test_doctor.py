@@ -12,15 +12,18 @@ import threading
 import pytest
 from conftest import Remote, git, snapshot
 
-from airflow_docker import PROJECT, bundle, doctor, repos, secrets, shell
-from airflow_docker.checks import machine, programs, project
-from airflow_docker.checks import remote as elsewhere
-from airflow_docker.doctor import Check
-from airflow_docker.engines.compose import Compose
-from airflow_docker.engines.standalone import Standalone
+from airflow_docker import PROJECT, secrets, shell
+from airflow_docker.building import bundle
+from airflow_docker.engines import ServiceState
+from airflow_docker.engines.compose.engine import Compose
+from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.errors import UserError
-from airflow_docker.health import ServiceState
 from airflow_docker.settings import names as settings_names
+from airflow_docker.sources import repos
+from airflow_docker.verbs import doctor
+from airflow_docker.verbs.checks import machine, programs, project
+from airflow_docker.verbs.checks import remote as elsewhere
+from airflow_docker.verbs.doctor import Check
 
 DAGS = "airflow-docker/dags"
 

@@ -6,8 +6,8 @@ import stat
 import pytest
 from conftest import snapshot
 
-from airflow_docker import folders
-from airflow_docker.engines.compose import Compose
+from airflow_docker.engines import folders
+from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.errors import UserError
 
 DAGS = "airflow-docker/dags"

@@ -6,8 +6,8 @@ import pytest
 from conftest import git
 from test_repos import sync
 
-from airflow_docker import half_pulled
 from airflow_docker.errors import UserError
+from airflow_docker.sources import half_pulled
 
 TEXT = "line of the new commit\n" * 50
 

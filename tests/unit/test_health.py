@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_docker import health
+from airflow_docker.engines import ServiceState, health
+from airflow_docker.engines.health import judge
 from airflow_docker.errors import UserError
-from airflow_docker.health import ServiceState, judge
 
 SERVICES, ONE_SHOT = ("postgres", "init", "webserver"), ("init",)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from airflow_docker import PROJECT, helm, helm_values, secrets
+from airflow_docker import PROJECT, secrets
 from airflow_docker.errors import UserError
-from airflow_docker.helm_values import Image
+from airflow_docker.verbs import helm, helm_values
+from airflow_docker.verbs.helm_values import Image
 
 NAMED = "COMPOSE_PROJECT_NAME=af\nAIRFLOW_UID=1001\nTZ=UTC\n"
 IMAGE = Image("registry.example.org/team/airflow", "0123456789ab")

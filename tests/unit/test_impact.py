@@ -2,9 +2,9 @@
 
 import pytest
 
-from airflow_docker import impact, resolver
 from airflow_docker.errors import UserError
-from airflow_docker.platforms import Platform
+from airflow_docker.requirements import impact, resolver
+from airflow_docker.requirements.platforms import Platform
 
 BASE = Platform(
     "base:1", "sha256:1", "amd64", "2.11.2", "3.11",

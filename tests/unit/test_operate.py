@@ -10,9 +10,10 @@ from conftest import INV
 from invoke.collection import Collection
 
 import tasks
-from airflow_docker import PROJECT, files, operate, program, stack, status
+from airflow_docker import PROJECT, files, program
+from airflow_docker.engines import ServiceState
 from airflow_docker.errors import UserError
-from airflow_docker.health import ServiceState
+from airflow_docker.verbs import operate, stack, status
 
 VERBS = {name: tasks.namespace[name] for name in tasks.namespace.task_names}
 
@@ -110,7 +111,7 @@ def test_no_duration_is_too_long():
 
 
 def test_the_repository_of_a_hook_is_left_alone(monkeypatch):
-    from airflow_docker import remotes
+    from airflow_docker.sources import remotes
 
     monkeypatch.setenv("GIT_DIR", "/somebody/else/.git")
     monkeypatch.setenv("GIT_CONFIG_COUNT", "0")

@@ -4,10 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_docker import PROJECT, clean, release, rotation
-from airflow_docker.dags import _readable
-from airflow_docker.release import THREE, TWO
-from airflow_docker.standalone.variables import own_variables
+from airflow_docker import PROJECT
+from airflow_docker.engines import release
+from airflow_docker.engines.release import THREE, TWO
+from airflow_docker.engines.standalone.variables import own_variables
+from airflow_docker.verbs import clean, rotation
+from airflow_docker.verbs.dags import _readable
 
 
 @pytest.mark.parametrize(("version", "found"), [("2.11.2", TWO), ("2.8.3", TWO), ("3.3.2", THREE), ("3.0.0", THREE)])

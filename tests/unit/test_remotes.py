@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from airflow_docker import remotes
+from airflow_docker.sources import remotes
 
 GIT_SAID = remotes.last_line(RuntimeError("fatal: it did not work for https://me:token@host/"))
 

@@ -6,9 +6,9 @@ import shutil
 import pytest
 from conftest import git, snapshot
 
-from airflow_docker import checkouts, repos
 from airflow_docker.errors import UserError
 from airflow_docker.settings import Secret
+from airflow_docker.sources import checkouts, repos
 
 
 def source(remote, path, ref="", url=None):

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from airflow_docker import requirement_files, requirements, resolver
 from airflow_docker.errors import UserError
-from airflow_docker.platforms import Platform
+from airflow_docker.requirements import lock_file, requirement_files, resolver
+from airflow_docker.requirements.platforms import Platform
 
 BASE = Platform(
     "base:1",
@@ -164,7 +164,7 @@ def lock(write, make_settings, tmp_path):
         for number, text in enumerate(texts):
             (tmp_path / f"in{number}.txt").write_bytes(text.encode())
             inputs.append(tmp_path / f"in{number}.txt")
-        return requirements.lock(make_settings(lines), BASE, inputs, tmp_path / "build", upgrade).read_text()
+        return lock_file.lock(make_settings(lines), BASE, inputs, tmp_path / "build", upgrade).read_text()
 
     return run
 

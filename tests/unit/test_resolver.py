@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_docker import indexes, resolver
 from airflow_docker.errors import UserError
-from airflow_docker.platforms import Platform
+from airflow_docker.requirements import indexes, resolver
+from airflow_docker.requirements.platforms import Platform
 
 TARGET = resolver.Target("2.11.2", "3.12", "aarch64-manylinux_2_28")
 

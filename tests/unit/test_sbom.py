@@ -9,7 +9,8 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from airflow_docker import inventory, sbom
+from airflow_docker.engines import inventory
+from airflow_docker.verbs import sbom
 
 FINGERPRINT = "0123456789abcdef" * 4
 LABELS = {

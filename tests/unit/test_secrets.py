@@ -7,7 +7,7 @@ import pytest
 from conftest import snapshot
 
 from airflow_docker import secrets
-from airflow_docker.engines.compose import Compose
+from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.errors import UserError
 
 AWS = "[default]\naws_access_key_id = A\n\n[ap_northeast]\naws_access_key_id = B\n\n[other]\nx = 1\n"

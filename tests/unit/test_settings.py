@@ -249,7 +249,7 @@ def test_compose_uses_only_settings_and_every_runtime_setting_is_used():
 
 def test_listing_the_verbs_and_reading_settings_imports_nothing_heavy():
     code = (
-        "import sys, tasks, airflow_docker.stack, airflow_docker.settings; airflow_docker.settings.load(environ={});"
+        "import sys, tasks, airflow_docker.verbs.stack, airflow_docker.settings; airflow_docker.settings.load(environ={});"
         "print(sorted(sys.modules.keys() & {'git', 'rich', 'pooch', 'packaging'}))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from airflow_docker import secrets
-from airflow_docker.engines import choose
-from airflow_docker.engines.standalone import Standalone
+from airflow_docker.engines.choice import choose
+from airflow_docker.engines.standalone import environments, logs
+from airflow_docker.engines.standalone.engine import Standalone
+from airflow_docker.engines.standalone.home import links, make_home
+from airflow_docker.engines.standalone.supervisor import told_of
+from airflow_docker.engines.standalone.variables import own_variables, variables
 from airflow_docker.errors import UserError
-from airflow_docker.standalone import environments, logs
-from airflow_docker.standalone.home import links, make_home
-from airflow_docker.standalone.supervisor import told_of
-from airflow_docker.standalone.variables import own_variables, variables
 
 
 def test_the_services_are_airflows_own_commands_in_the_environment(make_settings, tmp_path):

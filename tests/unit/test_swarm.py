@@ -5,17 +5,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_docker import PROJECT, builds, image_context
-from airflow_docker.engines import choose
-from airflow_docker.engines.swarm import Swarm
+from airflow_docker import PROJECT
+from airflow_docker.engines import ServiceState
+from airflow_docker.engines.choice import choose
+from airflow_docker.engines.compose import image_context
+from airflow_docker.engines.swarm import commands, delivery
+from airflow_docker.engines.swarm.engine import Swarm
+from airflow_docker.engines.swarm.nodes import Nodes
+from airflow_docker.engines.swarm.rollout import Rollout
+from airflow_docker.engines.swarm.stack import Plan, once, part, secret_name, stack
+from airflow_docker.engines.swarm.tasks import Services
+from airflow_docker.engines.swarm.vault import Vault
 from airflow_docker.errors import UserError
-from airflow_docker.health import ServiceState
-from airflow_docker.swarm import commands, delivery
-from airflow_docker.swarm.nodes import Nodes
-from airflow_docker.swarm.rollout import Rollout
-from airflow_docker.swarm.stack import Plan, once, part, secret_name, stack
-from airflow_docker.swarm.tasks import Services
-from airflow_docker.swarm.vault import Vault
+from airflow_docker.verbs import builds
 
 DIGEST = "sha256:" + "1" * 64
 REF = f"r:5000/airflow@{DIGEST}"

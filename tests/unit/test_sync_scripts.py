@@ -7,7 +7,8 @@ import stat
 import pytest
 from conftest import snapshot
 
-from airflow_docker import PROJECT, sync_scripts
+from airflow_docker import PROJECT
+from airflow_docker.building import sync_scripts
 from airflow_docker.errors import UserError
 
 COPY = "scripts/syncAnywhere/deployment/copyLinksToBin"

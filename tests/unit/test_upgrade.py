@@ -7,22 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_docker import (
-    PROJECT,
-    backup,
-    builds,
-    dags,
-    deprecations,
-    folders,
-    replacement,
-    requirements,
-    schema,
-    secrets,
-    stack,
-    upgrade,
-)
+from airflow_docker import PROJECT, secrets
+from airflow_docker.database import replacement, schema
+from airflow_docker.engines import folders
 from airflow_docker.errors import UserError
 from airflow_docker.interruption import Interrupted
+from airflow_docker.requirements import lock_file
+from airflow_docker.verbs import backup, builds, dags, deprecations, stack, upgrade
 
 OLD_FILE = __file__
 """A backup that is there, as far as anybody looks here."""
@@ -337,13 +328,13 @@ def test_ruff_is_installed_for_those_who_use_the_verb_as_it_is_for_the_tests():
 
 def test_the_lock_of_another_airflow_is_no_model():
     has, locked = {"flask": "3.0"}, {"flask": "2.2", "boto3": "1.21", "apache-airflow": "3.3.2"}
-    assert requirements._preferred(has, locked, "3.3.2") == locked
-    assert requirements._preferred(has, locked, "3.4.0") == requirements._preferred(has, {}, "3.4.0") == has
+    assert lock_file._preferred(has, locked, "3.3.2") == locked
+    assert lock_file._preferred(has, locked, "3.4.0") == lock_file._preferred(has, {}, "3.4.0") == has
 
 
 def test_a_trial_is_kept_when_it_is_taken(tmp_path):
     names = ("requirements.lock", "requirements.key", "requirements.own.lock", "requirements.own.key")
     for name in names:
         (tmp_path / name).write_text(name)
-    requirements.keep_trial(tmp_path)
+    lock_file.keep_trial(tmp_path)
     assert [(tmp_path / name).read_text() for name in names] == [*names[:2], *names[:2]]

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import INV, git, snapshot
 
-from airflow_docker import PROJECT, indexes
-from airflow_docker.standalone.environments import python_for
+from airflow_docker import PROJECT
+from airflow_docker.engines.standalone.environments import python_for
+from airflow_docker.requirements import indexes
 
 SECONDS = 60.0
 """No case may take longer; an engine that hangs is given ten."""

@@ -6,7 +6,7 @@ import shutil
 import socket
 import tarfile
 
-from airflow_docker import encryption
+from airflow_docker.database import encryption
 from trust.bad_input.case import Case, Place
 
 USUAL = 'case "$*" in version*) echo 27.0;; "compose version"*) echo 2.30.0;; ps*|volume*|"image ls"*) ;; *) %s;; esac'

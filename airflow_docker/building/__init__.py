@@ -1,0 +1,1 @@
+"""BUILD_DIR, and what is built from it."""

@@ -1,0 +1,85 @@
+"""The audit tool's Debian package: a local file, or a verified download from a cache that all builds share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from airflow_docker import console
+from airflow_docker.errors import USAGE, UserError
+from airflow_docker.settings import Settings
+from airflow_docker.settings.types import redact
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: XDG_CACHE_HOME, or ~/.cache (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "airflow-docker"
+
+
+def package(settings: Settings) -> Path | None:
+    """The .deb file to install, or None if there is to be none.
+
+    A download counts only with the right SHA-256; it gets its name when it is whole and fits.
+    Raises UserError for settings that do not go together, a failed download, a wrong checksum.
+    """
+    require_consistent(settings)
+    url = settings.audit_tool_url
+    return _download(url, settings.audit_tool_sha256) if url else settings.audit_tool_deb
+
+
+def require_consistent(settings: Settings) -> None:
+    """Raise UserError for settings that do not go together."""
+    url, sha256, local = settings.audit_tool_url, settings.audit_tool_sha256, settings.audit_tool_deb
+    if url and local:
+        raise UserError("AUDIT_TOOL_DEB", "AUDIT_TOOL_URL is set too.", "Keep one of the two.", USAGE)
+    if bool(url) != bool(sha256):
+        missing = "AUDIT_TOOL_SHA256" if url else "AUDIT_TOOL_URL"
+        raise UserError(missing, "is not set; address and checksum go together.", "Set both or neither.", USAGE)
+
+
+def _download(url: str, sha256: str) -> Path:
+    import pooch
+
+    shown = redact(url).partition("?")[0]
+    name = f"{sha256[:12]}-{url.rpartition('/')[2].partition('?')[0] or 'audit-tool.deb'}"
+    if not (cache_folder() / name).exists():
+        console.say(f"· Downloading {shown} …")
+    pooch.get_logger().setLevel("ERROR")
+    downloader = pooch.HTTPDownloader(progressbar=_Progress() if console.is_terminal() else False, timeout=30)
+    try:
+        found = pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache_folder(), downloader=downloader)
+    except OSError as problem:  # requests' errors are OSErrors, and some of them ValueErrors too
+        reason = redact(str(problem)).splitlines()[0][:200]
+        raise UserError(
+            "AUDIT_TOOL_URL", f"cannot be downloaded ({reason}).", "Check it, or set AUDIT_TOOL_DEB."
+        ) from None
+    except ValueError:
+        what = f"what {shown} gave does not have this checksum; it is not used."
+        raise UserError("AUDIT_TOOL_SHA256", what, "Correct the one that is wrong.") from None
+    return Path(found)
+
+
+class _Progress:
+    """What pooch asks of a progress bar, drawn by rich."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+        self.total = 0
+        columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bars.add_task("download", total=None)
+        self._bars.start()
+
+    def update(self, size: int) -> None:
+        """``size`` more bytes have come."""
+        self._bars.update(self._task, total=self.total or None, advance=size)
+
+    def reset(self) -> None:
+        """pooch resets at the end, to draw the whole once more."""
+        self._bars.reset(self._task)
+
+    def close(self) -> None:
+        """The download has ended."""
+        self._bars.stop()

@@ -1,0 +1,191 @@
+"""BUILD_DIR: everything that an image or environment is made from, assembled, fingerprinted and described."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from airflow_docker import console, files
+from airflow_docker.building import audit_tool, sync_scripts
+from airflow_docker.building.manifest import Bundle, Manifest
+from airflow_docker.errors import UserError
+from airflow_docker.requirements import impact, lock_file, resolver
+from airflow_docker.requirements.platforms import Platform
+from airflow_docker.settings import Settings
+from airflow_docker.settings.types import Base, path
+from airflow_docker.sources import checkouts, repos
+
+BIN, HOME, MANIFEST = "bin", "home", "manifest.json"
+NOTES = (MANIFEST, *lock_file.NOTES)
+"""What stands beside the lock and goes into nothing."""
+SETTINGS = (
+    "AO_DEV_DIR", "WORKFLOW_DEV_DIR", "DAG_REQUIREMENTS", "AIRFLOW_VERSION", "AIRFLOW_BASE_IMAGE",
+    "AIRFLOW_IMAGE", "AIRFLOW_CONSTRAINTS", "SYSTEM_PACKAGES", "BUILD_PACKAGES", "AUDIT_TOOL_URL",
+    "AUDIT_TOOL_SHA256", "AUDIT_TOOL_DEB", "SITE_CONFIG", "STANDALONE_SKIP", "IMAGE_REGISTRY", "DAGS_DELIVERY",
+)  # fmt: skip
+"""What decides the content of an image or environment; after a change of one it is to be built anew."""
+SYNC_REQUIREMENTS = ("bin/sync-requirements.txt", "scripts/syncAnywhere/requirements.txt")
+
+
+class Builder(Protocol):
+    """Who builds from BUILD_DIR: what an engine is besides, ``engines`` says."""
+
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def context(self) -> tuple[str, ...]:
+        """What of BUILD_DIR an artifact is made from."""
+
+    @property
+    def purged(self) -> tuple[str, ...]:
+        """What of BUILD_DIR goes when all is to be built anew."""
+
+    @property
+    def place(self) -> Path:
+        """The folder of the lock and the manifest, in BUILD_DIR."""
+
+    def platform(self) -> Platform:
+        """What requirements are resolved for."""
+
+    def fill(self) -> None:
+        """Put into BUILD_DIR what this engine alone needs there."""
+
+    def artifact(self, fingerprint: str) -> str:
+        """The name that an artifact of this fingerprint has."""
+
+
+@contextmanager
+def held(settings: Settings) -> Iterator[None]:
+    """BUILD_DIR, made ours and kept from other runs. Raises UserError if it may not be ours."""
+    files.claim(settings.build_dir, "BUILD_DIR")
+    with files.locked(settings.build_dir / files.LOCK, f"BUILD_DIR {settings.build_dir}"):
+        yield
+
+
+def require_inputs(settings: Settings, chosen: Path | None) -> None:
+    """Raise UserError for what :func:`assemble` would miss, before BUILD_DIR is made or anything is fetched."""
+    for source in repos.sources(settings):
+        checkouts.head(source)
+    dag_requirements(settings, chosen)
+    audit_tool.require_consistent(settings)
+
+
+def assemble(
+    builder: Builder, *, refresh: bool = False, upgrade: bool = False, chosen: Path | None = None, trial: bool = False
+) -> Bundle:
+    """Fill BUILD_DIR from both checkouts; ``chosen`` replaces DAG_REQUIREMENTS, ``refresh`` starts from nothing.
+
+    The lock of a ``trial``, as of one with a ``chosen`` file, is forgotten by the next that is none.
+
+    To be called, like the build that follows, while BUILD_DIR is :func:`held`. Raises UserError if a
+    checkout, a file or a solution is missing; the next run starts from whatever is there.
+    """
+    settings = builder.settings
+    directory, place = settings.build_dir, builder.place
+    sources = repos.sources(settings)
+    heads = [checkouts.head(source) for source in sources]
+    for source, head in zip(sources, heads, strict=True):  # before anything of theirs runs on this host
+        console.say(f"· {source.name} {head.commit[:10]}{', with local changes' if head.dirty else ''}")
+    dag_file = dag_requirements(settings, chosen)
+    if refresh:
+        files.empty(directory, "BUILD_DIR", builder.purged)
+    place.mkdir(exist_ok=True)
+    platform = builder.platform()
+    _copy_site_config(settings, directory / HOME)
+    builder.fill()
+    sync_scripts.collect(settings.ao_dev_dir, directory / BIN)
+    lock = lock_file.lock(
+        settings, platform, [dag_file, *sync_requirements(settings)], place, upgrade, trial=trial or bool(chosen)
+    )
+    epoch = max(head.time for head in heads)
+    _set_times(directory, builder.context, epoch)
+    fingerprint = fingerprint_of(directory, builder.context, platform.identity)
+    manifest = Manifest(
+        artifact=builder.artifact(fingerprint), fingerprint=fingerprint, base_image=platform.name,
+        base_image_id=platform.id, airflow_version=platform.airflow_version, python=platform.python,
+        lock_sha256=hashlib.sha256(lock.read_bytes()).hexdigest(), epoch=epoch,
+        layer_epoch=int(datetime.fromisoformat(platform.created[:19] + "+00:00").timestamp()),
+        repositories={
+            source.name: {"url": source.url, "revision": head.commit, "dirty": head.dirty}
+            for source, head in zip(sources, heads, strict=True)
+        },
+        base_image_digest=platform.digest,
+    )  # fmt: skip
+    files.write(place / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode())
+    return Bundle(place, manifest, impact.changes(platform, resolver.locked(lock.read_text())))
+
+
+def fingerprint_of(directory: Path, context: Sequence[str], platform: str) -> str:
+    """SHA-256 over the sorted (path, executable or not, bytes) of ``context`` in ``directory``, and the platform."""
+    digest = hashlib.sha256(platform.encode())
+    for file in _context_files(directory, context):
+        content = file.read_bytes()
+        executable = bool(file.stat().st_mode & 0o100)
+        name = os.fsencode(file.relative_to(directory))
+        digest.update(b"\0%s\0%d\0%d\0" % (name, executable, len(content)) + content)
+    return digest.hexdigest()
+
+
+def _context_files(directory: Path, context: Sequence[str]) -> Iterator[Path]:
+    for name in sorted(context):
+        entry = directory / name
+        yield from sorted(f for f in entry.rglob("*") if f.is_file()) if entry.is_dir() else [entry]
+
+
+def _set_times(directory: Path, context: Sequence[str], epoch: int) -> None:
+    """Give all that is copied into an image the time ``epoch``, with a fraction that its content makes.
+
+    The builder takes a file of the same size and time as one it has seen for the same file, so
+    another content must have another time.
+    """
+    for name in context:
+        for entry in (directory / name, *(directory / name).rglob("*")):
+            content = entry.read_bytes() if entry.is_file() else b""
+            fraction = int.from_bytes(hashlib.sha256(content).digest()[:8]) % 10**9
+            os.utime(entry, ns=(epoch * 10**9 + fraction,) * 2)
+
+
+def dag_requirements(settings: Settings, chosen: Path | None) -> Path:
+    """The file ``chosen`` (relative to the current folder), or DAG_REQUIREMENTS (relative to WORKFLOW_DEV_DIR)."""
+    file = chosen.absolute() if chosen else workflow_file(settings, settings.dag_requirements, "DAG_REQUIREMENTS")
+    if not file.is_file():
+        where = "--requirements" if chosen else "DAG_REQUIREMENTS"
+        raise UserError(where, f"there is no file {file}.", "Correct the path; an empty file will do.")
+    return file
+
+
+def workflow_file(settings: Settings, name: str, where: str) -> Path:
+    """A file that a setting names relative to WORKFLOW_DEV_DIR. Raises UserError for an unknown ``~user``."""
+    try:
+        return path(name, Base(settings.workflow_dev_dir / ".env", {}))
+    except ValueError as problem:
+        raise UserError(where, f"{problem}.", "Correct the path.") from None
+
+
+def sync_requirements(settings: Settings) -> list[Path]:
+    """What the sync scripts' Python needs: the list copyLinksToBin left, or the one in the repository, or none."""
+    found = [settings.build_dir / SYNC_REQUIREMENTS[0], settings.ao_dev_dir / SYNC_REQUIREMENTS[1]]
+    return [file for file in found if file.is_file()][:1]
+
+
+def _copy_site_config(settings: Settings, target: Path) -> None:
+    """Put the named configuration files, and no others, at their places in the home folder."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    target.chmod(0o755)
+    for name, place in settings.site_config:
+        source = workflow_file(settings, name, "SITE_CONFIG")
+        if not source.is_file():
+            raise UserError("SITE_CONFIG", f"there is no file {source}.", "Paths are relative to WORKFLOW_DEV_DIR.")
+        (target / place).parent.mkdir(parents=True, exist_ok=True)
+        files.write(target / place, source.read_bytes())
+    for folder in (f for f in target.rglob("*") if f.is_dir()):
+        folder.chmod(0o755)

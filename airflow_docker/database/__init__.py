@@ -1,0 +1,1 @@
+"""The metadata database from one version, key or machine to another."""

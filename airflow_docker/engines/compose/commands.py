@@ -1,0 +1,226 @@
+"""What the compose engine runs: argument lists, variables and overlays. Nothing here runs anything."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+from airflow_docker import PROJECT, secrets
+from airflow_docker.building.manifest import Manifest
+from airflow_docker.engines import release
+from airflow_docker.engines.release import Release
+from airflow_docker.settings import Settings, names
+
+COMPOSE_FILE, OVERLAYS = PROJECT / "compose.yaml", PROJECT / "docker"
+NOT_AIRFLOW = ("postgres", "redis")
+"""Services that run another image than ours."""
+_LABEL = "com.docker.compose.project"
+_STOP_SECONDS = "30"
+_SOON = ("--timeout", _STOP_SECONDS)
+"""Who starts or ends everything waits for no tasks, which may be sensors that take days.
+
+Workers have as long as the scheduler has, which runs the tasks otherwise; only `inv scale` gives them
+the time that compose has for them.
+"""
+THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The calls for one project; ``image`` is the Airflow image with its tag."""
+
+    settings: Settings
+    image: str = ""
+
+    @property
+    def layers(self) -> list[Path]:
+        """compose.yaml, and what of docker/ the settings lay over it."""
+        found = [COMPOSE_FILE]
+        if self.is_celery:
+            found.append(OVERLAYS / "celery.yaml")
+        if self.release.number == 3:
+            found.append(OVERLAYS / "airflow-3.yaml")
+        return found
+
+    @property
+    def variable_files(self) -> list[Path]:
+        """What of docker/ the services of Airflow have as their environment."""
+        return [OVERLAYS / f"airflow-{self.release.number}.env", OVERLAYS / f"{self.settings.executor}.env"]
+
+    @property
+    def release(self) -> Release:
+        return release.of(self.settings)
+
+    @property
+    def image_name(self) -> str:
+        """What all images of ours are called, before the tag."""
+        return self.settings.airflow_image
+
+    @property
+    def is_celery(self) -> bool:
+        return self.settings.executor == "CeleryExecutor"
+
+    @property
+    def task_service(self) -> str:
+        """The service that runs the tasks."""
+        return "worker" if self.is_celery else "scheduler"
+
+    def services(self) -> list[str]:
+        """The services of all layers, in the order in which they stand there."""
+        found: dict[str, Any] = {}
+        for layer in self.layers:
+            found |= _read_layer(layer)["services"]
+        return [name for name, service in found.items() if service is not None]
+
+    def command(self, *args: str) -> list[str]:
+        """A ``docker compose`` call that depends on nothing but its arguments and :meth:`environment`."""
+        overlays = [self.overlay_file] if self.overlay else []
+        files = [word for file in (*self.layers, *overlays) for word in ("--file", str(file))]
+        return [
+            "docker", "compose", "--project-name", self.settings.compose_project_name,
+            "--project-directory", str(PROJECT), "--env-file", "/dev/null",
+            *files, *args,
+        ]  # fmt: skip
+
+    def build_command(self, overlay: Path, no_cache: bool = False) -> list[str]:
+        """``overlay`` adds what only this build knows: labels and times."""
+        return self.command("--file", str(overlay), "build", *(["--no-cache"] if no_cache else []), "init")
+
+    def up_command(self, services: Sequence[str] = (), workers: int = 1) -> list[str]:
+        """``workers`` is how many there are to be, where there are such."""
+        has_workers = self.is_celery and (not services or "worker" in services)
+        scale = ["--scale", f"worker={workers}"] if has_workers else []
+        options = ("--detach", "--no-build", "--remove-orphans", *(_SOON if self.is_celery else ()))
+        return self.command("up", *options, *scale, *services)
+
+    def scale_command(self, workers: int) -> list[str]:
+        """What runs stays as it is; workers that go have WORKER_STOP_SECONDS for it."""
+        alone = ("--no-build", "--no-deps", "--no-recreate")
+        return self.command("up", "--detach", *alone, "--scale", f"worker={workers}", "worker")
+
+    def down_command(self, volumes: bool = False) -> list[str]:
+        return self.command("down", "--remove-orphans", *_SOON, *(["--volumes"] if volumes else []))
+
+    def stop_command(self, services: Sequence[str]) -> list[str]:
+        return self.command("stop", *_SOON, *services)
+
+    def end_command(self, containers: Sequence[str]) -> list[str]:
+        """For what the layers have no more, to which ``up`` gives the time that it was made with."""
+        return ["docker", "stop", "-t", _STOP_SECONDS, *containers]
+
+    def exec_command(self, container: str, words: list[str], terminal: bool) -> list[str]:
+        return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *words]
+
+    def logs_command(self, services: list[str], follow: bool, tail: int | None, since: str) -> list[str]:
+        options = [*(["--follow"] if follow else []), *([] if tail is None else ["--tail", str(tail)])]
+        words = ["docker", "compose", "--project-name", self.settings.compose_project_name, "logs"]
+        return [*words, *options, *(["--since", since] if since else []), *services]
+
+    def parse_command(self, own_database: bool) -> list[str]:
+        """A container like the scheduler's, with the database of the stack, or with one that nobody keeps."""
+        thrown_away = ["--env", f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///{THROWN_AWAY}"]
+        return self.command(
+            "run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull",
+            *(thrown_away if own_database else []), self.release.parser,
+            "python", "/opt/airflow-docker/dags.py", "/opt/airflow/dags",
+        )  # fmt: skip
+
+    def keys_command(self, name: str) -> list[str]:
+        """In a container like that of init, which has all keys."""
+        script = ["python", "/opt/airflow-docker/keys.py", name]
+        return self.command("run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull", "init", *script)
+
+    def containers_command(self) -> list[str]:
+        label = f"label={_LABEL}={self.settings.compose_project_name}"
+        return ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
+
+    def volumes_command(self) -> list[str]:
+        label = f"label={_LABEL}={self.settings.compose_project_name}"
+        return ["docker", "volume", "ls", "--quiet", "--filter", label]
+
+    def environment(self) -> dict[str, str]:
+        """The values of compose.yaml's variables: settings, and nothing secret."""
+        values = {name: self.settings.shown(name) for name in names()}
+        return values | {
+            "AIRFLOW_IMAGE": self.image or self.settings.airflow_image,
+            "AIRFLOW_RELEASE": str(self.release.number),
+            "PAGE_PATH": self.release.page_path(self.settings),
+            "HEALTH_PATH": self.release.page_path(self.settings) + self.release.health_path,
+            "MOUNTED": mounted(self.settings),
+        }
+
+    @cached_property
+    def overlay(self) -> dict[str, Any]:
+        """What the settings add to compose.yaml: Airflow options of .env and archives beyond the four."""
+        services: dict[str, Any] = {}
+        if options := self.settings.airflow_options:
+            literal = {name: value.replace("$", "$$") for name, value in options.items()}
+            services = {name: {"environment": literal} for name in self.services() if name not in NOT_AIRFLOW}
+        if self.settings.extra_mounts:
+            services.setdefault(self.task_service, {})["volumes"] = [
+                {"type": "bind", "source": str(host).replace("$", "$$"), "target": target,
+                 "bind": {"create_host_path": False}}
+                for host, target in self.settings.extra_mounts
+            ]  # fmt: skip
+        return {"services": services} if services else {}
+
+    @property
+    def overlay_file(self) -> Path:
+        return self.settings.state_dir / "compose.overlay.yaml"
+
+    def images_command(self) -> list[str]:
+        """Images of ours: those of AIRFLOW_IMAGE's name that carry our label."""
+        shown = "{{.Repository}}:{{.Tag}}"
+        label = "label=airflow-docker.fingerprint"
+        return ["docker", "image", "ls", "--filter", label, "--format", shown, self.image_name]
+
+
+def _read_layer(file: Path) -> dict[str, Any]:
+    """A compose file; ``!reset`` takes away what a layer below it has, ``!override`` stands for what follows it."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Compose's own two tags besides."""
+
+    Loader.add_constructor("!reset", lambda _, node: None)
+    Loader.add_constructor(
+        "!override", lambda loader, node: yaml.SafeLoader.construct_sequence(loader, cast(Any, node))
+    )
+    read: dict[str, Any] = yaml.load(file.read_text(), Loader)  # noqa: S506  made of the safe one
+    return read
+
+
+def mounted(settings: Settings) -> str:
+    """Changes when a secret file or a mounted folder is replaced by another of the same name.
+
+    Containers hold on to what they were started with and must then be made anew. Made of the
+    entries' identity (device, inode; for files also the time), not of their content. Without the
+    password of the admin: init alone reads that, each time it runs.
+    """
+    folders = [settings.workflow_dev_dir / settings.dags_dir, settings.arch_root, settings.logs_dir,
+               settings.app_log_dir, settings.work_data_dir, settings.archive0_dir, settings.archive1_dir,
+               settings.archive2_dir, settings.archive3_dir, *(host for host, _ in settings.extra_mounts)]  # fmt: skip
+    files = [file for file in secrets.files_of(settings) if file.name != "admin_password"]
+    return identity(files, folders)
+
+
+def identity(files: Sequence[Path], folders: Sequence[Path] = ()) -> str:
+    """Changes when one of these is replaced by another of the same name."""
+    parts = []
+    for entry in [*files, *folders]:
+        with contextlib.suppress(OSError):
+            found = entry.stat()
+            parts.append((entry.name, found.st_dev, found.st_ino, 0 if entry in folders else found.st_mtime_ns))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def build_overlay(manifest: Manifest) -> dict[str, Any]:
+    """What a build adds to compose.yaml: labels, and the times that files and image get instead of the clock's."""
+    labels = {name: value.replace("$", "$$") for name, value in manifest.labels().items()}
+    args = {"SOURCE_DATE_EPOCH": str(manifest.epoch), "LAYER_EPOCH": str(manifest.layer_epoch)}
+    return {"services": {"init": {"build": {"labels": labels, "args": args}}}}

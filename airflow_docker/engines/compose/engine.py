@@ -1,0 +1,339 @@
+"""The compose engine: Docker on this host, through ``docker compose`` and compose.yaml."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any, ClassVar
+
+from airflow_docker import console, files, interruption, secrets, shell
+from airflow_docker.building import bundle
+from airflow_docker.building.manifest import Bundle
+from airflow_docker.engines import ServiceState, health, images, ports
+from airflow_docker.engines.compose import image_context
+from airflow_docker.engines.compose.commands import Commands, build_overlay, identity
+from airflow_docker.engines.compose.postgres import Postgres
+from airflow_docker.errors import UserError
+from airflow_docker.requirements import indexes, lock_file
+from airflow_docker.requirements.platforms import Platform
+from airflow_docker.settings import is_macos
+
+INSTALL_PLUGIN = "Install docker-compose-plugin, or docker-compose of version 2 and docker-buildx."
+_USERS = "images-in-use"
+_ERASE = "\x1b[2K"  # compose 2.26 begins each line with it, even in a pipe
+
+
+@dataclass(frozen=True)
+class Compose(Commands):
+    """The stack of one project."""
+
+    name = "compose"
+    renewed_while_running: ClassVar[tuple[str, ...]] = ()
+    one_shot = ("init",)
+    context = (*image_context.OURS, lock_file.LOCK, bundle.HOME, bundle.BIN)
+    purged = (*context, ".dockerignore", "base-image.json", "compose.build.yaml", *bundle.NOTES)
+
+    def using(self, artifact: str) -> Compose:
+        return Compose(self.settings, artifact)
+
+    @property
+    def reader(self) -> secrets.Reader:
+        """The containers' user; Docker Desktop shows files to every container user as its own."""
+        return secrets.Reader(None if is_macos() else self.settings.airflow_uid, secrets.DRS_CNF_IN_CONTAINER)
+
+    @property
+    def store(self) -> Postgres:
+        return Postgres(self)
+
+    @property
+    def place(self) -> Path:
+        return self.settings.build_dir
+
+    def problem(self) -> UserError | None:
+        """Why this engine cannot run here, or None."""
+        try:
+            self.require()
+        except UserError as error:
+            return error
+        return None
+
+    def require(self) -> None:
+        images.require_engine()
+        plugin_version()
+
+    def require_fit(self) -> None:
+        """Every version has its services."""
+
+    def write_overlay(self) -> None:
+        """Write the generated overlay, if there is anything in it."""
+        if self.overlay:
+            import yaml
+
+            files.make_directory(self.settings.state_dir, "STATE_DIR")
+            files.write(self.overlay_file, yaml.safe_dump(self.overlay, sort_keys=True).encode())
+
+    def platform(self) -> Platform:
+        settings = self.settings
+        return images.base(settings.airflow_base_image, settings.airflow_version, self.place / "base-image.json")
+
+    def fill(self) -> None:
+        image_context.fill(self.settings, self.settings.build_dir, self.context)
+
+    def artifact(self, fingerprint: str) -> str:
+        return f"{self.image_name}:{fingerprint[:12]}"
+
+    def has(self, artifact: str) -> bool:
+        return images.inspect(artifact) is not None
+
+    def build(self, made: Bundle, no_cache: bool) -> None:
+        """Build the image; its output is shown as it comes."""
+        import yaml
+
+        self.write_overlay()
+        overlay = made.place / "compose.build.yaml"
+        files.write(overlay, yaml.safe_dump(build_overlay(made.manifest)).encode())
+        # The builder would ask git for what the manifest has already, and git would inherit the index's password.
+        own = {"AIRFLOW_DOCKER_PACKAGE_INDEX": indexes.as_script(), "BUILDX_GIT_INFO": "false"}
+        env = self.environment() | own
+        code = shell.stream(self.build_command(overlay, no_cache), env=env)
+        if code:
+            self.require()  # the plugin may be what is missing
+            todo = "Mend what it says and type: inv build"
+            raise UserError(
+                "inv build", f"the image build ended with exit code {code}; its last lines stand above.", todo
+            )
+
+    def claim(self, artifact: str) -> None:
+        """Images stay until they are cleaned away; projects that share BUILD_DIR see whose is whose."""
+        users = self.place / _USERS
+        users.mkdir(exist_ok=True)
+        files.write(users / self.settings.compose_project_name, artifact.encode())
+
+    def inventory(self, artifact: str) -> dict[str, Any]:
+        asked = shell.capture(images.inventory_command(artifact, images.INSTALLED))
+        if asked.returncode:
+            said = (asked.stderr.strip() or "no reason given").splitlines()[-1]
+            raise UserError(artifact, f"does not tell what is in it ({said}).", "Type: inv build --no-cache")
+        told: dict[str, Any] = json.loads(asked.stdout)
+        return told
+
+    def labels(self, artifact: str) -> dict[str, str] | None:
+        found = images.inspect(artifact)
+        if found is None:
+            return None
+        labels = {k: v for k, v in (found["Config"].get("Labels") or {}).items() if k.startswith(images.LABELS)}
+        if "airflow-docker.fingerprint" not in labels:
+            raise UserError(artifact, "this image was not built by airflow-docker.", "Name another, or none.")
+        return {"id": found["Id"]} | dict(sorted(labels.items()))
+
+    def unused(self, keep: str | None) -> list[tuple[str, int]]:
+        used = shell.capture(["docker", "ps", "--all", "--format", "{{.Image}}"]).stdout.split()
+        named = shell.capture(self.images_command()).stdout.split()
+        claimed = [
+            f.read_text() for f in (self.place / _USERS).glob("*") if f.name != self.settings.compose_project_name
+        ]
+        old = [name for name in named if name not in (*used, *claimed, keep)]
+        return [(name, int(found["Size"])) for name in old if (found := images.inspect(name))]
+
+    def discard(self, artifact: str) -> None:
+        result = shell.capture(["docker", "image", "rm", artifact])
+        if result.returncode:
+            raise UserError(artifact, f"cannot be removed ({result.stderr.strip()}).", "Is it in use?")
+
+    def remove_artifacts(self) -> None:
+        for image in shell.capture(self.images_command()).stdout.split():
+            shell.capture(["docker", "image", "rm", image])
+
+    @contextlib.contextmanager
+    def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
+        self.write_overlay()
+        stopped = shell.capture(self.stop_command(services), env=self.environment())
+        if stopped.returncode:
+            console.say(stopped.stderr.rstrip())
+            raise UserError("docker compose stop", f"ended with exit code {stopped.returncode}.", "Try again.")
+        with self.starting(as_before=True, services=services) as settled:
+            yield settled
+
+    @contextlib.contextmanager
+    def starting(
+        self, *, as_before: bool, workers: int = 0, services: Sequence[str] = ()
+    ) -> Iterator[Callable[[], bool]]:
+        """Compose itself knows what is to be made anew; its words go to a file and are shown when it fails.
+
+        One at a time: two of them, one perhaps of a run that was killed, would each replace what the other makes.
+        """
+        with files.locked(self.settings.state_dir / "up.lock", "inv up"):
+            before = {state.container: state for state in self.states()}
+            if not any(
+                s.service == self.release.page and s.state in ("running", "restarting") for s in before.values()
+            ):
+                ports.require_free(self.settings.airflow_port, self.holder)
+            images.require(self.settings.postgres_image, "POSTGRES_IMAGE")
+            if self.is_celery:
+                images.require(self.settings.redis_image, "REDIS_IMAGE")
+            self.write_overlay()
+            self._end_others(list(before.values()))
+            log = self.settings.state_dir / "up.log"
+            # Those that `inv scale` has made stay, as long as all else does.
+            running = sum(state.service == "worker" for state in before.values()) if as_before else 0
+            command = self.up_command(services, workers or running or self.settings.workers)
+            process = shell.start(command, env=self.environment(), log=log)
+            try:
+                yield lambda: self._has_settled(process, log, before)
+            finally:
+                if process.poll() is None:
+                    interruption.end(process.pid)
+                    process.wait()
+
+    def _end_others(self, states: list[ServiceState]) -> None:
+        """End what the settings have no more, as workers after a change of EXECUTOR."""
+        others = [s for s in states if s.service not in self.services() and s.state == "running"]
+        if others:
+            with console.step(f"Stopping {', '.join(sorted({s.service for s in others}))}"):
+                shell.capture(self.end_command([s.container for s in others]))
+
+    def workers(self) -> int:
+        if not self.is_celery:
+            what = "is LocalExecutor: the scheduler runs the tasks, and there are no workers."
+            raise UserError("EXECUTOR", what, "Set EXECUTOR=CeleryExecutor in .env and type: inv up")
+        return sum(state.service == "worker" and state.state == "running" for state in self.states())
+
+    def scale(self, workers: int) -> None:
+        with files.locked(self.settings.state_dir / "up.lock", "inv up"):
+            self.write_overlay()
+            code = shell.stream(self.scale_command(workers), env=self.environment())
+        if code:
+            raise UserError("inv scale", f"docker compose ended with exit code {code} (see above).", "Try again.")
+
+    def _has_settled(self, process: shell.Process[bytes], log: Path, before: dict[str, ServiceState]) -> bool:
+        code = process.poll()
+        if code:
+            self._blame(before)
+            console.say(log.read_text(errors="replace").rstrip())
+            what = f"ended with exit code {code} (see above)."
+            raise UserError("docker compose up", what, "Mend it and type: inv up")
+        return code == 0
+
+    def _blame(self, before: dict[str, ServiceState]) -> None:
+        """If compose gave up because of a service, let that service speak, not compose."""
+        time.sleep(health.POLL_SECONDS)
+        verdict = health.judge(self.states(), self.services(), self.one_shot, before)
+        if verdict.failed:
+            raise health.error(self, verdict.failed, verdict.reason)
+
+    def stop(self, data: bool) -> None:
+        """Remove containers and networks, and with ``data`` the volumes."""
+        self.write_overlay()
+        code = shell.stream(self.down_command(data), env=self.environment())
+        if code:
+            raise UserError("inv down", f"docker compose ended with exit code {code} (see above).", "Try again.")
+
+    def states(self) -> list[ServiceState]:
+        listed = shell.capture(self.containers_command(), timeout=images.ASK_SECONDS)
+        if listed.returncode:
+            raise UserError("docker", f"the engine does not answer ({listed.stderr.strip()}).", "Is it running?")
+        ids = listed.stdout.split()
+        if not ids:
+            return []
+        # A container may be gone between the two questions; the rest is still printed.
+        found = images.listed(shell.capture(["docker", "inspect", *ids], timeout=images.ASK_SECONDS).stdout or "[]")
+        return [_state(container) for container in found]
+
+    def last_lines(self, container: str, lines: int = 20) -> str:
+        result = shell.capture(["docker", "logs", "--tail", str(lines), container], timeout=images.ASK_SECONDS)
+        return (result.stdout + result.stderr).rstrip()
+
+    def execute(self, service: str, words: list[str]) -> int:
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        return shell.stream(self.exec_command(self.container(service), words, terminal), interactive=True)
+
+    def ask(self, service: str, words: list[str]) -> CompletedProcess[str]:
+        return shell.capture(self.exec_command(self.container(service), words, terminal=False))
+
+    def container(self, service: str) -> str:
+        """The running container of a service. Raises UserError if there is none."""
+        found = [s.container for s in self.states() if s.service == service and s.state == "running"]
+        if not found:
+            raise UserError(service, "the service is not running.", "Type: inv up")
+        return found[0]
+
+    def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
+        stamp = since.isoformat() if since else ""
+        command = self.logs_command(services, follow, tail, stamp)
+        if sys.stdout.isatty():
+            return shell.stream(command)
+        return shell.relay(command, lambda line: line.removeprefix(_ERASE))
+
+    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
+        self.write_overlay()
+        runs = bool(self.states())
+        result = shell.capture(self.parse_command(own_database=apart or not runs), env=self.environment())
+        if not runs and not self.states():  # the network that it needed; a stack may have been started meanwhile
+            shell.capture(self.down_command(), env=self.environment())
+        return result
+
+    def take_key(self, name: str) -> CompletedProcess[str]:
+        self.write_overlay()
+        return shell.capture(self.keys_command(name), env=self.environment())
+
+    def in_use(self) -> str | None:
+        found = [s.container for s in self.states() if s.service == "scheduler" and s.state == "running"]
+        if not found:
+            return None
+        return shell.capture(["docker", "inspect", "--format", "{{.Config.Image}}", found[0]]).stdout.strip() or None
+
+    def data(self) -> list[str]:
+        return shell.capture(self.volumes_command(), timeout=images.ASK_SECONDS).stdout.split()
+
+    def decides(self) -> str:
+        """compose.yaml and what is laid over it, both kinds of variables, the overlay, and what only init reads.
+
+        The base image decides what is built, and what was built has a name of its own.
+        """
+        read = [file.read_text() for file in (*self.layers, *self.variable_files)]
+        variables = self.environment() | {"AIRFLOW_BASE_IMAGE": ""}
+        admin = identity([self.settings.secrets_dir / "admin_password"])
+        return json.dumps([read, variables, self.overlay, admin], sort_keys=True)
+
+    def holder(self, port: int) -> str:
+        """Which container has published a port, if one has."""
+        shown = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
+        names = shell.capture(shown, timeout=images.ASK_SECONDS).stdout.split()
+        return f"the container {names[0]}" if names else ""
+
+
+def plugin_version() -> str:
+    """The version of the compose plugin, like ``2.26.1``. Raises UserError if it is missing or too old."""
+    asked = shell.capture(["docker", "compose", "version", "--short"], timeout=images.ASK_SECONDS)
+    if asked.returncode:
+        raise UserError("docker compose", "the compose plugin (version 2) is missing.", INSTALL_PLUGIN)
+    found = asked.stdout.strip().removeprefix("v")
+    if not re.match(r"([2-9]|\d\d)\.", found):
+        raise UserError("docker compose", f"version 2 is needed, and this is {found or 'none'}.", INSTALL_PLUGIN)
+    return found
+
+
+def _state(container: dict[str, Any]) -> ServiceState:
+    state = container["State"]
+    probes = (state.get("Health") or {}).get("Log") or []
+    return ServiceState(
+        service=container["Config"]["Labels"]["com.docker.compose.service"],
+        container=container["Id"],
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status", ""),
+        exit_code=state["ExitCode"],
+        restarts=container["RestartCount"],
+        started=state["StartedAt"],
+        probe=probes[-1]["Output"].strip() if probes else "",
+        image=container["Config"]["Image"],
+        image_id=container["Image"],
+        number=int(container["Config"]["Labels"].get("com.docker.compose.container-number", 1)),
+    )

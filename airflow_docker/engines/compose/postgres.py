@@ -1,0 +1,184 @@
+"""The Postgres database of a compose stack, copied while it is in use and replaced when it is not.
+
+Its own programs do it, in its container, over the local socket: there the image asks for no
+password, so none is handed to anything, and the one that a restore brings can be set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from airflow_docker import shell
+from airflow_docker.engines import images
+from airflow_docker.errors import UserError
+
+if TYPE_CHECKING:
+    from airflow_docker.engines.compose.engine import Compose
+
+USED, BEFORE, RESTORED = "airflow", "airflow_before", "airflow_restored"
+_SERVICE, _ROLE = "postgres", "airflow"
+_END_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'airflow%';\n"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """The database of one project."""
+
+    compose: Compose
+    kind = "postgres"
+    size_query = "SELECT pg_database_size('airflow')"
+
+    # --- what is run: builders ---
+
+    def start_command(self) -> list[str]:
+        return self.compose.command("up", "--detach", "--no-build", "--wait", _SERVICE)
+
+    def client_command(self, program: str, *args: str) -> list[str]:
+        return self.compose.command("exec", "-T", _SERVICE, program, f"--username={_ROLE}", *args)
+
+    def dump_command(self) -> list[str]:
+        """Not compressed: what it goes into is."""
+        return self.client_command("pg_dump", f"--dbname={USED}", "--format=custom", "--compress=0")
+
+    def load_command(self) -> list[str]:
+        only_whole = ("--single-transaction", "--exit-on-error", "--no-owner")
+        return self.client_command("pg_restore", f"--dbname={RESTORED}", *only_whole)
+
+    def sql_command(self, database: str) -> list[str]:
+        """Statements come by standard input, and what fails is told without quoting them."""
+        options = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only")
+        strict = ("--variable=ON_ERROR_STOP=1", "--variable=VERBOSITY=terse")
+        return self.client_command("psql", f"--dbname={database}", *options, *strict)
+
+    def query_command(self, container: str) -> list[str]:
+        """Quicker than by compose, for those who wait for the answer."""
+        options = ("--no-psqlrc", "--quiet", "--csv", "--tuples-only", "--variable=ON_ERROR_STOP=1")
+        words = ["psql", f"--username={_ROLE}", f"--dbname={USED}", *options]
+        return self.compose.exec_command(container, words, terminal=False)
+
+    # --- what is done ---
+
+    def query(self, sql: str) -> list[list[str]]:
+        command = self.query_command(self.compose.container(_SERVICE))
+        asked = shell.capture(command, stdin=sql, timeout=images.ASK_SECONDS)
+        if asked.returncode:
+            last = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise UserError(_SERVICE, f"the database cannot be asked ({last}).", "Type: inv status")
+        return list(csv.reader(io.StringIO(asked.stdout)))
+
+    def exists(self) -> bool:
+        return bool(self.compose.data())
+
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[None]:
+        """The server alone is started if it does not run, and ended again."""
+        self.compose.write_overlay()  # another version, with other services, may have been asked something meanwhile
+        before = self.compose.states()
+        if any(state.service == _SERVICE and state.state == "running" for state in before):
+            yield
+            return
+        images.require(self.compose.settings.postgres_image, "POSTGRES_IMAGE")
+        try:
+            started = shell.capture(self.start_command(), env=self.compose.environment())
+            if started.returncode:
+                what = f"the database does not start.\n{started.stderr.strip()}\n"
+                raise UserError(_SERVICE, what, f"Read on: inv logs {_SERVICE}")
+            yield
+        finally:
+            if before:
+                shell.capture(self.compose.command("stop", _SERVICE), env=self.compose.environment())
+            else:
+                self.end_serving()
+
+    def end_serving(self) -> None:
+        """If a stack has been started meanwhile, it needs the server."""
+        if {state.service for state in self.compose.states()} <= {_SERVICE}:
+            shell.capture(self.compose.down_command(), env=self.compose.environment())
+
+    def dump(self, file: Path) -> None:
+        with self.serving():
+            self._pipe(self.dump_command(), "the database cannot be copied", target=file)
+
+    def load(self, file: Path) -> None:
+        drop = f"{_END_OTHERS}DROP DATABASE IF EXISTS {RESTORED};\n"
+        with self.serving():
+            self._sql(f"{drop}DROP DATABASE IF EXISTS {BEFORE};\nCREATE DATABASE {RESTORED} TEMPLATE template0;\n")
+            try:
+                self._pipe(self.load_command(), "the database of the backup cannot be loaded", source=file)
+                self._prove()
+            except BaseException:
+                self._sql(drop)
+                raise
+
+    def _prove(self) -> None:
+        if self._sql("SELECT to_regclass('alembic_version');\n", RESTORED) != "alembic_version":
+            what = "its database is not that of an Airflow."
+            raise UserError("backup", what, "Nothing was changed. Take another one.")
+
+    def swap(self, password: str) -> None:
+        with self.serving():
+            self._sql(swap_sql(password))
+
+    def set_password(self, password: str) -> None:
+        self._sql(f"BEGIN;\n{_password_sql(password)}COMMIT;\n")
+
+    def take_back(self, had: bool, password: str) -> None:
+        if not had or not self.exists():
+            self.compose.stop(data=True)
+            return
+        with self.serving():
+            self._sql(take_back_sql(password))
+
+    def forget(self) -> None:
+        with self.serving():
+            self._sql(f"DROP DATABASE IF EXISTS {BEFORE};\n")
+
+    def _sql(self, statements: str, database: str = "postgres") -> str:
+        command = self.sql_command(database)
+        result = shell.capture(command, env=self.compose.environment(), stdin=statements)
+        if result.returncode:
+            raise _refused("the database does not do what it was told", result.stderr)
+        return result.stdout.strip()
+
+    def _pipe(self, command: list[str], what: str, source: Path | None = None, target: Path | None = None) -> None:
+        result = shell.pipe(command, env=self.compose.environment(), source=source, target=target)
+        if result.returncode:
+            raise _refused(what, result.stderr.decode(errors="replace"))
+
+
+def swap_sql(password: str) -> str:
+    """The restored database for the one in use, and the password that goes with it: both or neither."""
+    renames = f"ALTER DATABASE {USED} RENAME TO {BEFORE};\nALTER DATABASE {RESTORED} RENAME TO {USED};\n"
+    return f"{_END_OTHERS}BEGIN;\n{renames}{_password_sql(password)}COMMIT;\n"
+
+
+def take_back_sql(password: str) -> str:
+    """The reverse, if it was done; without a ``password`` that of the role stays."""
+    is_aside = f"EXISTS (SELECT FROM pg_database WHERE datname = '{BEFORE}')"
+    drop = f"DROP DATABASE IF EXISTS {RESTORED};\n"
+    renames = "".join(
+        f"SELECT 'ALTER DATABASE {old} RENAME TO {new}' WHERE {is_aside} \\gexec\n"
+        for old, new in ((USED, RESTORED), (BEFORE, USED))
+    )
+    return f"{_END_OTHERS}{drop}BEGIN;\n{renames}{_password_sql(password)}COMMIT;\n{drop}"
+
+
+def _password_sql(password: str) -> str:
+    """The server is told to write no statement into its log, not even one that fails."""
+    if not password:
+        return ""
+    quoted = password.replace("'", "''")
+    return (
+        "SET LOCAL log_statement = 'none';\nSET LOCAL log_min_error_statement = 'panic';\n"
+        f"SET LOCAL log_min_duration_statement = -1;\nALTER ROLE {_ROLE} PASSWORD '{quoted}';\n"
+    )
+
+
+def _refused(what: str, said: str) -> UserError:
+    return UserError(_SERVICE, f"{what}.\n{said.strip()}\n", "Mend what it says, and try again.")

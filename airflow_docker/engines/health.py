@@ -1,0 +1,134 @@
+"""Waiting until all services are healthy, and giving up at once when one of them cannot become so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from airflow_docker import console
+from airflow_docker.engines import Engine, ServiceState
+from airflow_docker.errors import UserError
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``ready`` and ``waiting`` are services; ``failed`` is the first that cannot become ready, ``reason`` why."""
+
+    ready: tuple[str, ...]
+    waiting: tuple[str, ...]
+    failed: ServiceState | None = None
+    reason: str = ""
+
+    @property
+    def all_ready(self) -> bool:
+        return not self.waiting and self.failed is None
+
+
+def judge(
+    states: Sequence[ServiceState], services: Sequence[str], one_shot: Sequence[str], before: dict[str, ServiceState]
+) -> Verdict:
+    """What the states mean. ``before`` maps containers that were there already to how they were then."""
+    ready: list[str] = []
+    waiting: list[str] = []
+    for service in services:
+        found = [state for state in states if state.service == service]
+        for state in found:
+            if reason := _failure(state, service in one_shot, before):
+                return Verdict(tuple(ready), (), state, reason)
+        if found and all(_is_ready(state, service in one_shot) for state in found):
+            ready.append(service)
+        else:
+            waiting.append(service)
+    return Verdict(tuple(ready), tuple(waiting))
+
+
+def now(engine: Engine, states: Sequence[ServiceState]) -> Verdict:
+    """What the states mean at this moment, whatever has been healed before."""
+    return judge(states, engine.services(), engine.one_shot, {state.container: state for state in states})
+
+
+def unwell(engine: Engine) -> str:
+    """What is not well at this moment, in words; empty if all is."""
+    states = engine.states()
+    if not states:
+        return "nothing runs"
+    verdict = now(engine, states)
+    if verdict.failed:
+        return f"{verdict.failed.service} {verdict.reason}"
+    return " and ".join(f"{service} is not ready" for service in verdict.waiting)
+
+
+def _is_ready(state: ServiceState, one_shot: bool) -> bool:
+    if one_shot:
+        return state.state == "exited" and state.exit_code == 0
+    return state.state == "running" and state.health in ("healthy", "")
+
+
+def _failure(state: ServiceState, one_shot: bool, before: dict[str, ServiceState]) -> str:
+    """Why this service cannot become ready, or nothing."""
+    if state.state in ("exited", "dead") and (state.exit_code or not one_shot):
+        return f"has ended with exit code {state.exit_code}"
+    is_new = state.container not in before
+    earlier = 0 if is_new else before[state.container].restarts  # what has ended before may yet be healed
+    if state.restarts > earlier or (state.state == "restarting" and is_new):
+        return f"crashes (exit code {state.exit_code}) and is started again and again"
+    if state.health == "unhealthy":
+        return f"is unhealthy ({state.probe or 'its check said nothing'})"
+    return ""
+
+
+def wait(
+    engine: Engine, *, timeout: float, before: dict[str, ServiceState], settled: Callable[[], bool],
+    only: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Return when all services, or ``only`` some, are ready; say so of each as it becomes ready.
+
+    ``timeout`` is in seconds. ``settled`` tells whether the engine has done all it was told to
+    do, and may raise; until then a container that was there ``before`` may yet be replaced and
+    counts for nothing. Raises UserError with the last lines of the service at fault as soon
+    as there is one, or when time is up.
+    """
+    began = time.monotonic()
+    services = only or engine.services()
+    told: set[str] = set()
+    is_rebased = False
+    while True:
+        has_settled = settled()
+        now = engine.states()
+        if has_settled and not is_rebased:  # what crashed for want of another service has that now
+            before = before | {s.container: s for s in now if s.container in before}
+            is_rebased = True
+        states = now if has_settled else [s.forgiven(before) for s in now if not s.has_not_started_since(before)]
+        verdict = judge(states, services, engine.one_shot, before)
+        for service in [s for s in verdict.ready if s not in told]:
+            told.add(service)
+            word = "has done its work" if service in engine.one_shot else "is healthy"
+            console.done(f"{service} {word} ({time.monotonic() - began:.1f} s)")
+        if verdict.failed:
+            raise error(engine, verdict.failed, verdict.reason)
+        if verdict.all_ready and has_settled:
+            return
+        if time.monotonic() - began > timeout:
+            raise _late(engine, verdict.waiting, timeout)
+        time.sleep(POLL_SECONDS)
+
+
+def error(engine: Engine, state: ServiceState, reason: str) -> UserError:
+    """The error for a service at fault, after its last lines have been shown."""
+    lines = engine.last_lines(state.container)
+    console.say(f"--- the last lines of {state.service} ---\n{lines or '(it said nothing)'}\n---")
+    return UserError(state.service, f"the service {reason}.", f"Read on: inv logs {state.service}")
+
+
+def _late(engine: Engine, waiting: Sequence[str], timeout: float) -> UserError:
+    found = [state for state in engine.states() if state.service == waiting[0]]
+    state = next((s for s in found if not _is_ready(s, s.service in engine.one_shot)), None)
+    if state is None:
+        return UserError(
+            waiting[0], f"was not started within {timeout:g} s.", "Give it more time: inv up --timeout 900"
+        )
+    now = ", ".join(filter(None, (state.state, state.health, state.probe)))
+    return error(engine, state, f"is not healthy after {timeout:g} s (it is {now}); also waiting: {len(waiting) - 1}")

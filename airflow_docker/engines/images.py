@@ -1,0 +1,177 @@
+"""What the engine knows of an image, asked of the image itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from airflow_docker import console, files, shell
+from airflow_docker.engines import inventory
+from airflow_docker.errors import UserError
+from airflow_docker.requirements.platforms import Platform
+
+ASK_SECONDS = 10.0
+"""A daemon that hangs must not hang us."""
+INSTALLED = "/opt/airflow-docker/installed.lock"
+"""Where in an image of ours stands what of the lock was installed; what the base image had is not in it."""
+_LOOPBACK = re.compile(r"(localhost|127(\.\d+){3})(:\d+)?/")
+LABELS = ("airflow-docker.", "org.opencontainers.image.", "org.apache.airflow.")
+"""What the labels that say something about an image of ours begin with."""
+
+
+def inspect_command(name: str) -> list[str]:
+    return ["docker", "image", "inspect", name]
+
+
+def pull_command(name: str) -> list[str]:
+    return ["docker", "pull", name]
+
+
+def manifest_command(name: str) -> list[str]:
+    """Asks the registry whether it has the image, and pulls nothing.
+
+    Of a name with tag and digest Docker asks for the tag here, though it pulls by the digest, so the
+    tag is left out. Plain http is for this machine's own registries, which the engine takes too.
+    """
+    pinned = f"{repository_of(name)}@{digest}" if (digest := pin_of(name)) else name
+    return ["docker", "manifest", "inspect", *(["--insecure"] if _LOOPBACK.match(name) else []), pinned]
+
+
+def pin_of(name: str) -> str:
+    """The digest that a name asks for; empty if it asks for none."""
+    return name.partition("@")[2]
+
+
+def repository_of(name: str) -> str:
+    """An image's name without tag and digest."""
+    return re.sub(r":[^:/]*$", "", name.partition("@")[0])
+
+
+def digest_of(found: dict[str, Any], name: str) -> str:
+    """By what a registry knows an image, like ``apache/airflow@sha256:…``; empty where the engine knows of none.
+
+    An image that was only built or loaded here has none. Of several it is the one that ``name`` asks
+    for, else one of its own repository, else the first.
+    """
+    known = sorted(found.get("RepoDigests") or [])
+    asked = [digest for digest in known if pin_of(name) and pin_of(digest) == pin_of(name)]
+    own = [digest for digest in known if repository_of(digest) == repository_of(name)]
+    return next(iter([*asked, *own, *known]), "")
+
+
+def inventory_command(name: str, lock: str = "") -> list[str]:
+    """Lists Python and its packages, without the image's own entry point and without a network."""
+    words = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python", name, "-c", inventory.SOURCE]
+    return [*words, *([lock] if lock else [])]
+
+
+def inspect(name: str) -> dict[str, Any] | None:
+    """What ``docker image inspect`` says, or None if the image is not here. Raises UserError without an engine."""
+    result = shell.capture(inspect_command(name))
+    if result.returncode:
+        require_engine()  # which would not say that there is no image
+        return None
+    return listed(result.stdout)[0]
+
+
+def listed(said: str) -> list[dict[str, Any]]:
+    """The objects that docker has listed. Raises UserError if these are none: what is called docker may be none."""
+    try:
+        found = json.loads(said)
+    except ValueError:
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        what = f"its answer is not that of Docker ({said.strip()[:60]!r})."
+        raise UserError("docker", what, "See which program that is: type -a docker")
+    return found
+
+
+def require_engine() -> None:
+    """Raise UserError unless a Docker engine answers."""
+    todo = "Start Docker Desktop, or on Linux: sudo systemctl start docker. Without Docker: ENGINE=standalone"
+    try:
+        asked = shell.capture(["docker", "version", "--format", "{{.Server.Version}}"], timeout=ASK_SECONDS)
+    except shell.TimedOut as late:
+        raise UserError("docker", f"the Docker engine has not answered in {late.seconds:g} s.", todo) from None
+    except shell.NotFound:
+        raise UserError("docker", "there is no docker on PATH.", todo) from None
+    if asked.returncode and (closed := _closed_socket()):
+        what = f"no Docker engine answers, as you may not use its socket {closed}."
+        raise UserError(
+            "docker", what, "Type: sudo usermod -aG docker $USER, and log in anew. " + todo.rpartition(". ")[2]
+        )
+    if asked.returncode:
+        raise UserError("docker", "no Docker engine answers.", todo)
+
+
+def _closed_socket() -> Path | None:
+    """The engine's socket, if it is there and not for this user."""
+    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    file = Path(host.removeprefix("unix://"))
+    return file if host.startswith("unix://") and file.is_socket() and not os.access(file, os.R_OK | os.W_OK) else None
+
+
+def engine_info(wanted: str) -> str:
+    """What `docker info` says for the template ``wanted``. Raises UserError if it says nothing."""
+    asked = shell.capture(["docker", "info", "--format", wanted], timeout=ASK_SECONDS)
+    if asked.returncode or not asked.stdout.strip():
+        require_engine()
+        said = (asked.stderr.strip() or "no reason given").splitlines()[-1]
+        raise UserError("docker info", f"does not tell what it should ({said}).", "Try it by hand: docker info")
+    return asked.stdout.strip()
+
+
+def require(name: str, where: str) -> dict[str, Any]:
+    """The image, pulled if it is not here. Raises UserError naming the setting ``where``."""
+    found = inspect(name)
+    if found is None:
+        console.say(f"· {name} is not on this machine, pulling it …")
+        if shell.stream(pull_command(name)):
+            what = f"{name} is not on this machine and could not be pulled (the reason stands above)."
+            named = "the name, its digest" if pin_of(name) else "the name"
+            raise UserError(where, what, f"Check {named} and your connection, or log in: docker login")
+        found = inspect(name)
+    if found is None:
+        raise UserError(where, f"{name} was pulled and is not there.", "Try again.")
+    return found
+
+
+def base(name: str, version: str, cache: Path) -> Platform:
+    """The base image, checked against AIRFLOW_VERSION ``version``; what it holds is kept in the file ``cache``.
+
+    Raises UserError if it cannot be had, holds no Airflow, or another one than ``version``.
+    """
+    found = require(name, "AIRFLOW_BASE_IMAGE")
+    labels = found["Config"].get("Labels") or {}
+    kept = _kept(cache)
+    if kept is None or kept.id != found["Id"]:
+        result = shell.capture(inventory_command(name))
+        if result.returncode:
+            what = (
+                f"{name} holds no Python that starts ({(result.stderr.strip() or 'no reason given').splitlines()[-1]})."
+            )
+            raise UserError("AIRFLOW_BASE_IMAGE", what, "Name an image built like apache/airflow.")
+        holds = json.loads(result.stdout)
+        packages = {one["name"]: one["version"] for one in holds["distributions"]}
+        requires = {one["name"]: one["requires"] for one in holds["distributions"]}
+        has = labels.get("org.apache.airflow.version") or packages.get("apache-airflow", "none")
+        kept = Platform(
+            name, found["Id"], found["Architecture"], has, holds["python"], packages, requires, found["Created"]
+        )
+        files.write(cache, json.dumps(asdict(kept), indent=1).encode())
+    if kept.airflow_version != version:
+        what = f"{name} holds Airflow {kept.airflow_version}, but AIRFLOW_VERSION is {version}."
+        todo = f"Name an image that holds {version}, or none for the official one."
+        raise UserError("AIRFLOW_BASE_IMAGE", what, todo)
+    return replace(kept, name=name, digest=digest_of(found, name))  # one image may have several of both
+
+
+def _kept(cache: Path) -> Platform | None:
+    try:
+        return Platform(**json.loads(cache.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None

@@ -1,0 +1,380 @@
+"""The standalone engine: an environment made by uv and three processes on this machine, without Docker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any, ClassVar
+
+from airflow_docker import PROJECT, console, files, secrets, shell
+from airflow_docker.building import bundle
+from airflow_docker.building.manifest import Bundle
+from airflow_docker.engines import ServiceState, health, ports, release
+from airflow_docker.engines.release import Release
+from airflow_docker.engines.standalone import environments, logs, probes, processes
+from airflow_docker.engines.standalone.home import links, make_home
+from airflow_docker.engines.standalone.sqlite import Sqlite
+from airflow_docker.engines.standalone.supervisor import LOG, PLAN, RESTART, STATE, TAKEN, Plan
+from airflow_docker.engines.standalone.variables import database, own_variables, variables
+from airflow_docker.errors import UserError
+from airflow_docker.requirements import lock_file
+from airflow_docker.requirements.platforms import Platform
+from airflow_docker.settings import Settings
+
+FOLDER = "standalone"
+_INITIALISED = "initialised"
+_START_PERIOD = timedelta(seconds=120)
+
+
+@dataclass(frozen=True)
+class Standalone:
+    """The stack of one project; ``environment`` is the folder that its Airflow is installed in."""
+
+    settings: Settings
+    environment: str = ""
+    name = "standalone"
+    renewed_while_running: ClassVar[tuple[str, ...]] = ()
+    one_shot = ("init",)
+    task_service = "scheduler"
+    context = (f"{FOLDER}/{lock_file.LOCK}", bundle.HOME, bundle.BIN)
+    purged = (bundle.HOME, bundle.BIN, *(f"{FOLDER}/{n}" for n in (lock_file.LOCK, *bundle.NOTES)))
+
+    def using(self, artifact: str) -> Standalone:
+        return Standalone(self.settings, artifact)
+
+    @property
+    def reader(self) -> secrets.Reader:
+        """The user who starts it."""
+        return secrets.Reader(os.geteuid(), str(self.settings.secrets_dir / secrets.FILE_NAMES["DRS_CNF"]))
+
+    @property
+    def store(self) -> Sqlite:
+        return Sqlite(self.folder, self.database)
+
+    def require(self) -> None:
+        if sys.platform not in ("linux", "darwin"):
+            raise UserError("ENGINE", f"standalone does not run on {sys.platform}.", "Set ENGINE=compose.")
+
+    def require_fit(self) -> None:
+        if found := {"?", "$"} & set(str(self.folder)):
+            what = f"Airflow cannot have a database at {self.folder} (because of {' '.join(sorted(found))})."
+            raise UserError("STATE_DIR", what, "Name another folder.")
+        if self.settings.executor != "LocalExecutor":
+            raise UserError("EXECUTOR", "standalone has no workers: its scheduler runs the tasks.", "Leave it unset.")
+
+    # --- building ---
+
+    @property
+    def place(self) -> Path:
+        return self.settings.build_dir / FOLDER
+
+    def platform(self) -> Platform:
+        self.require_fit()
+        return environments.platform_of(self.settings, self.place)
+
+    def fill(self) -> None:
+        environments.tell_what_is_for_images(self.settings)
+
+    def artifact(self, fingerprint: str) -> str:
+        return str(self.place / fingerprint[:12])
+
+    def has(self, artifact: str) -> bool:
+        return environments.is_whole(Path(artifact))
+
+    def build(self, made: Bundle, no_cache: bool) -> None:
+        if no_cache and self.is_up():
+            raise UserError("--no-cache", "the environment is in use.", "Type: inv down build --no-cache up")
+        if others := environments.others_using(self.settings, Path(made.manifest.artifact)):
+            what = f"the environment is that of {', '.join(others)} too."
+            raise UserError("BUILD_DIR", what, "Leave --no-cache out, or set another BUILD_DIR.")
+        environments.build(self.settings, made)
+
+    def claim(self, artifact: str) -> None:
+        environments.claim(self.settings, Path(artifact))
+        environments.release(self.settings, self.place, keep=(artifact, *self._running()))
+
+    def labels(self, artifact: str) -> dict[str, str] | None:
+        return environments.labels(Path(artifact))
+
+    def inventory(self, artifact: str) -> dict[str, Any]:
+        return environments.told(Path(artifact))
+
+    def unused(self, keep: str | None) -> list[tuple[str, int]]:
+        kept = [*self._running(), keep]
+        ours = environments.only_of(self.settings, self.place)
+        return [(str(folder), files.size_of(folder) or 0) for folder in ours if str(folder) not in kept]
+
+    def discard(self, artifact: str) -> None:
+        shutil.rmtree(artifact)
+
+    def remove_artifacts(self) -> None:
+        if environments.used_by(self.settings, self.place):
+            with bundle.held(self.settings):
+                environments.release(self.settings, self.place, keep=())
+
+    # --- what is run: pure builders ---
+
+    @property
+    def folder(self) -> Path:
+        """Where this project's stack keeps its state."""
+        return self.settings.state_dir / FOLDER
+
+    @property
+    def release(self) -> Release:
+        return release.of(self.settings)
+
+    @property
+    def mark(self) -> str:
+        """What all its processes carry in their environment."""
+        return str(self.folder)
+
+    @property
+    def database(self) -> Path:
+        return database(self.folder)
+
+    @property
+    def python(self) -> str:
+        return str(environments.python(Path(self.environment)))
+
+    def services_plan(self) -> Plan:
+        """The programs to run; an init only where there is something to initialise."""
+        init = [self.python, str(PROJECT / "docker" / "runtime" / "init.py")]
+        stamp = f"{self.environment} {self.settings.airflow_admin_user}"
+        commands = {name: [self.python, "-m", "airflow", *words] for name, words in self.release.commands.items()}
+        first = [] if self._is_initialised(stamp) else init
+        return Plan(self.settings.compose_project_name, self.mark, first, commands, stamp, self.release.grace)
+
+    def variables(self) -> dict[str, str]:
+        """The environment of the services."""
+        return variables(self.settings, self.folder, Path(self.environment))
+
+    def decides(self) -> str:
+        """The variables, the home folder, and which files the keys are; the tasks' own secrets are read when used."""
+        named = [self.settings.secrets_dir / name for name in secrets.GENERATED]
+        keys = [(file.name, file.stat().st_ino, file.stat().st_mtime_ns) for file in named if file.exists()]
+        home = {name: str(target) for name, target in links(self.settings, Path(self.environment)).items()}
+        return json.dumps([own_variables(self.settings, self.folder), home, keys], sort_keys=True)
+
+    def services(self) -> list[str]:
+        return ["init", *self.release.commands]
+
+    # --- what is done ---
+
+    def is_up(self) -> bool:
+        """True if anything of this project runs, whatever has become of its parent."""
+        return bool(processes.marked(self.mark))
+
+    @contextlib.contextmanager
+    def starting(self, *, as_before: bool, workers: int = 0) -> Iterator[Callable[[], bool]]:
+        """A supervisor that runs as before is left to its work; whatever else is there is ended first."""
+        self._require_own()
+        files.claim(self.folder, "STATE_DIR")
+        self.folder.chmod(0o700)  # the database and the logs are the user's own
+        with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
+            if as_before and self._is_supervised():
+                yield lambda: True
+                return
+            if self.is_up():
+                with console.step("Ending what runs of an earlier start"):
+                    self._end()
+            for request in (RESTART, TAKEN):
+                (self.folder / request).unlink(missing_ok=True)
+            ports.require_free(self.settings.airflow_port, self.holder)
+            make_home(self.settings, self.folder / "home", Path(self.environment))
+            self._fill_airflow_home()
+            (self.folder / LOG).mkdir(exist_ok=True)
+            (self.folder / STATE).unlink(missing_ok=True)
+            files.write(self.folder / PLAN, json.dumps(asdict(self.services_plan()), indent=1).encode())
+            env = self.variables() | {"PYTHONPATH": str(PROJECT)}
+            command = [sys.executable, "-m", "airflow_docker.engines.standalone.supervisor", str(self.folder)]
+            log = self.folder / LOG / "supervisor.log"
+            supervisor = shell.start(command, env=env, log=log, daemon=True, cwd=self.folder)
+            yield lambda: self._has_begun(supervisor, log)
+
+    def _fill_airflow_home(self) -> None:
+        """Airflow's logs are where LOGS_DIR says; several options would be needed to say so to Airflow."""
+        home = self.folder / "airflow"
+        (home / "config").mkdir(parents=True, exist_ok=True)
+        (home / "logs").unlink(missing_ok=True)
+        (home / "logs").symlink_to(self.settings.logs_dir)
+        own = PROJECT / "docker" / "runtime" / "airflow_local_settings.py"
+        files.write(home / "config" / own.name, own.read_bytes())
+
+    def _has_begun(self, supervisor: shell.Process[bytes], log: Path) -> bool:
+        if supervisor.poll() is None:
+            return (self.folder / STATE).exists()
+        verdict = health.judge(self._states(), self.services(), self.one_shot, {})
+        if verdict.failed:
+            raise health.error(self, verdict.failed, verdict.reason)
+        console.say(log.read_text(errors="replace").rstrip())
+        raise UserError("standalone", f"its supervisor has ended (exit code {supervisor.poll()}).", "Type: inv up")
+
+    @contextlib.contextmanager
+    def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
+        everything = not services or "init" in services
+        if everything:
+            (self.folder / _INITIALISED).unlink(missing_ok=True)
+        if everything or not self._is_supervised():
+            with self.starting(as_before=False) as settled:
+                yield settled
+            return
+        request = self.folder / RESTART
+        files.write(request, "\n".join(services).encode())
+        yield lambda: not request.exists() and not (self.folder / TAKEN).exists()
+
+    def workers(self) -> int:
+        what, todo = "standalone has no workers: its scheduler runs the tasks.", "Set ENGINE=compose in .env."
+        raise UserError("ENGINE", what, todo)
+
+    def scale(self, workers: int) -> None:
+        self.workers()
+
+    def stop(self, data: bool) -> None:
+        self._require_own()
+        if self.folder.is_dir():
+            with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
+                self._end()
+                (self.folder / STATE).unlink(missing_ok=True)
+                if data:
+                    files.purge(self.folder, "STATE_DIR")
+        else:  # nothing was started, or somebody has removed STATE_DIR
+            self._end()
+        if data:
+            self.remove_artifacts()
+
+    def _end(self) -> None:
+        if left := processes.end(self.mark, self.release.grace):
+            what = f"the processes {', '.join(map(str, left))} cannot be ended; do they wait for a mount that hangs?"
+            raise UserError("standalone", what, "See to that, then try again.")
+
+    def _require_own(self) -> None:
+        """Raise UserError if the folder is that of another project: two .env with one STATE_DIR."""
+        project = files.read_object(self.folder / PLAN).get("project", self.settings.compose_project_name)
+        if project != self.settings.compose_project_name:
+            what = f"{self.folder} is that of the project {project}."
+            raise UserError("STATE_DIR", what, "Give each .env a STATE_DIR (and SECRETS_DIR) of its own.")
+
+    def execute(self, service: str, words: list[str]) -> int:
+        return shell.stream(words, env=self._variables_of_commands(), exactly=True, interactive=True)
+
+    def ask(self, service: str, words: list[str]) -> CompletedProcess[str]:
+        return shell.capture(words, env=self._variables_of_commands(), exactly=True)
+
+    def _variables_of_commands(self) -> dict[str, str]:
+        """Those of the services, without the mark: what a person has started is not ours to end."""
+        if not environments.is_whole(Path(self.environment)) or not self.database.is_file():
+            raise UserError(
+                "standalone", "there is no environment, or no database, of this project yet.", "Type: inv up"
+            )
+        found = self.variables() | {name: os.environ[name] for name in ("COLUMNS", "EDITOR") if name in os.environ}
+        return {name: value for name, value in found.items() if name != processes.MARK}
+
+    def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
+        logs.show(self.folder / LOG, services or self.services(), follow and self.is_up(), tail, since)
+        return 0
+
+    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
+        with tempfile.TemporaryDirectory() as place:
+            home = Path(place, "home")  # that of the stack may be in use, with what was built before
+            make_home(self.settings, home, Path(self.environment))
+            new = {
+                "AIRFLOW_HOME": place, "AIRFLOW_CONFIG": f"{place}/airflow.cfg",
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/dags.db",
+            }  # fmt: skip
+            dags = str(self.settings.workflow_dev_dir / self.settings.dags_dir)
+            env = self.variables() | {"HOME": str(home)} | ({} if self.database.is_file() and not apart else new)
+            del env[processes.MARK]
+            script = PROJECT / "docker" / "runtime" / "dags.py"
+            return shell.capture([self.python, str(script), dags], env=env, exactly=True)
+
+    def take_key(self, name: str) -> CompletedProcess[str]:
+        script = str(PROJECT / "docker" / "runtime" / "keys.py")
+        command = [self.python, "-B", script, name]  # what it imports is ours, and no place for compiled files
+        return shell.capture(command, env=self._variables_of_commands(), exactly=True)
+
+    def in_use(self) -> str | None:
+        return next(iter(self._running()), None)
+
+    def data(self) -> list[str]:
+        made = environments.used_by(self.settings, self.place)
+        return [str(entry) for entry in (self.database, *made) if entry.exists()]
+
+    def holder(self, port: int) -> str:
+        return ""
+
+    def states(self) -> list[ServiceState]:
+        running = processes.marked(self.mark)
+        if running and not (self.folder / PLAN).is_file():  # somebody has removed STATE_DIR
+            return [
+                ServiceState(name, name, "running", "unhealthy", probe="its state is gone")
+                for name in self.release.commands
+            ]
+        return self._states() if running else []
+
+    def _states(self) -> list[ServiceState]:
+        """How the services are, or how they ended."""
+        told = self._told()
+        if not told:
+            return []
+        supervised = processes.is_alive(told["supervisor"], self.mark)
+        return [
+            self._state(name, found, told["supervisor"], supervised)
+            for name, found in told["services"].items()
+            if found["state"] != "created"
+        ]
+
+    def last_lines(self, container: str, lines: int = 20) -> str:
+        log = self.folder / LOG / f"{container.partition('/')[0]}.log"
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.is_file() else ""
+
+    def _told(self) -> dict[str, Any]:
+        """What the supervisor has told last."""
+        return files.read_object(self.folder / STATE, "supervisor", "services")
+
+    def _is_supervised(self) -> bool:
+        told = self._told()
+        return bool(told) and processes.is_alive(told["supervisor"], self.mark)
+
+    def _running(self) -> list[str]:
+        """The environment that the running stack was started from."""
+        commands = files.read_object(self.folder / PLAN).get("services", {}).values() if self.is_up() else []
+        return [str(environments.environment_of(Path(command[0]))) for command in commands]
+
+    def _is_initialised(self, stamp: str) -> bool:
+        done = self.folder / _INITIALISED
+        return self.database.exists() and done.is_file() and done.read_text() == stamp
+
+    def _state(self, name: str, told: dict[str, Any], supervisor: int, supervised: bool) -> ServiceState:
+        """What the supervisor has told, corrected by what is true now."""
+        state, restarts, code = str(told["state"]), int(told["restarts"]), int(told["exit_code"])
+        is_heard_of = supervised and name in self.one_shot  # its supervisor will tell how it ended
+        if state == "running" and not is_heard_of and not processes.is_alive(told["pid"], self.mark):
+            state, restarts, code = ("restarting", restarts + 1, -9) if supervised else ("exited", restarts, -9)
+        if state == "restarting" and not supervised:
+            state = "exited"
+        well, probe = "", ""
+        if state == "running" and name not in self.one_shot:
+            well, probe = (
+                self._health(name, told["started"]) if supervised else ("unhealthy", "its supervisor has ended")
+            )
+        return ServiceState(name, f"{name}/{supervisor}", state, well, code, restarts, told["started"], probe)
+
+    def _health(self, name: str, started: str) -> tuple[str, str]:
+        made = release.with_service(name, self.settings)
+        if name == made.page:
+            probe = probes.page(self.settings.airflow_port, made.page_path(self.settings) + made.health_path)
+        else:
+            probe = probes.job(self.database, made.jobs[name], datetime.fromisoformat(started))
+        if not probe:
+            return "healthy", ""
+        young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD
+        return ("starting" if young else "unhealthy"), probe

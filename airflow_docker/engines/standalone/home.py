@@ -1,0 +1,71 @@
+"""The home folder of a standalone stack: what is mounted into containers is linked here at the same places."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path, PurePosixPath
+
+from airflow_docker import console, files, secrets
+from airflow_docker.building.bundle import HOME
+from airflow_docker.engines.standalone import environments
+from airflow_docker.errors import UserError
+from airflow_docker.settings import Settings
+
+_IN_CONTAINER = PurePosixPath("/home/airflow")
+
+
+def links(settings: Settings, environment: Path) -> dict[str, Path]:
+    """Path in the home folder -> what it leads to.
+
+    The last three are where the DAGs of ao-workflows look when there is no /run/secrets.
+    """
+    keys = settings.secrets_dir
+    found = {
+        "bin": environment / environments.SCRIPTS,
+        "log": settings.app_log_dir,
+        "bdrc/log": settings.app_log_dir,
+        "bdrc/data": settings.work_data_dir,
+        **{f"extern/Archive{n}": getattr(settings, f"archive{n}_dir") for n in range(4)},
+        "dev/tmp": settings.arch_root,
+        ".config/bdrc/db_apps.config": keys / secrets.FILE_NAMES["DB_APPS"],
+        ".aws/credentials": keys / secrets.FILE_NAMES["AWS"],
+    }
+    for host, target in settings.extra_mounts:
+        if PurePosixPath(target).is_relative_to(_IN_CONTAINER):
+            found[str(PurePosixPath(target).relative_to(_IN_CONTAINER))] = host
+    return found
+
+
+def make_home(settings: Settings, home: Path, environment: Path) -> None:
+    """Fill ``home``, which is ours. Raises UserError where something else stands in the way."""
+    for host, inside in settings.extra_mounts:
+        if not PurePosixPath(inside).is_relative_to(_IN_CONTAINER) and str(host) != inside:
+            console.warn(f"EXTRA_MOUNTS: {inside} is a container's path; here the folder stays {host}.")
+    found = links(settings, environment)
+    _require_apart(found, environment)
+    for name, target in found.items():
+        link = home / name
+        files.make_directory(link.parent, "STATE_DIR")
+        if link.is_symlink():
+            link.unlink()
+        try:
+            link.symlink_to(target)
+        except FileExistsError:
+            what = f"{link} stands where a link to {target} belongs."
+            raise UserError("STATE_DIR", what, "Move it away and type: inv up") from None
+    shutil.copytree(environment / HOME, home, dirs_exist_ok=True)
+
+
+def _require_apart(found: dict[str, Path], environment: Path) -> None:
+    """Raise UserError if something would be written through a link, into what is not ours."""
+    files_of_config = [str(f.relative_to(environment / HOME)) for f in (environment / HOME).rglob("*") if f.is_file()]
+    for setting, names in (("EXTRA_MOUNTS", list(found)), ("SITE_CONFIG", files_of_config)):
+        for name in names:
+            around = [
+                link
+                for link in found
+                if PurePosixPath(name).is_relative_to(link) and (link, setting) != (name, "EXTRA_MOUNTS")
+            ]
+            if around:
+                what = f"~/{name} would lie in ~/{around[0]}, which is a link to {found[around[0]]}."
+                raise UserError(setting, what, "Choose another place for it.")

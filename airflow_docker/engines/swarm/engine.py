@@ -1,0 +1,381 @@
+"""The swarm engine: several hosts that are a Docker Swarm, through `docker stack` and the same compose files."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import ClassVar
+
+from airflow_docker import PROJECT, files, secrets, shell
+from airflow_docker.engines import ServiceState, health, images, ports
+from airflow_docker.engines.compose import image_context
+from airflow_docker.engines.compose.commands import THROWN_AWAY
+from airflow_docker.engines.compose.engine import Compose
+from airflow_docker.engines.folders import ARCHIVES, WRITTEN
+from airflow_docker.engines.swarm import commands, delivery
+from airflow_docker.engines.swarm.nodes import nodes
+from airflow_docker.engines.swarm.postgres import SwarmPostgres
+from airflow_docker.engines.swarm.rollout import Rollout
+from airflow_docker.engines.swarm.stack import ARTIFACT, ONCE, STORES, Made, Plan, once, part, stack
+from airflow_docker.engines.swarm.tasks import Services, Told, exit_code, runs
+from airflow_docker.engines.swarm.vault import Vault
+from airflow_docker.errors import UserError, collected, raise_all
+
+LONGEST_NAME = 30
+"""Of a project: Swarm takes secrets of 64 characters, and ours are called PROJECT_webserver_secret_key_VERSION."""
+_GONE_SECONDS, _ALONE_SECONDS, _ONCE_SECONDS = 90.0, 120.0, 600.0
+
+
+@dataclass(frozen=True)
+class Swarm(Compose):
+    """The stack of one project, on all hosts. Images are built as on compose, by the engine of this one."""
+
+    name = "swarm"
+    renewed_while_running: ClassVar[tuple[str, ...]] = ("webserver_secret_key", "jwt_secret")
+
+    def using(self, artifact: str) -> Swarm:
+        return Swarm(self.settings, artifact)
+
+    @property
+    def store(self) -> SwarmPostgres:
+        return SwarmPostgres(self)
+
+    @property
+    def project(self) -> str:
+        return self.settings.compose_project_name
+
+    @property
+    def artifact_name(self) -> str:
+        """What the configuration of compose has as the image."""
+        return self.image or self.settings.airflow_image
+
+    @property
+    def image_name(self) -> str:
+        return f"{self.settings.image_registry}/{self.settings.airflow_image}"
+
+    def require(self) -> None:
+        super().require()
+        nodes().require(self.project)
+
+    def require_fit(self) -> None:
+        raise_all(collected([self._require_workers, self._require_registry, self._require_short_name]))
+
+    def _require_workers(self) -> None:
+        if not self.is_celery:
+            what = f"{self.settings.executor} runs all tasks in the scheduler, and on swarm workers on all hosts do."
+            raise UserError("EXECUTOR", what, "Set EXECUTOR=CeleryExecutor in .env.")
+
+    def _require_registry(self) -> None:
+        if not self.settings.image_registry:
+            what = "it is not set, and the hosts of a Swarm get the images from a registry."
+            raise UserError("IMAGE_REGISTRY", what, "Name one that all hosts reach, like registry.example.org:5000.")
+
+    def _require_short_name(self) -> None:
+        if len(self.project) > LONGEST_NAME:
+            what = f"'{self.project}' is too long for the names of Swarm's secrets."
+            raise UserError("COMPOSE_PROJECT_NAME", what, f"Set one of {LONGEST_NAME} characters at most.")
+
+    # --- what is deployed ---
+
+    def config(self) -> Made:
+        """What compose makes of its files."""
+        self.write_overlay()
+        asked = shell.capture(commands.config(self.command()), env=self.environment())
+        if asked.returncode:
+            raise UserError("docker compose config", f"{asked.stderr.strip()}.", "Mend it and type: inv up")
+        found: Made = json.loads(asked.stdout)
+        return found
+
+    def vault(self, config: Made) -> Vault:
+        """The secrets of the services; those of the build are none."""
+        used = {secret["source"] for service in config["services"].values() for secret in service.get("secrets", [])}
+        named = {name: Path(given["file"]) for name, given in config["secrets"].items() if name in used}
+        return Vault(self.project, named, secrets.kept(self.settings).get("fernet_key", ""))
+
+    def whole(self, config: Made, vault: Vault, workers: int = 0) -> Made:
+        """The stack file; without ``workers`` there are as many as WORKERS says."""
+        settings = self.settings
+        plan = Plan(
+            project=self.project, artifact=self.artifact_name, where=str(PROJECT), secrets=vault.names(),
+            images={name: delivery.reference(name, settings.image_registry) for name in self._images()},
+            uid=settings.airflow_uid, shared=frozenset(map(str, self._shared())), logs_dir=str(settings.logs_dir),
+            workers=workers or settings.workers, is_encrypted=settings.overlay_encryption == "YES",
+            dags_in_image=settings.dags_in_image,
+        )  # fmt: skip
+        return stack(config, plan)
+
+    def _images(self) -> dict[str, str]:
+        """Every image, and the setting that names it."""
+        settings = self.settings
+        found = {self.artifact_name: "AIRFLOW_IMAGE", settings.postgres_image: "POSTGRES_IMAGE"}
+        return found | {settings.redis_image: "REDIS_IMAGE"}
+
+    def _shared(self) -> list[Path]:
+        """Host folders that are the same on all hosts: those that somebody has named, and DAGs that are not built."""
+        settings = self.settings
+        named = [name for name in (*WRITTEN, *ARCHIVES) if settings.sources[name] != "default"]
+        found = [getattr(settings, name.lower()) for name in named] + [host for host, _ in settings.extra_mounts]
+        return found + ([] if settings.dags_in_image else [settings.workflow_dev_dir / settings.dags_dir])
+
+    def decides(self) -> str:
+        config = self.config()
+        return json.dumps(self.whole(config, self.vault(config)), sort_keys=True)
+
+    def deploy(self, made: Made) -> None:
+        """Tell Swarm what there is to be; it does that by and by."""
+        done = shell.capture(commands.deploy(self.project), stdin=json.dumps(made))
+        if done.returncode:
+            raise UserError("docker stack deploy", f"{done.stderr.strip()}.", "Mend it and type: inv up")
+
+    # --- what is done ---
+
+    @contextlib.contextmanager
+    def starting(
+        self, *, as_before: bool, workers: int = 0, services: Sequence[str] = ()
+    ) -> Iterator[Callable[[], bool]]:
+        """Those workers that `inv scale` has made stay, as long as all else does."""
+        running = self.told().replicas("worker") if as_before else 0
+        with self._starting(workers or running, init=True) as settled:
+            yield settled
+
+    @contextlib.contextmanager
+    def _starting(self, workers: int, *, init: bool, anew: Sequence[str] = ()) -> Iterator[Callable[[], bool]]:
+        """One at a time. Services that are to be ``anew`` end as soon as nothing is missing for their next start.
+
+        What does not become healthy is taken back; old versions of secrets go when all runs with the new ones.
+        """
+        with files.locked(self.settings.state_dir / "up.lock", "inv up"):
+            if self.release.page not in self.told().services:
+                ports.require_free(self.settings.airflow_port, self.holder)
+            whole, vault = self._prepared(workers)
+            vault.create(vault.files)
+            self._remove_in_order(anew)
+            rollout = Rollout(self, whole, init=init)
+            try:
+                yield rollout.settled
+            except UserError as failure:
+                rollout.take_back(failure)
+                raise
+            vault.forget(but=vault.names().values())
+            self._note_good(whole)
+
+    def _prepared(self, workers: int = 0, images_of: Sequence[str] = ()) -> tuple[Made, Vault]:
+        """The stack and its secrets, with all that they need of registry and hosts; ``images_of`` are settings."""
+        nodes().claim(self.project)
+        for name, where in self._images().items():
+            if not images_of or where in images_of:
+                delivery.deliver(name, where, self.settings.image_registry)
+        config = self.config()
+        vault = self.vault(config)
+        return self.whole(config, vault, workers), vault
+
+    @property
+    def _good(self) -> Path:
+        """The stack that was healthy last."""
+        return self.settings.state_dir / "swarm.stack.json"
+
+    def _note_good(self, whole: Made) -> None:
+        files.write(self._good, json.dumps(whole).encode())
+
+    def last_good(self) -> Made:
+        return files.read_object(self._good, "services")
+
+    @contextlib.contextmanager
+    def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
+        """What is removed is deployed again; a worker finishes its tasks first."""
+        workers, has_init = self.told().replicas("worker"), not services or "init" in services
+        with self._starting(workers, init=has_init, anew=services or self.services()) as settled:
+            yield settled
+
+    def start_alone(self, service: str) -> None:
+        """Have one service that needs no other, and wait until it is well."""
+        whole, vault = self._prepared(images_of=["POSTGRES_IMAGE"])
+        made = part(whole, (service,))
+        vault.create(made["secrets"])
+        self.deploy(made)
+        end = time.monotonic() + _ALONE_SECONDS
+        while not ((told := self.told()).services and told.has_converged(service)):
+            if time.monotonic() > end:
+                raise UserError(service, "the service does not become healthy.", f"Read on: inv logs {service}")
+            time.sleep(health.POLL_SECONDS)
+
+    def workers(self) -> int:
+        return self.told().replicas("worker")
+
+    def scale(self, workers: int) -> None:
+        """Those that go have ended, if their hosts answer. The way back has as many from now on."""
+        with files.locked(self.settings.state_dir / "up.lock", "inv up"):
+            done = shell.capture(commands.scale(self.project, workers))
+            if done.returncode:
+                raise UserError("inv scale", f"{done.stderr.strip()}.", "Try again.")
+            end = time.monotonic() + self.settings.worker_stop_seconds + _GONE_SECONDS
+            away = nodes().away
+            while self.told().unfinished("worker", away) > workers and time.monotonic() < end:
+                time.sleep(health.POLL_SECONDS)
+            if good := self.last_good():
+                good["services"]["worker"]["deploy"]["replicas"] = workers
+                self._note_good(good)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """End services and wait until their containers are gone, wherever a host answers."""
+        there = [name for name in self.deployed() if name in names]
+        if there:
+            shell.capture(commands.remove_services(self.project, there))
+            self._wait_for_end()
+
+    def _remove_in_order(self, names: Sequence[str]) -> None:
+        """The stores last: a worker needs them to the end of its tasks."""
+        self.remove([name for name in names if name not in STORES])
+        self.remove([name for name in names if name in STORES])
+
+    def _wait_for_end(self) -> None:
+        """Until nothing runs of services that are not there any more."""
+        end = time.monotonic() + self.settings.worker_stop_seconds + _GONE_SECONDS
+        away = nodes().away
+        kept = tuple(shell.capture(commands.services(self.project)).stdout.split())  # the first part of their ids
+        while left := [task for task in self._tasks() if runs(task) and task.get("NodeID") not in away]:
+            if all(str(task["ServiceID"]).startswith(kept) for task in left):
+                return
+            if time.monotonic() > end:
+                what = f"{len(left)} of its containers do not end."
+                raise UserError("swarm", what, f"See which: docker stack ps {self.project}")
+            time.sleep(health.POLL_SECONDS)
+
+    def stop(self, data: bool) -> None:
+        """Secrets go too, as SECRETS_DIR has them."""
+        self._remove_in_order(self.deployed())
+        removed = shell.capture(commands.remove_stack(self.project))  # networks
+        if removed.returncode:
+            raise UserError("docker stack rm", f"{removed.stderr.strip()}.", "Try again.")
+        Vault(self.project, {}, "").forget()
+        self._good.unlink(missing_ok=True)
+        for volume in self.data() if data else ():
+            self._remove_volume(volume)
+
+    def _remove_volume(self, volume: str) -> None:
+        """Swarm takes a moment to remove the container that used it."""
+        end = time.monotonic() + _GONE_SECONDS
+        while (removed := shell.capture(["docker", "volume", "rm", volume])).returncode:
+            if time.monotonic() > end:
+                raise UserError("docker volume rm", f"{removed.stderr.strip()}.", "Try again.")
+            time.sleep(health.POLL_SECONDS)
+
+    # --- what there is ---
+
+    def deployed(self) -> list[str]:
+        """The names of all services that Swarm has, those of other settings too."""
+        names = shell.capture([*commands.services(self.project), "--format", "{{.Name}}"]).stdout.split()
+        return [name.removeprefix(f"{self.project}_") for name in names]
+
+    def told(self) -> Services:
+        """All that Swarm tells of this project."""
+        listed = shell.capture(commands.services(self.project), timeout=images.ASK_SECONDS)
+        if listed.returncode:
+            raise UserError("swarm", f"it does not answer ({listed.stderr.strip()}).", "Look: docker node ls")
+        prefix, found = f"{self.project}_", self._inspect("service", listed.stdout.split())
+        by_name = {str(service["Spec"]["Name"]).removeprefix(prefix): service for service in found}
+        hosts = dict(line.split() for line in shell.capture(commands.HOSTS).stdout.splitlines())
+        there = {name: by_name[name] for name in self.services() if name in by_name}
+        return Services(there, self._tasks(), hosts if len(hosts) > 1 else {})
+
+    def _tasks(self) -> list[Told]:
+        """Those of removed services too, until they have ended."""
+        listed = shell.capture(commands.stack_tasks(self.project), timeout=images.ASK_SECONDS)
+        return self._inspect("task", listed.stdout.split())
+
+    def _inspect(self, kind: str, ids: Sequence[str]) -> list[Told]:
+        """What of these is still there; one may go between two questions."""
+        asked = shell.capture(commands.inspect(kind, ids), timeout=images.ASK_SECONDS) if ids else None
+        return images.listed(asked.stdout or "[]") if asked else []
+
+    def states(self) -> list[ServiceState]:
+        return self.told().states()
+
+    def last_lines(self, container: str, lines: int = 20) -> str:
+        result = shell.capture(commands.logs(container, tail=lines, raw=True), timeout=images.ASK_SECONDS)
+        return (result.stdout + result.stderr).rstrip()
+
+    def container(self, service: str) -> str:
+        found = shell.capture(commands.local_containers(self.project, service)).stdout.split()
+        if found:
+            return found[0]
+        there = [state.host for state in self.states() if state.service == service and state.state == "running"]
+        if not there:
+            raise UserError(service, "the service is not running.", "Type: inv up")
+        what = f"it runs on {', '.join(there)}, and no command of this host reaches into it."
+        name = f"{self.project}_{service}"
+        raise UserError(service, what, f"Type there: docker exec -it $(docker ps -qf name={name} | head -1) bash")
+
+    def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
+        """One after the other; what comes is followed of all at once."""
+        stamp, there = since.isoformat() if since else "", self.told().services
+        calls = [
+            commands.logs(f"{self.project}_{name}", follow=follow, tail=tail, since=stamp)
+            for name in services or self.services() if name in there
+        ]  # fmt: skip
+        with ThreadPoolExecutor(len(calls) or 1 if follow else 1) as pool:
+            return max(pool.map(lambda call: shell.relay(call, str), calls), default=0)
+
+    def in_use(self) -> str | None:
+        scheduler = self.told().services.get("scheduler")
+        return str(scheduler["Spec"]["Labels"].get(ARTIFACT, "")) or None if scheduler else None
+
+    def unused(self, keep: str | None) -> list[tuple[str, int]]:
+        used = self.in_use()  # by its digest, which no container here need have
+        return [(name, size) for name, size in super().unused(keep) if name != used]
+
+    def data(self) -> list[str]:
+        return shell.capture(commands.volumes(self.project), timeout=images.ASK_SECONDS).stdout.split()
+
+    # --- commands that run once ---
+
+    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
+        folder = image_context.DAGS_IN_IMAGE if self.settings.dags_in_image else "/opt/airflow/dags"
+        new = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{THROWN_AWAY}"}
+        own = new if apart or not self.states() else {}
+        return self._once(self.release.parser, ["python", "/opt/airflow-docker/dags.py", folder], own)
+
+    def take_key(self, name: str) -> CompletedProcess[str]:
+        return self._once("init", ["python", "/opt/airflow-docker/keys.py", name], {})
+
+    def _once(self, service: str, words: list[str], environment: Mapping[str, str]) -> CompletedProcess[str]:
+        """In a container of its own like those of ``service``, on the host of the database; one at a time."""
+        with files.locked(self.settings.state_dir / "once.lock", "swarm"):
+            was_up = bool(self.states())
+            whole, vault = self._prepared(images_of=["AIRFLOW_IMAGE"])
+            made = once(whole, service, words, environment)
+            vault.create(made["secrets"])
+            shell.capture(commands.remove_services(self.project, [ONCE]))  # what a killed run has left
+            self.deploy(made)
+            try:
+                task = self._ended(ONCE)
+                said = shell.capture(commands.logs(task["ID"], raw=True))
+                errors = said.stderr + str(task["Status"].get("Err", ""))
+                return CompletedProcess(words, exit_code(task), said.stdout, errors)
+            finally:
+                shell.capture(commands.remove_services(self.project, [ONCE]))
+                self._wait_for_end()
+                if not was_up and not self.states():  # networks and secrets; a stack may have been started meanwhile
+                    self.stop(data=False)
+
+    def _ended(self, name: str) -> Told:
+        """The task of a service that runs once, when it has ended. Raises UserError if that takes too long."""
+        end, label = time.monotonic() + _ONCE_SECONDS, f"{self.project}_{name}"
+        while time.monotonic() < end:
+            service = self._inspect("service", [label])
+            if not service:
+                raise UserError("swarm", f"{label} was removed before it had ended.", "Try again.")
+            tasks = [t for t in self._tasks() if t["ServiceID"] == service[0]["ID"]]
+            if tasks and not any(runs(task) for task in tasks):
+                return tasks[-1]
+            time.sleep(health.POLL_SECONDS)
+        raise UserError(
+            "swarm", f"no host has run it in {_ONCE_SECONDS:g} s.", f"See why: docker stack ps {self.project}"
+        )

@@ -1,0 +1,70 @@
+"""The hosts of a Swarm, and the one of them that has the database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_docker import console, shell
+from airflow_docker.engines import images
+from airflow_docker.engines.swarm import commands
+from airflow_docker.engines.swarm.stack import node_label
+from airflow_docker.errors import UserError
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """``told`` are the nodes as `docker inspect` has them, ``own`` is the id of the one that the client talks to."""
+
+    own: str
+    told: Sequence[Mapping[str, Any]]
+
+    @property
+    def hosts(self) -> dict[str, str]:
+        """Host names by node id."""
+        return {node["ID"]: node["Description"]["Hostname"] for node in self.told}
+
+    @property
+    def away(self) -> list[str]:
+        """Ids of those that do not answer."""
+        return [node["ID"] for node in self.told if node["Status"]["State"] != "ready"]
+
+    def with_data(self, project: str) -> list[str]:
+        """Ids of those whose label says that the database is there."""
+        label = node_label(project)
+        return [node["ID"] for node in self.told if (node["Spec"].get("Labels") or {}).get(label) == "data"]
+
+    def require(self, project: str) -> None:
+        """Raise UserError unless the database is on this node, or nowhere yet."""
+        found = self.with_data(project)
+        if found and found != [self.own]:
+            there = ", ".join(self.hosts[node] for node in found)
+            what = f"the database of {project} is on {there} (the label {node_label(project)}), and this is another."
+            if len(found) > 1:
+                what = f"{there} have the label {node_label(project)}, and the database is on one host alone."
+            raise UserError("swarm", what, f"Type it on {self.hosts[found[0]]}, or: docker node update --label-rm …")
+
+    def claim(self, project: str) -> None:
+        """Have the database here, if it is nowhere yet."""
+        if not self.with_data(project):
+            label = node_label(project)
+            done = shell.capture(commands.label_node(self.own, label))
+            if done.returncode:
+                raise UserError("docker node update", f"{done.stderr.strip()}.", "Mend it and type: inv up")
+            console.say(f"· The database is on {self.hosts[self.own]} from now on (its label {label})")
+
+
+def nodes() -> Nodes:
+    """Those that there are. Raises UserError unless this is a manager of a Swarm."""
+    state, is_manager, own = f"{images.engine_info(commands.SWARM_STATE)}  ".split(" ", 2)
+    if state != "active":
+        todo = "Type: docker swarm init (on the first host), and on the others what that says."
+        raise UserError("swarm", f"this Docker engine is in no Swarm ({state}).", todo)
+    if is_manager != "true":
+        raise UserError("swarm", "this host is a worker of its Swarm.", "Type it on a manager: docker node ls")
+    ids = shell.capture(commands.NODE_IDS, timeout=images.ASK_SECONDS)
+    if ids.returncode:  # most managers are away, for one
+        raise UserError("swarm", f"its managers do not agree ({ids.stderr.strip()}).", "Look: docker node ls")
+    told = shell.capture(commands.inspect("node", ids.stdout.split()), timeout=images.ASK_SECONDS)
+    return Nodes(own.strip(), images.listed(told.stdout or "[]"))

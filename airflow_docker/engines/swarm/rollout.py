@@ -1,0 +1,100 @@
+"""A start on Swarm, which has no order of its own: what the others need first, and back again if it goes wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from airflow_docker import console
+from airflow_docker.engines import health
+from airflow_docker.engines.swarm.stack import ONCE, ONE_SHOT, STORES, Made, part
+from airflow_docker.engines.swarm.tasks import ROLLED_BACK, Services
+from airflow_docker.errors import UserError
+
+if TYPE_CHECKING:
+    from airflow_docker.engines.swarm.engine import Swarm
+
+BACK_SECONDS = 180.0
+"""How long all may take to be as it was."""
+
+
+class Rollout:
+    """One start, looked at again and again. With ``init`` the database is prepared before the rest comes."""
+
+    def __init__(self, swarm: Swarm, whole: Made, *, init: bool = True) -> None:
+        self.swarm, self.whole = swarm, whole
+        self._looks = self._steps(init)
+        self._is_mixed = False
+        """True if some may run in the new version and some in the one before."""
+
+    def settled(self) -> bool:
+        """True if all has been done. Raises UserError if Swarm has taken a new version back."""
+        return next(self._looks, True)
+
+    def _steps(self, init: bool) -> Iterator[bool]:
+        """Gives False until the next step can be taken."""
+        self._is_mixed = True
+        if init:
+            self.swarm.remove(ONE_SHOT)
+            self.swarm.deploy(part(self.whole, STORES))
+            while not self._have_converged(STORES):
+                yield False
+            self.swarm.deploy(part(self.whole, (*STORES, *ONE_SHOT)))
+            while not self._is_initialised():
+                yield False
+        # Without init: to be told of again is for a job to run again.
+        names = tuple(name for name in self.whole["services"] if name not in ONE_SHOT)
+        self.swarm.deploy(part(self.whole, names))
+        kept = (*self.whole["services"], ONCE)
+        self.swarm.remove([name for name in self.swarm.deployed() if name not in kept])
+        while not self._have_converged(names):
+            yield False
+
+    def _have_converged(self, names: tuple[str, ...]) -> bool:
+        told = self.swarm.told()
+        there = [name for name in names if name in self.whole["services"]]
+        for name in there:
+            if name in told.services and told.update(name) in ROLLED_BACK:
+                self._give_up(name, told)
+        return all(name in told.services and told.has_converged(name) for name in there)
+
+    def _is_initialised(self) -> bool:
+        states = [state for state in self.swarm.states() if state.service in ONE_SHOT]
+        return bool(states) and all(state.state == "exited" and state.exit_code == 0 for state in states)
+
+    def take_back(self, failure: UserError) -> None:
+        """After a failure that Swarm itself has not seen, as of a wait that has ended: what ran before, if that is so.
+
+        Raises UserError with both reasons if that is not back soon.
+        """
+        good = self.swarm.last_good()
+        is_same = json.dumps(good, sort_keys=True) == json.dumps(self.whole, sort_keys=True)
+        if not good or is_same or not self._is_mixed:
+            return
+        self._is_mixed = False
+        try:
+            with console.step("Putting back what ran before"):
+                self._put_back(good)
+        except UserError as second:
+            raise UserError(failure.where, f"{failure.what} {second.where}: {second.what}", second.todo) from failure
+
+    def _give_up(self, name: str, told: Services) -> None:
+        """Swarm has put back one service; the others are put back too, so that all are of one version."""
+        failed = told.last_failure(name)
+        lines = self.swarm.last_lines(failed["ID"]) if failed else ""
+        console.say(f"--- the last lines of the new {name} ---\n{lines or '(it said nothing)'}\n---")
+        what = "the new version did not become healthy, and what ran before is back."
+        failure = UserError(name, what, "Mend it (its last lines stand above), then type: inv build up")
+        self.take_back(failure)
+        raise failure
+
+    def _put_back(self, good: Made) -> None:
+        names = tuple(name for name in good["services"] if name not in ONE_SHOT)
+        self.swarm.deploy(part(good, names))
+        end = time.monotonic() + BACK_SECONDS
+        while not all(self.swarm.told().has_converged(name) for name in names):
+            if time.monotonic() > end:
+                raise UserError("docker stack deploy", "what ran before is not back yet.", "Look: inv status")
+            time.sleep(health.POLL_SECONDS)

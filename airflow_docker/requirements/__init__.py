@@ -1,0 +1,1 @@
+"""Python packages: from requirements as people write them to one lock."""

@@ -1,0 +1,94 @@
+"""Why requirements have no common solution: which exclude each other, where they stand, what would help."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from airflow_docker.errors import UserError
+from airflow_docker.requirements.requirement_files import Requirement
+from airflow_docker.requirements.resolver import Resolver, pins
+from airflow_docker.shell import TimedOut
+
+_LOOK_SECONDS, _TRY_SECONDS = 1.0, 12.0
+"""A smaller set without a solution shows itself in about the time the whole took, and at least the first of
+these; one that has a solution may take long to be worked out, and is given three times that and at least the second."""
+
+
+def explain(resolver: Resolver, wanted: list[Requirement], said: str, took: float) -> UserError:
+    """The error for a set that uv could not solve in ``took`` seconds; ``said`` are its reasons for the whole."""
+    guilty = _smallest(resolver, wanted, said, max(_LOOK_SECONDS, 1.5 * took))
+    if guilty is None:
+        return UserError("requirements", f"exclude each other.\n{said}\n", "Loosen one of those named.")
+    patience = max(_TRY_SECONDS, 3 * took)
+    with ThreadPoolExecutor(4) as pool:
+        reasons = pool.submit(resolver.solve, guilty)
+        airflow = pool.submit(_without_airflow, resolver, guilty, patience)
+        remedies = list(
+            pool.map(lambda r: _loosen(resolver, guilty, r, patience), [r for r in guilty if r.text != r.name])
+        )
+    places = [f"  {r.text}    ({r.where})" for r in guilty]
+    if airflow.result() is not None:
+        places.insert(0, f"  {resolver.target.root}    (AIRFLOW_VERSION)")
+        remedies += [f"Or set AIRFLOW_VERSION to {airflow.result()}, which fits."] if airflow.result() else []
+    chain = [f"  {line.strip()}" for line in reasons.result()[1].splitlines()]
+    what = [
+        "these exclude each other:" if len(places) > 1 else "this cannot be had:",
+        *places,
+        f"For Python {resolver.target.python} the resolver says:",
+        *chain,
+    ]
+    return UserError(guilty[-1].where if guilty else "AIRFLOW_VERSION", "\n".join(what) + "\n", " ".join(remedies))
+
+
+def _smallest(resolver: Resolver, wanted: list[Requirement], said: str, seconds: float) -> list[Requirement] | None:
+    """A set that has no solution and shrinks no further; None if it shows none in the time that the whole took.
+
+    What uv names in its reasons is only where to look first; what is guilty is found by asking.
+    """
+    words = set(re.findall(r"[a-z0-9][a-z0-9-]*", said.lower().replace("_", "-").replace(".", "-")))
+    named = [r for r in wanted if r.name in words or not r.name]
+    guilty = next((some for some in (named, wanted) if _is_unsolvable(resolver, some, seconds)), None)
+    if guilty is None:
+        return None
+    for requirement in list(guilty):
+        rest = [r for r in guilty if r is not requirement]
+        if rest and _is_unsolvable(resolver, rest, seconds):
+            guilty = rest
+    return guilty
+
+
+def _is_unsolvable(resolver: Resolver, some: list[Requirement], seconds: float, root: str | None = None) -> bool:
+    try:
+        return resolver.solve(some, root=root, seconds=seconds)[0] is None
+    except TimedOut:
+        return False
+
+
+def _without_airflow(resolver: Resolver, guilty: list[Requirement], seconds: float) -> str | None:
+    """None if Airflow has no part in it; else an Airflow of the next line that fits, empty if none was found.
+
+    The whole range would take long to search: every release of it has its own requirements.
+    """
+    if _is_unsolvable(resolver, guilty, _LOOK_SECONDS, root=""):
+        return None
+    line = ">=3" if resolver.target.airflow_version.startswith("2.") else "<3"
+    try:
+        lock = resolver.solve(guilty, root=f"apache-airflow{line}", seconds=seconds)[0]
+    except TimedOut:
+        return ""
+    return pins(lock or "").get("apache-airflow", "")
+
+
+def _loosen(resolver: Resolver, guilty: list[Requirement], requirement: Requirement, seconds: float) -> str:
+    """Advice to loosen a requirement, with the version that this would give, if that is found in time."""
+    loose = replace(requirement, text=requirement.name or requirement.text, hashes=())
+    try:
+        others = [r for r in guilty if r is not requirement]
+        lock = resolver.solve([*others, loose], seconds=seconds)[0]
+        version = pins(lock or "").get(requirement.name, "")
+    except TimedOut:
+        version = ""
+    would = f" (free, it would be {version})" if version else ""
+    return f"Loosen '{requirement.text}' in {requirement.where}{would}."

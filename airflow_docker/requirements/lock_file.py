@@ -1,0 +1,101 @@
+"""Both requirement sets become one lock: resolved by uv for the image's Python and platform, pinned by hash."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import time
+from pathlib import Path
+
+from airflow_docker import files
+from airflow_docker.errors import UserError
+from airflow_docker.requirements import conflicts, requirement_files
+from airflow_docker.requirements.platforms import Platform
+from airflow_docker.requirements.requirement_files import Requirement, normal
+from airflow_docker.requirements.resolver import CA_BUNDLE, Resolver, Target, pins, target_of
+from airflow_docker.settings import Settings
+
+LOCK, _KEY = "requirements.lock", "requirements.key"
+_OWN, _OWN_KEY = "requirements.own.lock", "requirements.own.key"
+"""The lock without a trial of other requirements, which must leave nothing behind."""
+NOTES = (_KEY, CA_BUNDLE, _OWN, _OWN_KEY)
+"""What stands beside the lock without being part of the image."""
+
+
+def lock(
+    settings: Settings, base: Platform, inputs: list[Path], directory: Path, upgrade: bool = False, trial: bool = False
+) -> Path:
+    """Resolve ``inputs`` into the lock in ``directory``; unchanged inputs keep it, byte for byte.
+
+    A ``trial`` starts from the lock that there is and is forgotten by the next that is none.
+
+    Raises UserError for a line that cannot be read, or, naming files and lines, if there is no solution.
+    """
+    target = target_of(base)
+    wanted = requirement_files.read(inputs)
+    output = directory / LOCK
+    for left in directory.glob(".resolving-*"):  # of a run that was killed
+        shutil.rmtree(left)
+    key = _key(target, base, wanted, settings.airflow_constraints)
+    if not trial and (directory / _OWN).is_file() and _text(directory / _OWN) != _text(output):
+        files.write(output, (directory / _OWN).read_bytes())
+        files.write(directory / _KEY, (directory / _OWN_KEY).read_bytes())
+    if not upgrade and output.is_file() and _text(directory / _KEY) == key:
+        return output
+    # What is locked, and else what the platform has, is what the resolver should prefer: so the least changes.
+    known = {normal(n): v for n, v in (base.tested | base.packages).items()}
+    preferred = known if upgrade else _preferred(known, pins(_text(output)), base.airflow_version)
+    resolver = Resolver(settings, target, directory)
+    began = time.monotonic()
+    content, said = resolver.solve(wanted, preferred)
+    if content is None:
+        raise conflicts.explain(resolver, wanted, said, time.monotonic() - began)
+    locked = restrict_hashes(content, wanted).encode()
+    for lock_name, key_name in [(LOCK, _KEY), *([] if trial else [(_OWN, _OWN_KEY)])]:
+        files.write(directory / lock_name, locked)
+        files.write(directory / key_name, key.encode())
+    return output
+
+
+def keep_trial(directory: Path) -> None:
+    """Make the lock of the last trial the one that the next starts from."""
+    for trial, own in ((LOCK, _OWN), (_KEY, _OWN_KEY)):
+        files.write(directory / own, (directory / trial).read_bytes())
+
+
+def _preferred(known: dict[str, str], locked: dict[str, str], airflow: str) -> dict[str, str]:
+    """What the platform has, and over it what is locked, if that is for the same Airflow.
+
+    Of another one's lock much would fit by what packages declare, and yet not work with what else is new.
+    """
+    return known | locked if locked.get("apache-airflow") == airflow else known
+
+
+def restrict_hashes(text: str, wanted: list[Requirement]) -> str:
+    """The lock with only those hashes of a package that its requirement names, where it names some.
+
+    Raises UserError if none of them is a hash of the version chosen.
+    """
+    for requirement in [r for r in wanted if r.hashes and r.name]:
+        block = re.compile(rf"^{re.escape(requirement.name)}(?:==| @ )[^\n]*\\\n((?:    --hash=[^\n]*\n)+)", re.M)
+        found = block.search(text)
+        kept = [h for h in requirement.hashes if found and f"--hash={h}" in found[1]]
+        if found and not kept:
+            what = f"no hash of '{requirement.text}' is one of the version that was resolved."
+            raise UserError(requirement.where, what, "Pin the version that the hashes belong to.")
+        if found:
+            hashes = " \\\n".join(f"    --hash={h}" for h in kept) + "\n"
+            text = text[: found.start(1)] + hashes + text[found.end(1) :]
+    return text
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.is_file() else ""
+
+
+def _key(target: Target, base: Platform, wanted: list[Requirement], constraints: str) -> str:
+    """Of all that decides a lock: what is asked for, and what is preferred; comments, places and order of files not."""
+    asked = sorted((r.text, r.constraint, r.hashes) for r in wanted)
+    given = Path(constraints).read_bytes() if constraints and "://" not in constraints else constraints
+    return hashlib.sha256(repr([target, base.packages, base.tested, asked, given]).encode()).hexdigest()

@@ -1,0 +1,176 @@
+"""What lies at a git URL, and why it does not answer: found out by asking, not by reading git's words."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from airflow_docker import interruption, shell
+from airflow_docker.errors import UserError
+from airflow_docker.settings.types import SCP_FORM, redact
+
+PROBE_SECONDS = 5.0
+_USUAL_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
+"""What git itself can do with a URL."""
+
+
+# What `git rev-parse --local-env-vars` lists, but for configuration.
+_LOCAL = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE", "GIT_NO_REPLACE_OBJECTS",
+    "GIT_REPLACE_REF_BASE", "GIT_IMPLICIT_WORK_TREE", "GIT_NAMESPACE",
+)  # fmt: skip
+
+
+def leave_surrounding_repository() -> None:
+    """Forget the repository that git was told to use, as in its hooks: it would be used instead of ours."""
+    for name in _LOCAL:
+        os.environ.pop(name, None)
+
+
+def split_credentials(url: str) -> tuple[str, str]:
+    """An http(s) URL without its user and password, and those two as ``user:password`` (empty if there are none)."""
+    parts = urlsplit(url)
+    userinfo, at, host = parts.netloc.rpartition("@")
+    if parts.scheme not in ("http", "https") or not at:
+        return url, ""
+    return urlunsplit(parts._replace(netloc=host)), unquote(userinfo if ":" in userinfo else f"{userinfo}:")
+
+
+def environment(url: str = "", credentials: str = "") -> dict[str, str]:
+    """Variables under which git never stops to ask, and that hand it ``credentials`` for ``url`` out of sight."""
+    login = {}
+    if credentials:
+        parts = urlsplit(url)
+        header = base64.b64encode(credentials.encode()).decode()
+        given = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+        login = {
+            "GIT_CONFIG_COUNT": str(given + 1),
+            f"GIT_CONFIG_KEY_{given}": f"http.{parts.scheme}://{parts.netloc}/.extraHeader",
+            f"GIT_CONFIG_VALUE_{given}": f"Authorization: Basic {header}",
+        }
+    return login | {
+        "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "SSH_ASKPASS": "true", "GCM_INTERACTIVE": "never",
+        "GIT_SSH_COMMAND": _ssh_command() + " -o BatchMode=yes",
+    }  # fmt: skip
+
+
+def _ssh_command() -> str:
+    """The ssh that git itself would use: the variable first, then the user's configuration."""
+    return (
+        os.environ.get("GIT_SSH_COMMAND") or shell.capture(["git", "config", "core.sshCommand"]).stdout.strip() or "ssh"
+    )
+
+
+def same(one: str, other: str) -> bool:
+    """True if two URLs name the same repository but for their spelling and credentials."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(url: str) -> str:
+    local = local_path(url)
+    if local:
+        return str(local.resolve())
+    bare = re.sub(r"^(https?://)[^@/]*@", r"\1", url)
+    return bare.rstrip("/").removesuffix(".git")
+
+
+def local_path(url: str) -> Path | None:
+    """The folder that a plain path or file: URL names, None for any other URL."""
+    if url.startswith("file://"):
+        return Path(unquote(urlsplit(url).path))
+    if "://" in url or SCP_FORM.fullmatch(url):
+        return None
+    return Path(url).expanduser()
+
+
+def last_line(error: Exception, progress: Any = None) -> str:
+    """The last thing git said, without credentials; with a ``progress`` GitPython keeps the words there."""
+    said = (
+        getattr(progress, "error_lines", None) or str(getattr(error, "stderr", "") or error).strip("\n '").splitlines()
+    )
+    words = said[-1].strip().removeprefix("stderr: '") if said else "no reason given"
+    return redact(words)
+
+
+def explain(url: str, where: str, said: str) -> UserError:
+    """The sentence for a clone or fetch that failed: no such folder, no such host, not let in, or what git ``said``."""
+    interruption.check()  # or else nobody has refused anything
+    shown = redact(url)
+    local = local_path(url)
+    if local is not None:
+        if not local.exists():
+            return UserError(where, f"there is nothing at {local}.", "Correct the path.")
+        return UserError(where, f"{local} cannot be read as a git repository ({said}).", f"Try: git ls-remote {local}")
+    scheme = re.match(r"([\w.+-]+?)(?:://|::)", url)
+    if scheme and scheme[1] not in _USUAL_PORTS and not shutil.which(f"git-remote-{scheme[1]}"):
+        return UserError(
+            where, f"git knows no way '{scheme[1]}' to a repository.", "Use https, ssh, git, file or a path."
+        )
+    host, port = _endpoint(url)
+    if not _behind_proxy(url) and (unreachable := _unreachable(host, port, where)):
+        return unreachable
+    if _is_refused(url, host, port):
+        todo = (
+            "Give this account access: a credential helper or a token for https, a key in your agent for ssh. "
+            f"Then try: git ls-remote {shown}"
+        )
+        return UserError(where, f"{shown} is private or does not exist, and you were not let in.", todo)
+    return UserError(where, f"{shown} cannot be fetched ({said}).", f"Try: git ls-remote {shown}")
+
+
+def _unreachable(host: str, port: int, where: str) -> UserError | None:
+    try:
+        socket.getaddrinfo(host, port)
+    except OSError:
+        return UserError(where, f"the host '{host}' is not known.", "Check the spelling and your connection.")
+    try:
+        socket.create_connection((host, port), PROBE_SECONDS).close()
+    except OSError as problem:
+        what = f"the host '{host}' does not answer on port {port} ({problem.strerror or problem})."
+        return UserError(where, what, "Check your connection, VPN or firewall.")
+    return None
+
+
+def _endpoint(url: str) -> tuple[str, int]:
+    if scp := SCP_FORM.fullmatch(url):
+        return scp[1].strip("[]"), 22
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or _USUAL_PORTS.get(parts.scheme, 443)
+
+
+def _behind_proxy(url: str) -> bool:
+    from urllib.request import getproxies
+
+    return urlsplit(url).scheme in getproxies()
+
+
+def _is_refused(url: str, host: str, port: int) -> bool:
+    """True if the server answers, but not to us. The exit codes are ssh(1)'s; the statuses are RFC 9110's."""
+    if url.startswith(("http://", "https://")):
+        return _http_status(url) in (401, 403, 404)
+    if url.startswith("git://"):
+        return False
+    user = (urlsplit(url).username if "://" in url else url.partition("@")[0] if "@" in url else None) or "git"
+    command = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-p", str(port), f"{user}@{host}", "true"]
+    return shell.capture(command, timeout=PROBE_SECONDS * 2).returncode == 255
+
+
+def _http_status(url: str) -> int | None:
+    from urllib.error import HTTPError, URLError
+    from urllib.request import urlopen
+
+    bare = re.sub(r"^(https?://)[^@/]*@", r"\1", url)
+    try:
+        with urlopen(f"{bare.rstrip('/')}/info/refs?service=git-upload-pack", timeout=PROBE_SECONDS) as answer:  # noqa: S310
+            return int(answer.status)
+    except HTTPError as error:
+        return error.code
+    except (URLError, OSError):
+        return None

@@ -1,0 +1,62 @@
+"""The two source repositories as the settings name them, pulled at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_docker import console
+from airflow_docker.errors import USAGE, UserError, raise_all
+from airflow_docker.settings import Settings
+from airflow_docker.settings.types import Secret
+from airflow_docker.sources import checkouts, remotes
+from airflow_docker.sources.checkouts import Pulled, Report, Source
+
+
+def sources(settings: Settings) -> list[Source]:
+    """Both repositories, as the settings name them."""
+    ours = [("ao-workflows", "AO_WORKFLOWS", "WORKFLOW_DEV_DIR"), ("archive-ops", "ARCHIVE_OPS", "AO_DEV_DIR")]
+    found = []
+    for name, prefix, path_setting in ours:
+        url, credentials = remotes.split_credentials(getattr(settings, f"{prefix}_URL".lower()))
+        ref, path = getattr(settings, f"{prefix}_REF".lower()), getattr(settings, path_setting.lower())
+        found.append(Source(name, url, Secret(credentials), ref, path, f"{prefix}_URL", f"{prefix}_REF", path_setting))
+    return found
+
+
+def select(chosen: list[Source], only: str | None) -> list[Source]:
+    """The source named ``only``, or all. Raises UserError for a name there is not."""
+    if not only:
+        return chosen
+    found = [source for source in chosen if source.name == only]
+    if not found:
+        names = " or ".join(source.name for source in chosen)
+        raise UserError("--only", f"there is no repository '{only}'.", f"Say {names}.", USAGE)
+    return found
+
+
+def pull(chosen: list[Source]) -> list[Pulled]:
+    """Clone or fast-forward all ``chosen`` at once. Raises UserError for all that failed, after all have ended."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    errors: list[UserError] = []
+    results: list[Pulled] = []
+    checkouts.load_git()
+    with console.progress() as bars, ThreadPoolExecutor(len(chosen)) as pool:
+        jobs = [pool.submit(checkouts.sync, source, _reporter(bars, source.name)) for source in chosen]
+        for job in jobs:
+            try:
+                results.append(job.result())
+            except UserError as error:
+                errors.append(error)
+    for result in results:
+        console.done(result.text)
+    raise_all(errors)
+    return results
+
+
+def _reporter(bars: Any, name: str) -> Report:
+    if bars is None:
+        console.say(f"· {name}: asking the remote …")
+        return lambda stage, part: None
+    bar = bars.add_task(name, total=1.0, stage="connecting")
+    return lambda stage, part: bars.update(bar, completed=part, stage=stage)

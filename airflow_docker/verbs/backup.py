@@ -1,0 +1,240 @@
+"""The verbs backup and restore: all that makes a stack what it is, but for what is in git, in .env and in archives."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import shutil
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from airflow_docker import PROJECT, console, environment, files, secrets
+from airflow_docker.building import bundle
+from airflow_docker.database import backup_file, encryption, replacement, schema
+from airflow_docker.engines import Engine
+from airflow_docker.engines.choice import require_alone
+from airflow_docker.errors import USAGE, UserError, guarded
+from airflow_docker.settings import Settings
+from airflow_docker.verbs import config, stack
+
+PASSPHRASE = "BACKUP_PASSPHRASE"  # noqa: S105
+"""The environment variable that is taken instead of asking."""
+FOLDER, MODE = "backups", 0o600
+_WORK, _PLAIN = "backup.work", "plain"
+
+
+def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> Path:
+    """Write a backup to ``file``, by default one in STATE_DIR named by project and time; all goes on running."""
+    settings = engine.settings
+    engine.require()
+    replacement.undo_interrupted(engine)
+    if not engine.store.exists():
+        raise UserError("inv backup", "there is no database yet, so there is nothing to back up.", "Type: inv up")
+    schema.require_whole(engine)
+    now = datetime.now(UTC)
+    target = file or _default(settings, now)
+    if target.exists():
+        raise UserError(str(target), "this file is there already.", "Name another, or move it away.")
+    keys = _all_keys(settings)
+    passphrase = _new_passphrase() if encrypt else ""
+    if not target.parent.is_dir():
+        raise UserError("--file", f"there is no folder {target.parent}.", "Make it, or name another place.")
+    with _work_folder(engine) as folder:
+        with console.step("Copying the database"):
+            engine.store.dump(folder / backup_file.DATABASE)
+        _gather(engine, keys, folder)
+        with console.step("Packing"), files.replacing(target, MODE) as output:
+            if encrypt:
+                _write_encrypted(_description(engine, now), folder, output, passphrase)
+            else:
+                backup_file.write(output, _description(engine, now), folder)
+    _tell(target, encrypt)
+    return target
+
+
+def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
+    """Bring back what the backup ``file`` holds. Raises UserError, with all as it was, if that cannot be."""
+    if file is None:
+        raise UserError("--file", "it names nothing.", "Name a file that inv backup wrote.", USAGE)
+    if not file.is_file():
+        raise UserError(str(file), "there is no such file.", "Name one that inv backup wrote.")
+    settings = engine.settings
+    engine.require()
+    engine.require_fit()
+    replacement.undo_interrupted(engine)
+    with _work_folder(engine) as folder:
+        described = _open(file, folder)
+        keys = _keys(folder)
+        _require_fit(engine, described)
+        _require_consent(engine, keys, yes)
+        if keys != secrets.kept(settings):
+            require_alone(engine)
+        was_running = bool(engine.states())
+        if was_running:
+            stack.down(engine)
+        try:
+            stack.forget_start(engine)
+            with console.step(f"Restoring {described.project} of {described.created}"):
+                replacement.replace(engine, folder / backup_file.DATABASE, keys)
+                schema.note(engine)
+        except BaseException:
+            if was_running:
+                _start_again(engine)
+            raise
+        if was_running:
+            stack.up(engine, timeout=stack.START_SECONDS)
+    if not was_running:
+        console.say("  To start it: inv up")
+
+
+def _start_again(engine: Engine) -> None:
+    """What ran before a restore that failed; why it failed is told first of all, whatever becomes of this."""
+    if replacement.is_pending(engine):
+        return
+    try:
+        stack.up(engine, timeout=stack.START_SECONDS)
+    except UserError as problem:
+        console.warn(f"What ran is stopped, with its data. {problem.text}")
+
+
+@guarded
+def put_back(engine: Engine, file: Path) -> None:
+    """The database and the keys as they were when this run, or one that was killed, wrote ``file``; nothing may run."""
+    with _work_folder(engine) as folder:
+        described = _open(file, folder)
+        _require_fit(engine, described)
+        with console.step(f"Restoring {described.project} of {described.created}"):
+            replacement.replace(engine, folder / backup_file.DATABASE, _keys(folder))
+            schema.note(engine)
+
+
+def _default(settings: Settings, now: datetime) -> Path:
+    """The folder is the user's own, whoever may enter STATE_DIR."""
+    folder = settings.state_dir / FOLDER
+    files.make_directory(settings.state_dir, "STATE_DIR")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / f"{settings.compose_project_name}-{now:%Y%m%dT%H%M%SZ}.backup"
+
+
+def _all_keys(settings: Settings) -> Mapping[str, str]:
+    keys = secrets.kept(settings)
+    if missing := [name for name in secrets.OF_DATABASE if name not in keys]:
+        what = f"there is no {missing[0]}, without which a backup is worth nothing."
+        todo = "Bring it back. If it is lost: inv up makes a new one, which reads nothing that the old one has written."
+        raise UserError("SECRETS_DIR", what, todo)
+    return keys
+
+
+@contextmanager
+def _work_folder(engine: Engine) -> Iterator[Path]:
+    """A folder that nobody else may enter, gone afterwards; what a killed run has left is gone before."""
+    state_dir = engine.settings.state_dir
+    files.make_directory(state_dir, "STATE_DIR")
+    with files.locked(state_dir / replacement.LOCK, "backup"):
+        engine.store.end_serving()
+        folder = state_dir / _WORK
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _gather(engine: Engine, keys: Mapping[str, str], folder: Path) -> None:
+    """All members but the database."""
+    (folder / "keys").mkdir()
+    for name, member in backup_file.KEYS.items():
+        (folder / member).write_text(keys[name])
+    (folder / backup_file.SETTINGS).write_text(json.dumps(config.gather(engine.settings), indent=1))
+    manifest = engine.place / bundle.MANIFEST
+    (folder / backup_file.MANIFEST).write_text(manifest.read_text() if manifest.is_file() else "{}")
+
+
+def _description(engine: Engine, now: datetime) -> backup_file.Description:
+    version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
+    return backup_file.Description(
+        project=engine.settings.compose_project_name, engine=engine.name, database=engine.store.kind,
+        airflow_version=schema.of(engine), made_by=f"airflow-docker {version}",
+        created=now.isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def _write_encrypted(described: backup_file.Description, folder: Path, output: IO[bytes], passphrase: str) -> None:
+    with (folder / _PLAIN).open("wb") as plain:
+        backup_file.write(plain, described, folder)
+    with (folder / _PLAIN).open("rb") as plain:
+        encryption.encrypt(plain, output, passphrase)
+
+
+def _tell(target: Path, is_encrypted: bool) -> None:
+    console.done(f"Backup in {target} ({target.stat().st_size / 1e6:.1f} MB)")
+    if not is_encrypted:
+        console.say("  It holds keys and is not encrypted: keep it where only you can read it.")
+    console.out(str(target))
+
+
+def _open(file: Path, folder: Path) -> backup_file.Description:
+    if encryption.is_encrypted(file):
+        passphrase = _passphrase()
+        with file.open("rb") as source, (folder / _PLAIN).open("wb") as plain:
+            encryption.decrypt(source, plain, passphrase)
+        file = folder / _PLAIN
+    return backup_file.read(file, folder)
+
+
+def _keys(folder: Path) -> dict[str, str]:
+    keys = {name: (folder / member).read_text(errors="replace") for name, member in backup_file.KEYS.items()}
+    if not all(key and key.isascii() and key.isprintable() for key in map(str.strip, keys.values())):
+        raise encryption.damaged("its keys are no text")
+    return keys
+
+
+def _require_fit(engine: Engine, described: backup_file.Description) -> None:
+    """Raise UserError if the backup is another engine's or another Airflow's."""
+    if described.database != engine.store.kind:
+        what = f"its database is {described.database}, and that of the engine {engine.name} is {engine.store.kind}."
+        raise UserError("backup", what, f"Set ENGINE={described.engine}.")
+    wanted = engine.settings.airflow_version
+    if described.airflow_version != wanted:
+        what = f"it is of Airflow {described.airflow_version}, and AIRFLOW_VERSION is {wanted}."
+        todo = f"Set AIRFLOW_VERSION={described.airflow_version} and restore; then set {wanted} and type: inv up"
+        raise UserError("backup", what, todo)
+
+
+def _require_consent(engine: Engine, keys: Mapping[str, str], yes: bool) -> None:
+    """Raise UserError if anything would be replaced that nobody has given up."""
+    if yes:
+        return
+    name = engine.settings.compose_project_name
+    if engine.states():
+        todo = "Type: inv down, or say --yes to stop it, replace its database and start it again."
+        raise UserError("inv restore", f"{name} is running.", todo, USAGE)
+    kept = secrets.kept(engine.settings)
+    if engine.store.exists() or (kept and kept != keys):
+        what = "has a database" if engine.store.exists() else f"has other keys in {engine.settings.secrets_dir}"
+        todo = "Take a backup of it, and say --yes to replace it."
+        raise UserError("inv restore", f"{name} {what}, which this would replace.", todo, USAGE)
+
+
+def _new_passphrase() -> str:
+    passphrase = _passphrase()
+    if not environment.given().get(PASSPHRASE) and getpass.getpass("The same again: ") != passphrase:
+        raise UserError("passphrase", "the two are not the same.", "Nothing was written. Try again.")
+    return passphrase
+
+
+def _passphrase() -> str:
+    if given := environment.given().get(PASSPHRASE):
+        return given
+    if not sys.stdin.isatty():
+        what = "it is wanted, and there is no terminal to ask on."
+        raise UserError("passphrase", what, f"Set {PASSPHRASE} in the environment.", USAGE)
+    if not (typed := getpass.getpass("Passphrase: ")):
+        raise UserError("passphrase", "it is empty.", "Nothing was changed. Try again.")
+    return typed

@@ -1,0 +1,145 @@
+"""What is built from the checkouts, and the note of what was built last."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from airflow_docker import console, files
+from airflow_docker.building import bundle
+from airflow_docker.building.manifest import Bundle
+from airflow_docker.database import schema
+from airflow_docker.engines import Engine
+from airflow_docker.errors import UserError
+from airflow_docker.requirements import impact, lock_file
+from airflow_docker.settings import Settings, names
+from airflow_docker.sources import checkouts, repos
+
+
+def build(
+    engine: Engine, *, refresh: bool = False, no_cache: bool = False, upgrade: bool = False,
+    strict: bool = False, chosen: Path | None = None,
+) -> str:  # fmt: skip
+    """Assemble BUILD_DIR and build the artifact, unless one of that fingerprint is here; its name."""
+    schema.require(engine)
+    bundle.require_inputs(engine.settings, chosen)
+    with bundle.held(engine.settings):
+        made = bundle.assemble(engine, refresh=refresh, upgrade=upgrade, chosen=chosen)
+        is_new = _make(engine, made, no_cache=no_cache, strict=strict)
+        engine.claim(made.manifest.artifact)
+    _note(engine, made, is_new)
+    return made.manifest.artifact
+
+
+def build_beside(engine: Engine) -> Bundle:
+    """The same, without use of it yet: what the project uses, its lock included, stays what it is."""
+    bundle.require_inputs(engine.settings, None)
+    with bundle.held(engine.settings):
+        made = bundle.assemble(engine, trial=True)
+        _make(engine, made)
+    return made
+
+
+def take(engine: Engine, made: Bundle) -> None:
+    """Use from now on what was built beside."""
+    with bundle.held(engine.settings):
+        lock_file.keep_trial(made.place)
+        engine.claim(made.manifest.artifact)
+    _note(engine, made, is_new=True)
+
+
+def _make(engine: Engine, made: Bundle, *, no_cache: bool = False, strict: bool = False) -> bool:
+    """Build what was assembled; True unless it was here before."""
+    artifact = made.manifest.artifact
+    is_here = engine.has(artifact)
+    if strict or no_cache or not is_here:
+        impact.report(made.changes, strict)
+    if is_here and not no_cache:
+        console.done(f"{artifact} is up to date: nothing to build")
+        return False
+    with console.step(f"Building {artifact}"):
+        engine.using(artifact).build(made, no_cache)
+    return True
+
+
+def _note(engine: Engine, made: Bundle, is_new: bool) -> None:
+    """What this project uses now; of a checkout with local changes no commit says what the artifact has."""
+    files.make_directory(engine.settings.state_dir, "STATE_DIR")
+    repositories = made.manifest.repositories.items()
+    revisions = {name: found["revision"] for name, found in repositories if not found["dirty"]}
+    now = None if is_new else record(engine).get("built")
+    note = {
+        "artifact": made.manifest.artifact, "settings": _deciding(engine.settings), "revisions": revisions,
+        "built": now or datetime.now(UTC).isoformat(),
+    }  # fmt: skip
+    files.write(_record_file(engine), json.dumps(note).encode())
+
+
+def built(engine: Engine) -> str | None:
+    """The artifact that was built last for this project, if it is still there and the settings are as they were."""
+    return last_artifact(engine) if record(engine).get("settings") == _deciding(engine.settings) else None
+
+
+def last_artifact(engine: Engine) -> str | None:
+    """The artifact that was built last for this project, if it is still there, whatever the settings are now."""
+    artifact = str(record(engine).get("artifact", ""))
+    return artifact if artifact and engine.has(artifact) else None
+
+
+def require_last(engine: Engine) -> str:
+    """The same. Raises UserError if there is none."""
+    artifact = last_artifact(engine)
+    if artifact is None:
+        raise UserError(engine.settings.compose_project_name, "nothing has been built yet.", "Type: inv up")
+    return artifact
+
+
+def has_ever_built(engine: Engine) -> bool:
+    """True if this engine has built something for this project."""
+    return bool(record(engine))
+
+
+def show(engine: Engine, name: str = "") -> None:
+    """Show what an artifact of ours is made of, by default the one built last."""
+    shown = name or built(engine)
+    if shown is None:
+        raise UserError("inv image", "nothing has been built for this project yet.", "Type: inv build")
+    labels = engine.labels(shown)
+    if labels is None:
+        raise UserError(shown, f"there is no such thing on this machine for {engine.name}.", "Name none for the last.")
+    console.table(["label", "value"], [["name", shown], *map(list, labels.items())])
+
+
+def tell_news(engine: Engine) -> None:
+    """Say what in the checkouts has come since the last build, of what goes into the artifact."""
+    settings = engine.settings
+    dags = [settings.dags_dir] if settings.dags_in_image else []
+    matters = {
+        "ao-workflows": [*dags, settings.dag_requirements, *(name for name, _ in settings.site_config)],
+        "archive-ops": ["scripts"],
+    }
+    revisions = record(engine).get("revisions", {})
+    for source in repos.sources(settings):
+        revision = revisions.get(source.name, "")
+        changed = checkouts.changed_since(source, revision, matters[source.name]) if revision else []
+        if changed:
+            more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+            what = f"{', '.join(changed[:3])}{more} changed since {revision[:10]}"
+            console.warn(f"what was built is older than {source.name}: {what}. Type: inv build up")
+
+
+def _record_file(engine: Engine) -> Path:
+    return engine.settings.state_dir / f"build.{engine.name}.json"
+
+
+def record(engine: Engine) -> dict[str, Any]:
+    """What is noted of the last build: artifact, time (``built``, ISO 8601), commits (``revisions``); empty if none."""
+    return files.read_object(_record_file(engine), "artifact")
+
+
+def _deciding(settings: Settings) -> dict[str, str]:
+    """The settings that decide what is in the artifact."""
+    deciding = (*bundle.SETTINGS, *(["DAGS_DIR"] if settings.dags_in_image else []))
+    return {name: settings.shown(name) for name in names() if name in deciding}

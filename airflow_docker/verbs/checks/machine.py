@@ -1,0 +1,87 @@
+"""What the machine has to give: room, memory, a port, the time."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from airflow_docker.engines import Engine, images, ports, release
+from airflow_docker.errors import UserError
+from airflow_docker.settings import Settings, is_macos
+from airflow_docker.verbs.checks import Finding, ok
+
+GB = 10**9
+DISK_NEEDED, DISK_WISHED, MEMORY_WISHED = 2 * GB, 10 * GB, 4 * GB
+CLOCK_SECONDS = 5.0
+"""Services whose clocks differ by more take each other for dead."""
+
+
+def build_disk(settings: Settings, engine: Engine) -> Finding:
+    return _disk(settings.build_dir, "Make room there, or set BUILD_DIR to a folder on a larger disk.")
+
+
+def state_disk(settings: Settings, engine: Engine) -> Finding:
+    return _disk(settings.state_dir, "Make room there, or set STATE_DIR to a folder on a larger disk.")
+
+
+def docker_disk(settings: Settings, engine: Engine) -> Finding:
+    """Where the engine runs in a virtual machine, its folder is not on this one."""
+    folder = Path(images.engine_info("{{.DockerRootDir}}"))
+    if not folder.is_dir():
+        return Finding("skipped", f"{folder} is not on this machine.", "See how full it is: docker system df")
+    return _disk(folder, "See what takes the room: docker system df")
+
+
+def _disk(folder: Path, remedy: str) -> Finding:
+    """The room where ``folder`` is, or where it would be made."""
+    there = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    found = f"{free / GB:.1f} GB are free at {there}"
+    if free < DISK_NEEDED:
+        return Finding("error", f"only {found}.", f"2 GB are needed, 10 are better. {remedy}")
+    if free < DISK_WISHED:
+        return Finding("warning", f"only {found}.", f"10 GB are better. {remedy}")
+    return ok(found)
+
+
+def memory(settings: Settings, engine: Engine) -> Finding:
+    """What programs could take now; on macOS containers have that of their virtual machine."""
+    if engine.name != "standalone" and is_macos():
+        size = int(images.engine_info("{{.MemTotal}}"))
+        remedy = "Give Docker more: Docker Desktop, Settings, Resources."
+    else:
+        import psutil
+
+        size, remedy = psutil.virtual_memory().available, "End other programs, or take a larger machine."
+    if size < MEMORY_WISHED:
+        return Finding("warning", f"only {size / GB:.1f} GB are available.", f"4 GB are better. {remedy}")
+    return ok(f"{size / GB:.1f} GB are available")
+
+
+def port(settings: Settings, engine: Engine) -> Finding:
+    """Free, or taken by our own web server."""
+    try:
+        ports.require_free(settings.airflow_port, engine.holder)
+    except UserError:
+        if any(
+            s.service == release.of(settings).page and s.state in ("running", "restarting") for s in engine.states()
+        ):
+            return ok(f"{settings.airflow_port} is ours: the stack is up")
+        raise
+    return ok(f"{settings.airflow_port} is free")
+
+
+def clock(settings: Settings, engine: Engine) -> Finding:
+    """The Docker engine may run in a virtual machine whose clock stood still while the host slept."""
+    if engine.name == "standalone":
+        return Finding("skipped", "all run on this machine, by one clock.", "Nothing is to be done.")
+    before = datetime.now(UTC)
+    told = datetime.fromisoformat(images.engine_info("{{.SystemTime}}"))
+    after = datetime.now(UTC)
+    # It was asked somewhere between the two, so only what lies outside counts.
+    apart = max((before - told).total_seconds(), (told - after).total_seconds(), 0.0)
+    if apart > CLOCK_SECONDS:
+        todo = "Restart Docker Desktop, or let both machines take their time from one server (NTP)."
+        return Finding("warning", f"the Docker engine's clock is {apart:.0f} s apart from this machine's.", todo)
+    return ok("this machine and the Docker engine agree")

@@ -1,0 +1,54 @@
+"""The programs that the verbs run: that they are there, and new enough."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+from airflow_docker import shell
+from airflow_docker.engines import Engine, images
+from airflow_docker.engines.compose.engine import plugin_version
+from airflow_docker.requirements import resolver
+from airflow_docker.settings import Settings
+from airflow_docker.verbs.checks import Finding, ok
+
+PYTHON, GIT, COMPOSE_WISHED = (3, 11), (2, 20), (2, 20)
+
+
+def python(settings: Settings, engine: Engine) -> Finding:
+    found = "{}.{}.{}".format(*sys.version_info[:3])
+    if sys.version_info[:2] < PYTHON:
+        return Finding("error", f"{found} is too old.", "Name a Python 3.11 or newer: PYTHON=/path/to/python3.11 ./inv")
+    return ok(found)
+
+
+def git(settings: Settings, engine: Engine) -> Finding:
+    said = shell.capture(["git", "--version"]).stdout.strip()
+    if _version(said) < GIT:
+        return Finding("error", f"{said or 'git'} is too old.", "Install git 2.20 or newer.")
+    return ok(said.removeprefix("git version "))
+
+
+def uv(settings: Settings, engine: Engine) -> Finding:
+    asked = shell.capture([resolver.uv(), "--version"])
+    if asked.returncode:
+        return Finding("error", "uv does not start.", "Remove .venv and type: ./inv doctor")
+    return ok(asked.stdout.removeprefix("uv ").strip())
+
+
+def docker(settings: Settings, engine: Engine) -> Finding:
+    images.require_engine()
+    return ok(shell.capture(["docker", "version", "--format", "{{.Server.Version}}"]).stdout.strip())
+
+
+def compose(settings: Settings, engine: Engine) -> Finding:
+    found = plugin_version()
+    if _version(found) < COMPOSE_WISHED:
+        return Finding("warning", f"{found} is older than what this is tested with.", "Take 2.20 or newer.")
+    return ok(found)
+
+
+def _version(text: str) -> tuple[int, int]:
+    """The first two numbers of a version; zeros if there is none."""
+    found = re.search(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -1,0 +1,40 @@
+"""What several hosts need besides: that they are a Swarm, that one of them is for the database, a registry."""
+
+from __future__ import annotations
+
+import socket
+
+from airflow_docker.engines import Engine
+from airflow_docker.engines.swarm.nodes import nodes
+from airflow_docker.settings import Settings
+from airflow_docker.verbs.checks import Finding, ok
+from airflow_docker.verbs.checks.remote import REGISTRY_SECONDS, has_ways_of_its_own
+
+
+def hosts(settings: Settings, engine: Engine) -> Finding:
+    """This one is a manager, and the others answer."""
+    found = nodes()
+    if away := [found.hosts[node] for node in found.away]:
+        todo = "See to them; meanwhile what ran there runs elsewhere. Look: docker node ls"
+        return Finding("warning", f"no answer from {', '.join(away)}.", todo)
+    return ok(f"this is a manager, and all hosts answer: {', '.join(found.hosts.values())}")
+
+
+def database(settings: Settings, engine: Engine) -> Finding:
+    found, project = nodes(), settings.compose_project_name
+    found.require(project)
+    return ok("it is on this host" if found.with_data(project) else "inv up puts it on this host")
+
+
+def registry(settings: Settings, engine: Engine) -> Finding:
+    """It takes connections; whether it takes images shows when one is pushed."""
+    name = settings.image_registry
+    host, _, port = name.partition("/")[0].partition(":")
+    if not name or not (port or "." in host or host == "localhost"):
+        return ok(f"Docker Hub, as {name}") if name else Finding("skipped", "none is set.", "Set IMAGE_REGISTRY.")
+    try:
+        socket.create_connection((host, int(port or 443)), timeout=REGISTRY_SECONDS).close()
+    except OSError as problem:
+        what = f"IMAGE_REGISTRY: {name} does not answer ({problem.strerror or problem})."
+        return Finding("warning" if has_ways_of_its_own() else "error", what, f"Start it. Try: docker login {name}")
+    return ok(f"{name} answers")

@@ -1,0 +1,112 @@
+"""What of ours takes space, and its removal: only what is named, only after asking, never what is in use."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_docker import console, files
+from airflow_docker.building import audit_tool, bundle
+from airflow_docker.engines import Engine
+from airflow_docker.errors import USAGE, UserError
+from airflow_docker.settings.types import is_count
+from airflow_docker.verbs import builds
+from airflow_docker.verbs.status import megabytes
+
+IMAGES, BUILD, DOWNLOADS, LOGS = KINDS = ("images", "build", "downloads", "logs")
+_LONG = 60.0  # seconds that counting may take here
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that can go: of what kind, its name (an image, a folder, a file), its size in bytes."""
+
+    kind: str
+    name: str
+    size: int
+
+
+def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
+    """Show what could go; remove what is of ``kinds``, after a question or with ``yes``."""
+    if not is_count(older_than):
+        raise UserError("--older-than", f"'{older_than}' is not a number of days.", "Say for instance 30.", USAGE)
+    engine.require()
+    found = list(leftovers(engine, int(older_than)))
+    _show(found)
+    chosen = [left for left in found if left.kind in kinds]
+    if not kinds and found:
+        console.say("To remove some of it: inv clean --images --build --downloads --logs, or one of these")
+    if not chosen:
+        return
+    total = megabytes(sum(left.size for left in chosen))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError("inv clean", "there is no terminal to ask on.", "Say --yes if you mean it.", USAGE)
+        if not console.confirm(f"Remove {len(chosen)} of these ({total})?"):
+            raise UserError("inv clean", "not confirmed.", "Nothing was removed.")
+    _remove(engine, chosen)
+    console.done(f"Removed {len(chosen)}: {total}")
+
+
+def leftovers(engine: Engine, days: int) -> Iterator[Leftover]:
+    """All of ours that nothing uses; logs only when they are older than that."""
+    settings, end = engine.settings, time.monotonic() + _LONG
+    for name, size in engine.unused(builds.last_artifact(engine)):
+        yield Leftover(IMAGES, name, size)
+    assembled = [settings.build_dir / name for name in engine.purged]
+    if (settings.build_dir / files.MARKER).is_file() and any(entry.exists() for entry in assembled):
+        yield Leftover(BUILD, str(settings.build_dir), sum(_size(entry, end) for entry in assembled))
+    if (cache := audit_tool.cache_folder()).is_dir():
+        for file in sorted(cache.iterdir()):
+            yield Leftover(DOWNLOADS, str(file), file.stat().st_size)
+    oldest = time.time() - days * 86400
+    for folder in _log_folders(settings.logs_dir):
+        newest = max((f.stat().st_mtime for f in folder.rglob("*") if f.is_file()), default=0.0)
+        if newest < oldest:
+            yield Leftover(LOGS, str(folder), _size(folder, end))
+
+
+def _log_folders(logs: Path) -> Iterator[Path]:
+    """A folder per run of a DAG and per day of parsing, as Airflow makes them; nothing else is a log of ours."""
+    yield from sorted(logs.glob("dag_id=*/run_id=*"))
+    for parser in ("scheduler", "dag_processor"):  # in Airflow 2, in Airflow 3
+        yield from sorted(folder for folder in logs.glob(f"{parser}/[0-9]*-*") if not folder.is_symlink())
+
+
+def _size(entry: Path, end: float) -> int:
+    return (files.size_of(entry, end) or 0) if entry.is_dir() else entry.stat().st_size if entry.is_file() else 0
+
+
+def _show(found: list[Leftover]) -> None:
+    if not found:
+        console.done("There is nothing of ours that could go")
+        return
+    rows = []
+    for kind in KINDS:
+        of_kind = [left for left in found if left.kind == kind]
+        shown = of_kind if len(of_kind) <= 10 else of_kind[:9]
+        rows += [[kind, left.name, megabytes(left.size)] for left in shown]
+        if rest := of_kind[len(shown) :]:
+            rows.append([kind, f"and {len(rest)} more", megabytes(sum(left.size for left in rest))])
+    console.table(["kind", "name", "size"], rows)
+
+
+def _remove(engine: Engine, chosen: list[Leftover]) -> None:
+    kinds = {left.kind for left in chosen}
+    if kinds & {IMAGES, BUILD}:
+        with bundle.held(engine.settings):  # nobody builds meanwhile
+            if IMAGES in kinds:
+                still = {name for name, _ in engine.unused(builds.last_artifact(engine))}
+                for left in [left for left in chosen if left.kind == IMAGES and left.name in still]:
+                    engine.discard(left.name)
+            if BUILD in kinds:
+                files.empty(engine.settings.build_dir, "BUILD_DIR", engine.purged)
+    for left in chosen:
+        if left.kind == DOWNLOADS:
+            Path(left.name).unlink(missing_ok=True)
+        elif left.kind == LOGS:
+            shutil.rmtree(left.name)

@@ -1,0 +1,60 @@
+"""The verbs for those who work on this project itself."""
+
+from __future__ import annotations
+
+import sys
+
+from airflow_docker import PROJECT, console, environment, files, shell
+from airflow_docker.errors import UserError
+from airflow_docker.requirements import indexes, resolver
+
+TOOLS = PROJECT / "requirements-dev.txt"
+
+
+def test(only: str, k: str, trust: bool) -> None:
+    """Run pytest; its exit code is ours. Needs nothing installed but what `./inv` installs.
+
+    All of them run two at a time, in the groups of tests/conftest.py. ``trust`` is for those of tests/trust
+    alone, which otherwise try less (see its conftest.py).
+    """
+    _install_tools()
+    folder = only or ("tests/trust" if trust else "")
+    chosen = [*([folder] if folder else []), *(["-k", k] if k else [])]
+    side_by_side = [] if chosen else ["--numprocesses=2", "--dist=loadgroup"]
+    _run([sys.executable, "-m", "pytest", *side_by_side, *chosen], {"TRUST": "full"} if trust else {})
+
+
+def lint() -> None:
+    """Run ruff and mypy."""
+    _install_tools()
+    _run([sys.executable, "-m", "ruff", "check", "."])
+    _run([sys.executable, "-m", "ruff", "format", "--check", "."])
+    _run([sys.executable, "-m", "mypy"])
+
+
+def _run(args: list[str], env: dict[str, str] | None = None) -> None:
+    code = shell.stream(args, env=environment.given() | (env or {}), cwd=PROJECT)
+    if code:
+        raise UserError(shell.show(args[1:]), f"ended with exit code {code}.", "", code)
+
+
+def _install_tools() -> None:
+    """Put the pinned tools into the environment this runs in, if they are not there yet."""
+    from pathlib import Path
+
+    stamp = Path(sys.prefix, ".requirements-dev.txt")
+    if stamp.is_file() and stamp.read_bytes() == TOOLS.read_bytes():
+        return
+    with console.step("Installing the test tools"):
+        command = [resolver.uv(), "pip", "install", "--quiet", "--require-hashes", "--python", sys.executable]
+        result = shell.capture([*command, "--requirement", str(TOOLS)], env=environment.given() | indexes.variables())
+        if result.returncode:
+            raise UserError("requirements-dev.txt", f"cannot be installed.\n{result.stderr.strip()}\n", "Try again.")
+    files.write(stamp, TOOLS.read_bytes())
+
+
+def bench(only: str, as_json: bool) -> None:
+    """Run the benchmark."""
+    _install_tools()
+    chosen = [*(["--json"] if as_json else []), *(["--only", only] if only else [])]
+    _run([sys.executable, "benchmarks/bench.py", *chosen])

@@ -1,0 +1,175 @@
+"""`inv doctor`: everything that `inv up` needs, looked at before it is needed. Nothing is made, changed or pulled."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_docker import console, settings, shell
+from airflow_docker.engines import Engine, choice
+from airflow_docker.errors import FAILED, USAGE, UserError, guarded
+from airflow_docker.settings import Settings
+from airflow_docker.sources import checkouts
+from airflow_docker.verbs.checks import Finding, machine, ok, problem, programs, project, remote, swarm
+
+SECONDS = 5.0
+"""How long one check may take."""
+GRACE_SECONDS = 1.0
+"""Longer than a program, to tell in a check's own words that its program has not answered."""
+MARKS = {"ok": "✓", "warning": "!", "error": "✗", "skipped": "–"}  # noqa: RUF001
+
+
+@dataclass(frozen=True)
+class Check:
+    """A look at one thing; ``asks_docker`` if nothing can be told of it while Docker does not answer.
+
+    ``docker_only`` is for the engines that run containers, ``swarm_only`` for that of several hosts.
+    """
+
+    name: str
+    look: Callable[[Settings, Engine], Finding]
+    docker_only: bool = False
+    asks_docker: bool = False
+    swarm_only: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """A check's name and what it found."""
+
+    name: str
+    finding: Finding
+
+
+DOCKER = Check("docker", programs.docker, docker_only=True)
+CHECKS = (
+    Check("compose", programs.compose, docker_only=True),
+    Check("swarm", swarm.hosts, asks_docker=True, swarm_only=True),
+    Check("database", swarm.database, asks_docker=True, swarm_only=True),
+    Check("registry", swarm.registry, asks_docker=True, swarm_only=True),
+    Check("git", programs.git),
+    Check("uv", programs.uv),
+    Check("python", programs.python),
+    Check("disk, BUILD_DIR", machine.build_disk),
+    Check("disk, STATE_DIR", machine.state_disk),
+    Check("disk, docker", machine.docker_disk, docker_only=True, asks_docker=True),
+    Check("memory", machine.memory),
+    Check("port", machine.port),
+    Check("clock", machine.clock, asks_docker=True),
+    Check("AIRFLOW_VERSION", project.airflow_version, asks_docker=True),
+    Check("uid", project.uid),
+    Check("folders", project.host_folders),
+    Check("secrets", project.secret_files),
+    Check("BUILD_DIR", project.build_dir),
+    Check("DAGS_DIR", project.dags),
+    Check("ao-workflows", remote.workflows),
+    Check("archive-ops", remote.archive_ops),
+    Check("base image", remote.base_image, docker_only=True, asks_docker=True),
+    Check("postgres image", remote.postgres_image, docker_only=True, asks_docker=True),
+    Check("redis image", remote.redis_image, docker_only=True, asks_docker=True),
+)
+
+
+def report(*, as_json: bool) -> None:
+    """Show what was found. Raises UserError if something would stop `up`: exit code 2 for settings, else 1."""
+    found = examine()
+    wrong = [result.name for result in found if result.finding.state == "error"]
+    if as_json:
+        console.out(json.dumps({"ok": not wrong, "checks": [_as_json(result) for result in found]}, indent=2))
+    else:
+        _show(found)
+    if wrong:
+        code = USAGE if wrong == ["settings"] else FAILED
+        raise UserError("inv doctor", f"not in order: {', '.join(wrong)}.", "What to do stands with each.", code)
+
+
+def examine() -> list[Result]:
+    """Every check that applies, in order; the settings' alone where they cannot be read."""
+    try:
+        current = settings.load()
+    except UserError as error:
+        return [Result("settings", problem(error))]
+    try:
+        with shell.within(SECONDS):
+            engine, why = choice.decide(current)
+    except UserError as error:
+        return [Result("settings", _settings(current)), Result("engine", problem(error))]
+    first = [Result("settings", _settings(current)), Result("engine", _engine(engine, why))]
+    if engine.name != "standalone":
+        first += run([DOCKER], current, engine)
+    is_silent = first[-1].name == DOCKER.name and first[-1].finding.state == "error"
+    checkouts.load_git()
+    chosen = [check for check in CHECKS if _applies(check, engine)]
+    asked = run([check for check in chosen if not (is_silent and check.asks_docker)], current, engine)
+    by_name = {result.name: result for result in asked}
+    silent = Finding("skipped", "Docker does not answer.", "See what is said of docker.")
+    return first + [by_name.get(check.name, Result(check.name, silent)) for check in chosen]
+
+
+def _applies(check: Check, engine: Engine) -> bool:
+    return engine.name == "swarm" or not (check.swarm_only or (check.docker_only and engine.name == "standalone"))
+
+
+def run(checks: Sequence[Check], current: Settings, engine: Engine) -> list[Result]:
+    """All ``checks`` at once; one that hangs is left to itself, and said to. A defect in one is raised."""
+    jobs = {check.name: _begin(check, current, engine) for check in checks}
+    wait(jobs.values(), SECONDS + GRACE_SECONDS)
+    late = Finding("error", f"it could not be found out in {SECONDS:g} s.", "See whether a disk or a network hangs.")
+    return [Result(name, job.result() if job.done() else late) for name, job in jobs.items()]
+
+
+def _begin(check: Check, current: Settings, engine: Engine) -> Future[Finding]:
+    """Start a check in a thread that does not keep this program from ending."""
+    job: Future[Finding] = Future()
+
+    def work() -> None:
+        try:
+            with shell.within(SECONDS):
+                job.set_result(guarded(check.look)(current, engine))
+        except UserError as error:
+            job.set_result(problem(error))
+        except BaseException as defect:
+            job.set_exception(defect)
+
+    threading.Thread(target=work, daemon=True).start()
+    return job
+
+
+def _settings(current: Settings) -> Finding:
+    if current.env_file.is_file():
+        return ok(f"{current.env_file} and the environment")
+    return ok(f"the environment alone; there is no {current.env_file}")
+
+
+def _engine(engine: Engine, why: str) -> Finding:
+    try:
+        engine.require_fit()
+        if engine.name == "standalone":  # the others have checks of their own for what they require
+            engine.require()
+    except UserError as error:
+        return problem(error)
+    return ok(f"{engine.name} ({why})")
+
+
+def _as_json(result: Result) -> dict[str, Any]:
+    finding = result.finding
+    return {
+        "name": result.name,
+        "state": finding.state,
+        "found": finding.found,
+        "remedy": finding.remedy or None,
+    }
+
+
+def _show(found: list[Result]) -> None:
+    """The table, then what to do; what was skipped is no fault, so nothing need be done."""
+    console.table(["check", "", "found"], [[r.name, MARKS[r.finding.state], r.finding.found] for r in found])
+    todo = [r for r in found if r.finding.state in ("warning", "error")]
+    if todo:
+        console.out("\nWhat to do:")
+    for result in todo:
+        console.out(f"{MARKS[result.finding.state]} {result.name}: {result.finding.remedy}")

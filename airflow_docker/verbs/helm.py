@@ -1,0 +1,126 @@
+"""`inv helm`: values for the official Helm chart of Apache Airflow, and how the Secrets that they name are made."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from airflow_docker import console, files
+from airflow_docker.engines import Engine, images
+from airflow_docker.errors import USAGE, UserError
+from airflow_docker.settings import Settings
+from airflow_docker.verbs import builds
+from airflow_docker.verbs import helm_values as chart
+
+_HEADER = "# For the official Helm chart of Apache Airflow, by `inv helm`. Yours go into a second file of values.\n"
+_CLAIM = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_PLAIN = re.compile(r"[A-Za-z_/][\w./-]+")
+"""Text that no reader of YAML takes for anything else; a tag like 12345678e901 is a number to some."""
+
+
+def write(engine: Engine, file: Path | None, given: Iterable[str]) -> None:
+    """Write them to ``file``, or to standard output; ``given`` are the --claim words. Raises UserError."""
+    settings = engine.settings
+    claims = claims_of(settings, given)
+    if engine.name == "standalone":
+        what = "Kubernetes runs images, and standalone builds none."
+        raise UserError("inv helm", what, "Set ENGINE=compose and type: inv build")
+    if file:
+        files.require_new(file, "--file")
+    image = built_image(engine)
+    text = as_yaml(chart.values(settings, image, claims))
+    if file:
+        files.write(file, text.encode())
+    else:
+        console.out(text.rstrip("\n"))
+    _tell(settings, image, claims, str(file or "FILE"))
+
+
+def built_image(engine: Engine) -> chart.Image:
+    """What was built last. Raises UserError if that is nothing, or of other settings."""
+    engine.require()
+    artifact = builds.built(engine)
+    if artifact is None:
+        raise UserError("inv helm", "nothing has been built with these settings.", "Type: inv build")
+    digest = images.digest_of(images.inspect(artifact) or {}, artifact)
+    repository, _, tag = artifact.rpartition(":")
+    known = images.pin_of(digest) if images.repository_of(digest) == repository else ""
+    return chart.Image(repository, tag, known)
+
+
+def claims_of(settings: Settings, given: Iterable[str]) -> dict[str, str]:
+    """What --claim says: a setting that names a folder, or a folder of EXTRA_MOUNTS -> the claim to take for it."""
+    known = [*chart.FOLDERS, "DAGS_DIR", "LOGS_DIR", *(inside for _, inside in settings.extra_mounts)]
+    claims = {}
+    for words in given:
+        place, _, claim = words.rpartition("=")
+        if place not in known:
+            raise UserError("--claim", f"'{words}' is for none of {', '.join(known)}.", "Say SETTING=CLAIM.", USAGE)
+        if not _CLAIM.fullmatch(claim):
+            raise UserError("--claim", f"'{claim}' is no name of a claim.", "Say for instance ARCH_ROOT=nas.", USAGE)
+        claims[place] = claim
+    return claims
+
+
+def as_yaml(made: dict[str, Any]) -> str:
+    """The values as a file; the same values give the same bytes."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """One that repeats what is there twice, and quotes what might be misread."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def quoted(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+        style = None if _PLAIN.fullmatch(text) else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+    Dumper.add_representer(str, quoted)
+    return _HEADER + yaml.dump(made, Dumper=Dumper, sort_keys=False, width=10_000)
+
+
+def _tell(settings: Settings, image: chart.Image, claims: dict[str, str], file: str) -> None:
+    """Say on standard error what is left to do by hand."""
+    if "/" not in image.repository:
+        where = "the cluster cannot pull it from anywhere"
+        console.warn(f"AIRFLOW_IMAGE={image.repository} names no registry: {where}, so its nodes must have it.")
+    if not any(name in claims or settings.sources[name] != "default" for name in chart.ARCHIVES):
+        console.warn(f"no archive is named ({', '.join(chart.ARCHIVES)}), so tasks will find none.")
+    if missing := [name for name in _files(settings) if not (settings.secrets_dir / name).is_file()]:
+        console.warn(f"not in SECRETS_DIR yet: {', '.join(missing)}. Type: inv secrets")
+    console.say("Once, in the namespace of the release:")
+    for command in commands(settings, image, claims, file):
+        console.say(f"  {command}")
+
+
+def _files(settings: Settings) -> list[str]:
+    return [name for keys in chart.referenced(settings).values() for name in keys.values()]
+
+
+def commands(settings: Settings, image: chart.Image, claims: dict[str, str], file: str) -> list[str]:
+    """What makes the Secrets that the values name, and then starts Airflow. Paths stand in it, no contents."""
+    prefix = chart.prefix_of(settings)
+    found = [f"docker push {image.repository}:{image.tag}"] if "/" in image.repository else []
+    for name, keys in chart.referenced(settings).items():
+        sources = {key: settings.secrets_dir / source for key, source in keys.items()}
+        found.append(_moved(prefix, name, sources) if name in chart.HOSTS else _created(f"{prefix}-{name}", sources))
+    if secret := chart.git_secret(settings, claims):
+        found.append(_created(f"{prefix}-git", {key: Path(source) for key, source in secret.items()}))
+    return [*found, shlex.join(["helm", "upgrade", "--install", prefix, "apache-airflow/airflow", "--values", file])]
+
+
+def _created(secret: str, sources: dict[str, Path]) -> str:
+    words = [f"--from-file={key}={source}" for key, source in sources.items()]
+    return shlex.join(["kubectl", "create", "secret", "generic", secret, *words])
+
+
+def _moved(prefix: str, name: str, sources: dict[str, Path]) -> str:
+    """The same for an address, whose host has another name there than on compose."""
+    ((key, source),) = sources.items()
+    host = chart.HOSTS[name]
+    changed = shlex.join(["sed", f"s/@{host}:/@{prefix}-{host}:/", str(source)])
+    return f"{changed} | tr -d '\\n' | {_created(f'{prefix}-{name}', {key: Path('/dev/stdin')})}"

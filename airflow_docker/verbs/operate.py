@@ -1,0 +1,113 @@
+"""What a person does while it runs: read logs, look inside, run Airflow's own commands, restart."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+from datetime import UTC, datetime, timedelta
+
+from invoke.exceptions import Exit
+
+from airflow_docker import console
+from airflow_docker.database import schema
+from airflow_docker.engines import Engine, health
+from airflow_docker.errors import USAGE, UserError
+from airflow_docker.settings.types import is_count
+from airflow_docker.verbs import builds, stack
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+
+
+def logs(engine: Engine, services: list[str], *, follow: bool, tail: str, since: str) -> None:
+    """Show what services said, all of them by default. Raises UserError for unknown ones and bad flags."""
+    chosen = known(engine, services)
+    if tail and not is_count(tail):
+        raise UserError("--tail", f"'{tail}' is not a number of lines.", "Say for instance 100.", USAGE)
+    start = moment(since) if since else None
+    engine.require()
+    if not engine.states():
+        console.warn(f"{engine.settings.compose_project_name} is not running")
+    _end(engine.logs(chosen, follow=follow, tail=int(tail) if tail else None, since=start))
+
+
+def moment(text: str) -> datetime:
+    """The time that ``10m``, ``1h30m``, ``2d``, or a date or time in ISO 8601 means. Raises UserError."""
+    if parts := re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text):
+        values = {name: int(value or 0) for name, value in zip(_UNITS.values(), parts.groups(), strict=True)}
+        with contextlib.suppress(OverflowError):
+            return datetime.now(UTC) - timedelta(**values)
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError):
+        what = f"'{text}' is neither a duration nor a time."
+        raise UserError("--since", what, "Say for instance 10m, 2h, 3d or 2026-01-31T08:00.", USAGE) from None
+
+
+def known(engine: Engine, services: list[str]) -> list[str]:
+    """The services, if there are such. Raises UserError naming those that there are."""
+    for name in services:
+        if name not in engine.services():
+            there = ", ".join(engine.services())
+            raise UserError(name, "there is no such service.", f"There are: {there}.", USAGE)
+    return services
+
+
+def airflow(engine: Engine, command: str) -> None:
+    """Run one of Airflow's own commands where the tasks run; its exit code is ours."""
+    try:
+        words = shlex.split(command)
+    except ValueError as problem:
+        raise UserError("inv airflow", f"{problem} in {command!r}.", "Close what you opened.", USAGE) from None
+    if not words:
+        raise UserError("inv airflow", "which command?", 'Say for instance: inv airflow "dags list"', USAGE)
+    _end(ready(engine).execute("scheduler", ["airflow", *words]))
+
+
+def shell(engine: Engine, service: str) -> None:
+    """Open a shell where a service runs, the scheduler by default."""
+    known(engine, [service] if service else [])
+    _end(ready(engine).execute(service or "scheduler", ["bash"]))
+
+
+def restart(engine: Engine, services: list[str], timeout: float) -> None:
+    """End and start services, all of them by default, and wait until all is healthy; what does not run is started."""
+    known(engine, services)
+    engine.require_fit()
+    schema.require_same(engine)
+    made = ready(engine)
+    before = {state.container: state for state in made.states()}
+    if not before:
+        stack.up(engine, timeout=timeout)
+        return
+    console.say(f"· Restarting {', '.join(services) or engine.settings.compose_project_name} …")
+    if not services or not stack.is_as_before(made):
+        stack.doubt_start(made)
+    with made.restarting(services) as settled:
+        health.wait(made, timeout=timeout, before=before, settled=settled)
+    if not services:
+        stack.note_start(made)
+
+
+def scale(engine: Engine, workers: str, timeout: float) -> None:
+    """Have so many workers, and wait until they are healthy. Raises UserError if nothing runs or there are none."""
+    wanted = stack.worker_count("inv scale", workers)
+    engine.require()
+    schema.require_same(engine)
+    if not engine.workers():
+        raise UserError(engine.settings.compose_project_name, "no worker is running.", "Type: inv up")
+    stack.scale(ready(engine), wanted, timeout)
+    if wanted != engine.settings.workers:
+        console.say(f"  After a change of settings, or inv down, inv up starts {engine.settings.workers} (WORKERS).")
+
+
+def ready(engine: Engine) -> Engine:
+    """The engine with what runs, or else what was built last. Raises UserError if there is nothing."""
+    engine.require()
+    return engine.using(engine.in_use() or builds.require_last(engine))
+
+
+def _end(code: int) -> None:
+    """A program that the user asked to see ends with its own exit code."""
+    if code:
+        raise Exit(code=code if code > 0 else 128 - code)

@@ -1,0 +1,115 @@
+"""A new infrastructure key in place of the one in use, and what must follow so that all goes on working."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from airflow_docker import console, files, secrets
+from airflow_docker.database import replacement, schema
+from airflow_docker.engines import Engine, release
+from airflow_docker.engines.choice import require_alone
+from airflow_docker.errors import USAGE, UserError
+from airflow_docker.verbs import operate, stack
+
+Keys = Mapping[str, str]
+
+
+def rotate(engine: Engine, name: str) -> None:
+    """Make a new key ``name`` (see :data:`secrets.GENERATED`), and start again what reads it, if it runs.
+
+    Raises UserError, with the old key in force, if that cannot be done.
+    """
+    if name not in secrets.GENERATED:
+        there = ", ".join(secrets.GENERATED)
+        raise UserError("--rotate", f"there is no key '{name}'.", f"There are: {there}.", USAGE)
+    engine.require()
+    replacement.undo_interrupted(engine)
+    old = secrets.kept(engine.settings, secrets.GENERATED)
+    if name not in old:
+        raise UserError("--rotate", f"there is no {name} yet.", "Type: inv secrets")
+    require_alone(engine)
+    schema.require_same(engine)
+    new = {**old, **{each: secrets.GENERATED[each]() for each in _anew(engine, name)}}
+    with files.locked(engine.settings.state_dir / replacement.LOCK, "backup"):
+        if engine.store.exists():
+            _change(operate.ready(engine), name, old, new)
+        else:
+            secrets.put(engine.settings, engine.reader, new)
+    for each in _anew(engine, name):
+        console.done(f"{each} is a new one")
+    for word in _CONSEQUENCES.get(name, ()):
+        console.say(f"  {word}")
+
+
+def _anew(engine: Engine, name: str) -> list[str]:
+    """The key, and that which would still let in everybody who has logged in before."""
+    signs = release.of(engine.settings).signs_logins
+    return [name, signs] if signs and _LOG_IN in _CONSEQUENCES.get(name, ()) else [name]
+
+
+def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
+    """Nothing may read an old key while it is changed, but for the admin's password, which only a login reads.
+
+    An engine may give some of them to its services one by one, with nothing stopped.
+    """
+    keys, runs, is_as_before = _anew(engine, name), bool(engine.states()), stack.is_as_before(engine)
+    is_renewed = set(keys) <= set(engine.renewed_while_running)
+    is_stopped = runs and not is_renewed and keys != ["admin_password"]
+    if is_stopped:
+        with console.step(f"Stopping {engine.settings.compose_project_name}"):
+            stack.doubt_start(engine)  # for who comes upon it half-way
+            engine.stop(False)
+    try:
+        with console.step(f"Changing the {name}"), engine.store.serving():
+            _CHANGES[name](engine, old, new)
+    except UserError:
+        if is_stopped:
+            stack.start(engine, stack.START_SECONDS)
+        raise
+    if is_stopped or (runs and is_renewed):
+        stack.start(engine, stack.START_SECONDS)
+    elif is_as_before:  # what runs has taken it in, and the next inv up need not
+        stack.note_start(engine)
+
+
+def _fernet_key(engine: Engine, old: Keys, new: Keys) -> None:
+    """Both keys are there until all has been written with the new one, so an end at any moment loses nothing."""
+    both = {**new, "fernet_key": f"{new['fernet_key']},{old['fernet_key']}"}
+    secrets.put(engine.settings, engine.reader, both)
+    _take_in(engine, "fernet_key", "Both keys stay in force. Mend it and type the same again.")
+    secrets.put(engine.settings, engine.reader, new)
+
+
+def _admin_password(engine: Engine, old: Keys, new: Keys) -> None:
+    secrets.put(engine.settings, engine.reader, new)
+    try:
+        _take_in(engine, "admin_password", "The old password stays. Mend it and try again.")
+    except UserError:
+        secrets.put(engine.settings, engine.reader, old)
+        raise
+
+
+def _secret_key(engine: Engine, old: Keys, new: Keys) -> None:
+    secrets.put(engine.settings, engine.reader, new)
+
+
+def _take_in(engine: Engine, name: str, todo: str) -> None:
+    result = engine.take_key(name)
+    if result.returncode:
+        raise UserError(name, f"cannot be taken into the database.\n{result.stderr.strip()}\n", todo)
+
+
+_CHANGES: dict[str, Callable[[Engine, Keys, Keys], None]] = {
+    "admin_password": _admin_password,
+    "fernet_key": _fernet_key,
+    "webserver_secret_key": _secret_key,
+    "postgres_password": replacement.change_password,
+    "jwt_secret": _secret_key,
+    "redis_password": _secret_key,
+}
+_LOG_IN = "Everybody has to log in again."
+_CONSEQUENCES = {
+    "admin_password": [_LOG_IN],
+    "webserver_secret_key": [_LOG_IN],
+    "fernet_key": ["A backup made before brings its own key back with it."],
+}

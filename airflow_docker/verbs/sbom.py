@@ -1,0 +1,169 @@
+"""`inv sbom`: the Python packages of what was built last, as a bill of materials (CycloneDX, https://cyclonedx.org)."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_docker import console, files
+from airflow_docker.engines import Engine
+from airflow_docker.errors import UserError
+from airflow_docker.requirements import resolver
+from airflow_docker.requirements.requirement_files import normal
+from airflow_docker.verbs import builds
+
+if TYPE_CHECKING:
+    from cyclonedx.model.component import Component
+    from cyclonedx.model.license import License
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "airflow-docker")
+_IMAGE_ID = "airflow-docker.image.id"
+_LONGEST_LICENSE = 100
+"""Some packages give the whole text of their licence where its name should stand."""
+
+
+def write(engine: Engine, file: Path | None) -> None:
+    """Write it to ``file``, or to standard output. Raises UserError if nothing is built, or the file is there."""
+    engine.require()
+    artifact = builds.require_last(engine)
+    if file:
+        files.require_new(file, "--file")
+    labels = engine.labels(artifact)
+    if labels is None:  # removed in this very moment
+        raise UserError(artifact, "it is not there any more.", "Type: inv build")
+    told = engine.inventory(artifact)
+    if not told["lock"]:
+        console.warn(f"{artifact} does not say what of it came from the lock: no hashes. Type: inv build")
+    text = bill(artifact, labels, told)
+    if file:
+        files.write(file, f"{text}\n".encode())
+        console.done(f"{len(told['distributions'])} packages of {artifact} in {file}")
+    else:
+        console.out(text)
+
+
+def bill(artifact: str, labels: Mapping[str, str], told: Mapping[str, Any]) -> str:
+    """The bill of an artifact with these labels, whose Python ``told`` this (see inventory.py).
+
+    The same artifact gives the same bytes: the time is that of the commits, the serial number
+    made of the fingerprint.
+    """
+    from cyclonedx.model import Property
+    from cyclonedx.model.bom import Bom, BomMetaData
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.tool import ToolRepository
+    from cyclonedx.output import make_outputter
+    from cyclonedx.schema import OutputFormat, SchemaVersion
+
+    fingerprint, is_image = labels["airflow-docker.fingerprint"], "id" in labels
+    made = Component(
+        name=artifact.rpartition(":")[0] if is_image else Path(artifact).parent.name,
+        version=fingerprint[:12],
+        type=ComponentType.CONTAINER if is_image else ComponentType.APPLICATION,
+        bom_ref=fingerprint,
+        properties=[Property(name=_IMAGE_ID if name == "id" else name, value=labels[name]) for name in labels],
+    )
+    tool = Component(name="airflow-docker", type=ComponentType.APPLICATION)
+    created = datetime.fromisoformat(labels["org.opencontainers.image.created"])
+    lock = {normal(name): block for block in resolver.blocks(told["lock"]) for name in resolver.locked(block)}
+    components = {normal(one["name"]): _component(one, lock) for one in told["distributions"]}
+    bom = Bom(
+        serial_number=uuid.uuid5(_NAMESPACE, fingerprint),
+        metadata=BomMetaData(timestamp=created, component=made, tools=ToolRepository(components=[tool])),
+        components=components.values(),
+    )
+    needs = needed(told["distributions"], told["markers"])
+    bom.register_dependency(made, [components[name] for name in tops(needs)])
+    for name, others in needs.items():
+        bom.register_dependency(components[name], [components[other] for other in sorted(others)])
+    return make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=2)
+
+
+def _component(one: Mapping[str, Any], lock: Mapping[str, str]) -> Component:
+    """A distribution, with what the lock has of it if that is where it came from."""
+    from cyclonedx.model import HashAlgorithm, HashType
+    from cyclonedx.model.component import Component
+    from packageurl import PackageURL
+    from packaging.version import Version
+
+    name, version = normal(one["name"]), one["version"]
+    block = lock.get(name, "")
+    source = next(iter(resolver.locked(block).values()), "")
+    is_ours = "://" in source or (source and Version(source) == Version(version))
+    where = {"vcs_url" if source.startswith("git+") else "download_url": _public(source)} if "://" in source else {}
+    purl = PackageURL("pypi", None, name, version, where)
+    return Component(
+        name=one["name"], version=version, purl=purl, bom_ref=f"{name}=={version}",
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=found) for found in _hashes(block)] if is_ours else [],
+        licenses=_licenses(one["license"], one["classifiers"]),
+    )  # fmt: skip
+
+
+def _public(url: str) -> str:
+    """A URL without user and password."""
+    return re.sub(r"(://)[^/@]*@", r"\1", url)
+
+
+def _hashes(block: str) -> list[str]:
+    """The SHA-256 of each file that the lock allows for a package; what was installed came from one of them."""
+    return re.findall(r"--hash=sha256:([0-9a-f]{64})", block)
+
+
+def _licenses(given: str, classifiers: Iterable[str]) -> list[License]:
+    """What the package says of its licence: an SPDX expression, a name, or what the classifiers name; or nothing."""
+    from cyclonedx.contrib.license.factories import LicenseFactory
+
+    make = LicenseFactory()
+    given = given.strip()
+    if given and given.upper() != "UNKNOWN" and "\n" not in given and len(given) <= _LONGEST_LICENSE:
+        return [make.make_from_string(given)]
+    names = sorted({classifier.split(" :: ")[-1] for classifier in classifiers} - {"OSI Approved"})
+    return [make.make_with_name(name) for name in names]
+
+
+def needed(distributions: Iterable[Mapping[str, Any]], markers: Mapping[str, str]) -> dict[str, set[str]]:
+    """Package -> packages that it needs there, as its own metadata says.
+
+    What an extra needs counts where another package asks for that extra.
+    """
+    from packaging.requirements import Requirement
+
+    requires = {normal(one["name"]): [Requirement(text) for text in one["requires"]] for one in distributions}
+    needs: dict[str, set[str]] = {name: set() for name in requires}
+    open_ends = [(name, "") for name in requires]
+    seen = set(open_ends)
+    while open_ends:
+        name, extra = open_ends.pop()
+        for wanted in requires[name]:
+            other = normal(wanted.name)
+            if other in requires and (not wanted.marker or wanted.marker.evaluate({**markers, "extra": extra})):
+                needs[name] |= {other} - {name}
+                new = {(other, asked) for asked in wanted.extras} - seen
+                seen |= new
+                open_ends += new
+    return needs
+
+
+def tops(needs: Mapping[str, set[str]]) -> list[str]:
+    """Packages from which all are reached: those that no other needs, and one of each circle that nothing leads to."""
+    reach = {name: _reached(name, needs) for name in needs}
+    found: list[str] = []
+    left = set(needs)
+    for name in sorted(needs, key=lambda one: (-len(reach[one]), one)):  # what leads to another reaches no less
+        if name in left:
+            found.append(name)
+            left -= reach[name]
+    return found
+
+
+def _reached(name: str, needs: Mapping[str, set[str]]) -> set[str]:
+    """A package and all that it needs, directly or not."""
+    found, new = set[str](), {name}
+    while new:
+        found |= new
+        new = {other for one in new for other in needs[one]} - found
+    return found

@@ -1,0 +1,204 @@
+"""The verbs that bring an Airflow into being and end it: whatever is missing is done, in order, and no more."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from airflow_docker import console, files, secrets
+from airflow_docker.database import replacement, schema
+from airflow_docker.engines import Engine, folders, health, ports
+from airflow_docker.engines.choice import started_file
+from airflow_docker.errors import USAGE, UserError, collected, raise_all
+from airflow_docker.settings import Settings
+from airflow_docker.settings.types import is_count
+from airflow_docker.sources import checkouts, repos
+from airflow_docker.verbs import builds
+
+START_SECONDS = 300.0
+"""How long a start may take that is part of another verb."""
+_MOST_WORKERS = 100
+
+
+def pull(settings: Settings, only: str | None = None) -> None:
+    """Clone or fast-forward the repositories."""
+    repos.pull(repos.select(repos.sources(settings), only))
+
+
+def write_secrets(engine: Engine) -> None:
+    """Write SECRETS_DIR and say what changed and what is noteworthy."""
+    secrets.require(engine.settings, engine.reader)
+    folders.claim_state(engine.settings)
+    changed = secrets.write(engine.settings, engine.reader)
+    words = ", ".join(file.name for file in changed)
+    console.done(f"Secrets in {engine.settings.secrets_dir}: {f'wrote {words}' if changed else 'nothing new'}")
+    for note in secrets.notes(engine.settings):
+        console.warn(note)
+
+
+def check_secrets(engine: Engine) -> None:
+    """Show the state of each secret file. Raises UserError if one is missing, stale or too readable."""
+    if not secrets.report(secrets.check(engine.settings, engine.reader)):
+        raise UserError(str(engine.settings.secrets_dir), "not all secrets are in order.", "Type: inv secrets")
+    for note in secrets.notes(engine.settings):
+        console.warn(note)
+
+
+def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: bool = False, workers: str = "") -> None:
+    """Do whatever is missing, start the stack, wait until it is healthy, and say where it is.
+
+    ``workers`` is how many workers there are to be, if that is not for the settings to say, or for what runs.
+    """
+    settings = engine.settings
+    wanted = worker_count("--workers", workers) if workers else 0
+    engine.require()
+    engine.require_fit()
+    if wanted:
+        engine.workers()
+    replacement.undo_interrupted(engine)
+    schema.require(engine)
+    schema.warn_of_migration(engine)
+    artifact = builds.built(engine)
+    if artifact is None and no_build:
+        raise UserError("--no-build", "nothing has been built for this project yet.", "Type: inv build", USAGE)
+    require_place(engine, will_build=artifact is None)
+    missing = [source for source in repos.sources(settings) if checkouts.is_missing(source)]
+    if missing:
+        repos.pull(missing)
+    raise_all(folders.dag_problems(settings, engine.reader.owner))
+    write_secrets(engine)
+    engine = engine.using(artifact or builds.build(engine))
+    folders.prepare(settings, engine.reader.owner)
+    builds.tell_news(engine)
+    as_before = is_as_before(engine)
+    unwell = health.unwell(engine) if as_before else ""
+    if as_before and not unwell:
+        console.done("Already up and healthy")
+        if wanted:
+            scale(engine, wanted, timeout)
+    else:
+        if unwell:
+            console.say(f"· Not all is well: {unwell}")
+        start(engine, timeout, wanted)
+    tell_where(settings, open_page)
+
+
+def require_place(engine: Engine, *, will_build: bool) -> None:
+    """What the start wants, before minutes go into clones and a build. Raises UserError for all that is wrong."""
+    settings = engine.settings
+    checks: list[Callable[[], None]] = [
+        lambda: folders.require_own_state(settings),
+        lambda: raise_all(folders.problems(settings, engine.reader.owner)),
+        lambda: secrets.require(settings, engine.reader),
+    ]
+    if will_build:
+        checks.append(lambda: files.require_ours(settings.build_dir, "BUILD_DIR"))
+    if not engine.states():  # what is left of an earlier start may hold the port, and is ended first
+        checks.append(lambda: ports.require_free(settings.airflow_port, engine.holder))
+    raise_all(collected(checks))
+
+
+def worker_count(where: str, text: str) -> int:
+    """How many workers ``text`` means. Raises UserError."""
+    if not is_count(text) or not 1 <= int(text) <= _MOST_WORKERS:
+        raise UserError(where, f"'{text}' is not a number from 1 to {_MOST_WORKERS}.", "Say for instance 4.", USAGE)
+    return int(text)
+
+
+def scale(engine: Engine, workers: int, timeout: float) -> None:
+    """Have so many workers, and wait until they are healthy; those that go finish their tasks first."""
+    before = {state.container: state for state in engine.states()}
+    had = engine.workers()
+    finish = f"; those that go may finish their tasks, for {engine.settings.worker_stop_seconds} s"
+    with console.step(f"From {had} to {workers} workers{finish if workers < had else ''}"):
+        engine.scale(workers)
+    health.wait(engine, timeout=timeout, before=before, settled=lambda: True, only=["worker"])
+
+
+def start(engine: Engine, timeout: float, workers: int = 0) -> None:
+    """Start what has been built, and wait until it is healthy. Raises UserError if it does not become so."""
+    if schema.will_migrate(engine) and engine.states():  # nothing else may use the database meanwhile
+        stop(engine)
+    before = {state.container: state for state in engine.states()}
+    as_before = is_as_before(engine)
+    if not as_before:
+        doubt_start(engine)
+    with engine.starting(as_before=as_before, workers=workers) as settled:
+        console.say(f"· Starting {engine.settings.compose_project_name} …")
+        health.wait(engine, timeout=timeout, before=before, settled=settled)
+    note_start(engine)
+    schema.note(engine)
+
+
+def doubt_start(engine: Engine) -> None:
+    """From now on something may run or be ending, and nobody knows with which settings: the next start is anew."""
+    files.make_directory(engine.settings.state_dir, "STATE_DIR")  # somebody may have removed it while all ran
+    files.write(_digest_file(engine), b"begun")
+
+
+def note_start(engine: Engine) -> None:
+    """Everything runs with just these settings."""
+    files.write(_digest_file(engine), _digest(engine).encode())
+
+
+def is_as_before(engine: Engine) -> bool:
+    """True if the last start was with just these settings."""
+    file = _digest_file(engine)
+    return file.is_file() and file.read_text() == _digest(engine)
+
+
+def _digest(engine: Engine) -> str:
+    return hashlib.sha256(engine.decides().encode()).hexdigest()
+
+
+def tell_where(settings: Settings, open_page: bool = False) -> None:
+    """Say where the page is and who may enter."""
+    address = f"http://localhost:{settings.airflow_port}"
+    console.say()
+    console.say(f"  Airflow   {address}")
+    console.say(f"  User      {settings.airflow_admin_user}")
+    console.say(f"  Password  in {settings.secrets_dir / 'admin_password'}")
+    if open_page:
+        import webbrowser
+
+        webbrowser.open(address)
+
+
+def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
+    """Stop the stack; with ``volumes`` its database goes too, after a question or with ``yes``."""
+    name = engine.settings.compose_project_name
+    engine.require()
+    data = engine.data() if volumes else []
+    if data and not yes:
+        if not sys.stdin.isatty():
+            what = "this destroys the database, and there is no terminal to ask on."
+            raise UserError("inv down --volumes", what, "Say --yes if you mean it.", USAGE)
+        if not console.confirm(f"Destroy the database of {name} ({', '.join(data)})?"):
+            raise UserError("inv down --volumes", "not confirmed.", "Nothing was changed.")
+    if not engine.states() and not data:
+        console.done(f"{name} is not running")
+        return
+    stop(engine, volumes=volumes)
+    if volumes:
+        schema.forget(engine)
+    if not volumes:
+        console.say("  The database stays. To destroy it: inv down --volumes")
+
+
+def stop(engine: Engine, *, volumes: bool = False) -> None:
+    """End all that runs; with ``volumes`` the database too."""
+    doubt_start(engine)  # for who comes upon it half-way
+    with console.step(f"Stopping {engine.settings.compose_project_name}"):
+        engine.stop(volumes)
+    forget_start(engine)
+
+
+def forget_start(engine: Engine) -> None:
+    """Whatever the next start finds, it is not as before."""
+    _digest_file(engine).unlink(missing_ok=True)
+
+
+def _digest_file(engine: Engine) -> Path:
+    return started_file(engine.settings, engine.name)

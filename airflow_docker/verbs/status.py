@@ -1,0 +1,197 @@
+"""What is running and how it is: one look, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_docker import console, files, secrets
+from airflow_docker.database import schema
+from airflow_docker.engines import Engine, ServiceState, folders, health, release
+from airflow_docker.errors import FAILED, UserError, raise_all
+from airflow_docker.sources import checkouts, repos
+from airflow_docker.verbs import builds
+
+NOT_RUNNING = 3
+"""The exit code when nothing runs, as in the init scripts of the Linux Standard Base."""
+_DISK_SECONDS = 0.7
+"""How long files are counted; a network mount with thousands of them is not waited for."""
+
+
+def report(engine: Engine, *, as_json: bool) -> None:
+    """Show it. Raises UserError (exit code 3) if nothing runs, (1) if something is not well."""
+    found = gather(engine)
+    if as_json:
+        console.out(json.dumps(found, indent=2))
+    else:
+        _show(found)
+    name = engine.settings.compose_project_name
+    if found["state"] == "not running":
+        raise UserError(name, "is not running.", "Type: inv up", NOT_RUNNING)
+    if found["disk"]["full"]:
+        raise_all(folders.full(engine.settings))
+    schema.require(engine)  # of other services than the settings name, none is looked for
+    if found["state"] == "unhealthy":
+        raise UserError(name, "not all services are well.", "Type: inv up", FAILED)
+
+
+def gather(engine: Engine) -> dict[str, Any]:
+    """All that is known, in the form that docs/operating.md gives."""
+    engine.require()
+    settings = engine.settings
+    with ThreadPoolExecutor() as pool:
+        disk = pool.submit(_disk, engine)
+        repositories = pool.submit(_repositories, engine)
+        states = engine.states()
+        verdict = health.now(engine, states)
+        full = [error.where for error in folders.full(settings)]
+        state = "healthy" if verdict.all_ready and not full else "unhealthy"
+        dags, size = _dags(engine) if states else (None, None)
+        noted = builds.record(engine)
+        return {
+            "project": settings.compose_project_name,
+            "engine": engine.name,
+            "state": state if states else "not running",
+            "address": f"http://localhost:{settings.airflow_port}",
+            "services": [_service(s) for s in in_order(states, engine.services())],
+            "built": {"name": noted.get("artifact"), "at": noted.get("built")} if noted else None,
+            "repositories": repositories.result(),
+            "secrets": _secrets(engine),
+            "dags": dags,
+            "disk": {"database": size, **disk.result(), "full": full},
+        }
+
+
+def in_order(states: Sequence[ServiceState], services: Sequence[str]) -> list[ServiceState]:
+    """As the services start; what is none of them any more comes last."""
+    place = {service: number for number, service in enumerate(services)}
+    return sorted(states, key=lambda state: (place.get(state.service, len(place)), state.service, state.number))
+
+
+def _service(state: ServiceState) -> dict[str, Any]:
+    return {
+        "name": state.service,
+        "number": state.number,
+        "state": state.state,
+        "health": state.health or None,
+        "since": state.started or None,
+        "restarts": state.restarts,
+        "exit_code": state.exit_code,
+        "image": state.image or None,
+        "image_id": state.image_id or None,
+        "host": state.host or None,
+        "reason": state.probe if state.health not in ("healthy", "") else None,
+    }
+
+
+def _repositories(engine: Engine) -> dict[str, Any]:
+    """The commit that was built against the one that is checked out."""
+    revisions = builds.record(engine).get("revisions", {})
+    found = {}
+    for source in repos.sources(engine.settings):
+        built = revisions.get(source.name)
+        try:
+            head = checkouts.head(source)
+            behind = checkouts.commits_since(source, built) if built else None
+            found[source.name] = {"built": built, "checkout": head.commit, "behind": behind, "dirty": head.dirty}
+        except UserError:  # no checkout yet
+            found[source.name] = {"built": built, "checkout": None, "behind": None, "dirty": None}
+    return found
+
+
+def _secrets(engine: Engine) -> str:
+    try:
+        states = secrets.check(engine.settings, engine.reader)
+    except UserError:
+        return "unusable"
+    if all(s.problem == "missing" for s in states):
+        return "missing"
+    return "stale" if any(s.problem for s in states) else "fresh"
+
+
+def _dags(engine: Engine) -> tuple[dict[str, Any] | None, int | None]:
+    """What the database knows, and its size; nothing if it cannot be asked."""
+    since = (datetime.now(UTC) - timedelta(hours=24)).strftime("%Y-%m-%d %H:%M:%S+00:00")
+    try:
+        loaded = engine.store.query(f"SELECT count(*) FROM dag WHERE {release.of(engine.settings).is_known}")  # noqa: S608
+        errors = engine.store.query("SELECT filename, stacktrace FROM import_error ORDER BY filename")
+        runs = engine.store.query(f"SELECT state, count(*) FROM dag_run WHERE start_date > '{since}' GROUP BY state")  # noqa: S608
+        size = engine.store.query(engine.store.size_query)
+    except UserError:
+        return None, None
+    listed = [{"file": file, "error": (trace.strip().splitlines() or [""])[-1]} for file, trace in errors]
+    runs_by_state = {state: int(count) for state, count in sorted(runs)}
+    return {"loaded": int(loaded[0][0]), "import_errors": listed, "runs_24h": runs_by_state}, int(size[0][0])
+
+
+def _disk(engine: Engine) -> dict[str, int | None]:
+    settings, end = engine.settings, time.monotonic() + _DISK_SECONDS
+    return {"logs": files.size_of(settings.logs_dir, end), "build": files.size_of(settings.build_dir, end)}
+
+
+def _show(found: dict[str, Any]) -> None:
+    console.out(f"{found['project']} ({found['engine']}): {found['state']}, {found['address']}")
+    if services := found["services"]:
+        called = names([(s["name"], s["number"]) for s in services])
+        rows = [_row(name, s) for name, s in zip(called, services, strict=True)]
+        where = "host" if any(s["host"] for s in services) else ""
+        console.table(["service", "state", "health", "since", "restarts", where, ""], rows)
+    console.out("")
+    console.table(["", ""], [[name, value] for name, value in _facts(found) if value])
+
+
+def names(services: Sequence[tuple[str, int]]) -> list[str]:
+    """What services are called, given name and number: as `inv logs` does where there are several of one."""
+    count = Counter(name for name, _ in services)
+    return [f"{name}-{number}" if count[name] > 1 else name for name, number in services]
+
+
+def _row(name: str, service: dict[str, Any]) -> list[str]:
+    rest = [service[key] or "" for key in ("host", "reason")]
+    return [name, service["state"], service["health"] or "", ago(service["since"]), str(service["restarts"]), *rest]
+
+
+def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
+    built, dags, disk = found["built"], found["dags"], found["disk"]
+    facts = [("built", f"{built['name']}, {ago(built['at'])} ago" if built else "nothing yet")]
+    facts += [(name, _repository(r)) for name, r in found["repositories"].items()]
+    facts.append(("secrets", found["secrets"]))
+    if dags:
+        facts.append(("dags", f"{dags['loaded']} loaded, {len(dags['import_errors'])} import errors"))
+        facts += [("", f"{e['file']}: {e['error']}") for e in dags["import_errors"]]
+        facts.append(("runs, 24 h", ", ".join(f"{n} {state}" for state, n in dags["runs_24h"].items()) or "none"))
+    sizes = ", ".join(f"{name} {megabytes(size)}" for name, size in disk.items() if isinstance(size, int))
+    return [*facts, ("disk", sizes)]
+
+
+def _repository(found: dict[str, Any]) -> str:
+    if found["checkout"] is None:
+        return "no checkout yet: inv pull"
+    words = [found["checkout"][:10]]
+    if found["dirty"]:
+        words.append("with local changes")
+    if found["behind"]:
+        commits = "1 commit" if found["behind"] == 1 else f"{found['behind']} commits"
+        words.append(f"what was built is {commits} behind: inv build up")
+    return ", ".join(words)
+
+
+def megabytes(size: int) -> str:
+    """A size as people read it."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def ago(stamp: str | None) -> str:
+    """How long ago a time in ISO 8601 (UTC) was, in the largest unit that fits."""
+    if not stamp or stamp.startswith("0001"):
+        return ""
+    seconds = int((datetime.now(UTC) - datetime.fromisoformat(stamp[:19] + "+00:00")).total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{max(seconds, 0)} s"

@@ -1,0 +1,155 @@
+"""The verb upgrade: a newer Airflow in place of the one there is, if all fits it; else the old one as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from airflow_docker import console, secrets
+from airflow_docker.building.manifest import Bundle
+from airflow_docker.database import replacement, schema
+from airflow_docker.engines import Engine, folders
+from airflow_docker.errors import USAGE, UserError
+from airflow_docker.settings import Settings, dotenv_file
+from airflow_docker.verbs import backup, builds, dags, deprecations, stack
+
+
+def upgrade(engine_of: Callable[[str], Engine], version: str, timeout: float) -> None:
+    """Look whether all fits this version, take a backup, and switch to it; ``engine_of`` gives the engine of one.
+
+    Raises UserError, with what ran before running, if anything fails. What a kill leaves is
+    noted: the same again does the rest.
+    """
+    if not version:
+        raise UserError("inv upgrade", "to which version?", "Say for instance: inv upgrade 3.3.2", USAGE)
+    new, named = engine_of(version), engine_of("")
+    new.require()
+    new.require_fit()
+    replacement.undo_interrupted(new)
+    old = engine_of(schema.of(named))
+    _require_newer(old, version)
+    console.say(f"· From Airflow {old.settings.airflow_version} to {version}")
+    with _nothing_changed(old):
+        stack.require_place(new, will_build=True)
+        made = _looked_at(new)
+        way_back = _way_back(old, version)
+    _switch(old, new.using(made.manifest.artifact), way_back, timeout)
+    builds.take(new, made)
+    stack.tell_where(new.settings)
+    if lines := lines_to_set(new.settings):
+        console.warn(f"Now set in {new.settings.env_file.name}, as the next inv up wants it: {' '.join(lines)}")
+
+
+def _require_newer(old: Engine, version: str) -> None:
+    """Raise UserError unless the database can be migrated to this version."""
+    if not old.store.exists():
+        return
+    has, noted = old.settings.airflow_version, schema.read(old)
+    if noted and noted.begun and noted.begun != version:
+        schema.require_whole(old)
+    if has == version:
+        todo = f"Type: inv up (with AIRFLOW_VERSION={version} in .env)"
+        raise UserError("inv upgrade", f"the database is of Airflow {version} already.", todo, USAGE)
+    if schema.is_older(version, has):
+        what = f"the database is of Airflow {has}, and no Airflow migrates it to an older one, as {version} is."
+        todo = f"To go back, set AIRFLOW_VERSION={version} and restore a backup of that time: inv restore FILE --yes"
+        raise UserError("inv upgrade", what, todo, USAGE)
+
+
+@contextmanager
+def _nothing_changed(old: Engine) -> Iterator[None]:
+    """Say after a failure that it was one of looking only."""
+    try:
+        yield
+    except UserError:
+        if begun := schema.interrupted(old):
+            console.say(f"  Nothing was changed: {begun.what} {begun.todo}")
+        else:
+            how = "runs on as before" if old.states() else "is left as it was"
+            console.say(f"  Nothing was changed: Airflow {old.settings.airflow_version} {how}.")
+        raise
+
+
+def _looked_at(new: Engine) -> Bundle:
+    """What was built of this version beside the one there is. Raises UserError unless every DAG file fits it."""
+    settings = new.settings
+    made = builds.build_beside(new)
+    secrets.write(settings, new.reader)
+    folders.prepare(settings, new.reader.owner)
+    with console.step(f"Importing every DAG with Airflow {settings.airflow_version}, beside an empty database"):
+        found = dags.parse(new.using(made.manifest.artifact), apart=True)
+    folder = settings.workflow_dev_dir / settings.dags_dir
+    deprecations.report(folder, made.manifest.python, settings.airflow_version)
+    if count := len(found["errors"]):
+        dags.show_errors(found, on_stderr=True)
+        files = f"{count} file{'s' * (count > 1)}"
+        todo = (
+            "Mend what stands above. A variable or connection that a file reads while it is imported needs a default."
+        )
+        raise UserError("DAGS_DIR", f"{files} cannot be imported with Airflow {settings.airflow_version}.", todo)
+    console.done(f"All DAGs ({len(found['dags'])}) can be imported with Airflow {settings.airflow_version}")
+    return made
+
+
+def _way_back(old: Engine, version: str) -> schema.Noted | None:
+    """A backup, and what else it takes to bring back what there is; None if there is no database."""
+    if not old.store.exists():
+        console.say("  There is no database yet, so there is nothing to back up.")
+        return None
+    noted = schema.read(old)
+    if noted and noted.begun:
+        if not Path(noted.backup).is_file():
+            what = "this backup, taken as the upgrade was begun, is the way back, and it is not there."
+            raise UserError(noted.backup, what, "Bring it back to its place.")
+        console.say(f"  This upgrade was begun before; the backup of then stays the way back: {noted.backup}")
+        return noted
+    file = backup.create(old, None)
+    running = (old.in_use() or builds.last_artifact(old) or "") if old.states() else ""
+    return schema.Noted(old.settings.airflow_version, backup=str(file), begun=version, artifact=running)
+
+
+def _switch(old: Engine, new: Engine, way_back: schema.Noted | None, timeout: float) -> None:
+    """Stop the old one and start the new, which migrates the database; if that fails, the old one is started again."""
+    try:
+        if old.states():
+            stack.stop(old)
+        if way_back:
+            schema.begin(new, way_back)
+        stack.start(new, timeout)
+    except Exception as failure:
+        if way_back is None:
+            raise
+        console.failed(f"Airflow {new.settings.airflow_version} does not start: back to what was")
+        _go_back(old, new, way_back, failure)
+        if not isinstance(failure, UserError):
+            raise
+        how = "runs again, with its data" if way_back.artifact else "has its data again"
+        what = f"Airflow {new.settings.airflow_version} does not start, and {way_back.airflow} {how}."
+        reason = f"The reason: {failure.where}: {failure.what.rstrip()}"
+        todo = "What it said last stands above: mend that, and type the same again."
+        raise UserError("inv upgrade", f"{what} {reason}", todo) from failure
+
+
+def _go_back(old: Engine, new: Engine, way_back: schema.Noted, failure: Exception) -> None:
+    """The database of the backup, and what ran, as before. Raises UserError with both reasons if that fails too."""
+    try:
+        noted = schema.read(new)
+        if noted and noted.begun:
+            stack.stop(new)
+            backup.put_back(old, Path(way_back.backup))
+        if way_back.artifact:
+            stack.start(old.using(way_back.artifact), stack.START_SECONDS)
+    except UserError as second:
+        what = f"Airflow {new.settings.airflow_version} does not start ({failure}), and neither does the old one"
+        todo = f"With AIRFLOW_VERSION={way_back.airflow}: inv restore {way_back.backup} --yes, then inv up"
+        raise UserError("inv upgrade", f"{what} ({second.text}).", todo) from failure
+
+
+def lines_to_set(settings: Settings) -> list[str]:
+    """What .env does not say yet of the version that runs now."""
+    in_file, _ = dotenv_file.read(settings.env_file)
+    named = [
+        name for name in ("AIRFLOW_VERSION", "AIRFLOW_BASE_IMAGE") if settings.sources[name] in ("flag", "environment")
+    ]
+    return [f"{name}={settings.shown(name)}" for name in named if in_file.get(name) != settings.shown(name)]

@@ -1,0 +1,38 @@
+"""The structure is what docs/architecture.md says it is."""
+
+import ast
+import re
+
+import pytest
+
+from airflow_docker import PROJECT
+
+PACKAGE = PROJECT / "airflow_docker"
+PAGE = (PROJECT / "docs" / "architecture.md").read_text()
+ROOMS = re.findall(r"^\| \*\*`(\w+)/`\*\* \|", PAGE, re.M)
+"""From the top down."""
+MODULES = sorted(file for file in PACKAGE.rglob("*.py") if not file.name.startswith("__"))
+
+
+def room(module):
+    """The folder that a module (with dots, of this package) is in; empty for what stands beside the folders."""
+    first = module.split(".")[1] if "." in module else ""
+    return first if (PACKAGE / first).is_dir() else ""
+
+
+def imported(file):
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow_docker"):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_a_module_knows_none_above_it_and_is_in_the_table(file):
+    own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    below = ROOMS[ROOMS.index(own) :] if own in ROOMS else ["settings"]
+    assert {room(module) for module in imported(file)} <= {"", *below}
+    assert own == "settings" or f"{file.name}`" in PAGE or f"`{file.parent.name}/`" in PAGE
+
+
+def test_the_table_names_every_folder():
+    assert set(ROOMS) == {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").is_file()}
