@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, ClassVar
@@ -20,9 +20,10 @@ from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
 from airflow_docker.engines import ServiceState, health, ports, release
 from airflow_docker.engines.release import Release
-from airflow_docker.engines.standalone import environments, logs, probes, processes
+from airflow_docker.engines.standalone import environments, logs, processes
 from airflow_docker.engines.standalone.home import links, make_home
 from airflow_docker.engines.standalone.sqlite import Sqlite
+from airflow_docker.engines.standalone.states import TOLD, Told
 from airflow_docker.engines.standalone.supervisor import LOG, PLAN, RESTART, STATE, TAKEN, Plan
 from airflow_docker.engines.standalone.variables import database, own_variables, variables
 from airflow_docker.errors import UserError
@@ -32,7 +33,6 @@ from airflow_docker.settings import Settings
 
 FOLDER = "standalone"
 _INITIALISED = "initialised"
-_START_PERIOD = timedelta(seconds=120)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class Standalone:
         files.claim(self.folder, "STATE_DIR")
         self.folder.chmod(0o700)  # the database and the logs are the user's own
         with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
-            if as_before and self._is_supervised():
+            if as_before and self._told().is_supervised():
                 yield lambda: True
                 return
             if self.is_up():
@@ -212,7 +212,7 @@ class Standalone:
     def _has_begun(self, supervisor: shell.Process[bytes], log: Path) -> bool:
         if supervisor.poll() is None:
             return (self.folder / STATE).exists()
-        verdict = health.judge(self._states(), self.services(), self.one_shot, {})
+        verdict = health.judge(self._told().states(), self.services(), self.one_shot, {})
         if verdict.failed:
             raise health.error(self, verdict.failed, verdict.reason)
         console.say(log.read_text(errors="replace").rstrip())
@@ -223,7 +223,7 @@ class Standalone:
         everything = not services or "init" in services
         if everything:
             (self.folder / _INITIALISED).unlink(missing_ok=True)
-        if everything or not self._is_supervised():
+        if everything or not self._told().is_supervised():
             with self.starting(as_before=False) as settled:
                 yield settled
             return
@@ -318,31 +318,15 @@ class Standalone:
                 ServiceState(name, name, "running", "unhealthy", probe="its state is gone")
                 for name in self.release.commands
             ]
-        return self._states() if running else []
+        return self._told().states() if running else []
 
-    def _states(self) -> list[ServiceState]:
-        """How the services are, or how they ended."""
-        told = self._told()
-        if not told:
-            return []
-        supervised = processes.is_alive(told["supervisor"], self.mark)
-        return [
-            self._state(name, found, told["supervisor"], supervised)
-            for name, found in told["services"].items()
-            if found["state"] != "created"
-        ]
+    def _told(self) -> Told:
+        """What the supervisor has told last."""
+        return Told(self.settings, self.mark, self.database, files.read_object(self.folder / STATE, *TOLD))
 
     def last_lines(self, container: str, lines: int = 20) -> str:
         log = self.folder / LOG / f"{container.partition('/')[0]}.log"
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.is_file() else ""
-
-    def _told(self) -> dict[str, Any]:
-        """What the supervisor has told last."""
-        return files.read_object(self.folder / STATE, "supervisor", "services")
-
-    def _is_supervised(self) -> bool:
-        told = self._told()
-        return bool(told) and processes.is_alive(told["supervisor"], self.mark)
 
     def _running(self) -> list[str]:
         """The environment that the running stack was started from."""
@@ -352,29 +336,3 @@ class Standalone:
     def _is_initialised(self, stamp: str) -> bool:
         done = self.folder / _INITIALISED
         return self.database.exists() and done.is_file() and done.read_text() == stamp
-
-    def _state(self, name: str, told: dict[str, Any], supervisor: int, supervised: bool) -> ServiceState:
-        """What the supervisor has told, corrected by what is true now."""
-        state, restarts, code = str(told["state"]), int(told["restarts"]), int(told["exit_code"])
-        is_heard_of = supervised and name in self.one_shot  # its supervisor will tell how it ended
-        if state == "running" and not is_heard_of and not processes.is_alive(told["pid"], self.mark):
-            state, restarts, code = ("restarting", restarts + 1, -9) if supervised else ("exited", restarts, -9)
-        if state == "restarting" and not supervised:
-            state = "exited"
-        well, probe = "", ""
-        if state == "running" and name not in self.one_shot:
-            well, probe = (
-                self._health(name, told["started"]) if supervised else ("unhealthy", "its supervisor has ended")
-            )
-        return ServiceState(name, f"{name}/{supervisor}", state, well, code, restarts, told["started"], probe)
-
-    def _health(self, name: str, started: str) -> tuple[str, str]:
-        made = release.with_service(name, self.settings)
-        if name == made.page:
-            probe = probes.page(self.settings.airflow_port, made.page_path(self.settings) + made.health_path)
-        else:
-            probe = probes.job(self.database, made.jobs[name], datetime.fromisoformat(started))
-        if not probe:
-            return "healthy", ""
-        young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD
-        return ("starting" if young else "unhealthy"), probe

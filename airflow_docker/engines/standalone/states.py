@@ -1,0 +1,63 @@
+"""What the supervisor has told of the services, corrected by what is true now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow_docker.engines import ServiceState, release
+from airflow_docker.engines.standalone import probes, processes
+from airflow_docker.settings import Settings
+
+TOLD = ("supervisor", "services")
+"""What a whole account has."""
+_ONE_SHOT = "init"
+_START_PERIOD = timedelta(seconds=120)
+
+
+@dataclass(frozen=True)
+class Told:
+    """``account`` is what the supervisor wrote last (see supervisor.py), empty if that is not there or not whole."""
+
+    settings: Settings
+    mark: str
+    database: Path
+    account: dict[str, Any]
+
+    def is_supervised(self) -> bool:
+        """True if who told it is there still."""
+        return bool(self.account) and processes.is_alive(self.account["supervisor"], self.mark)
+
+    def states(self) -> list[ServiceState]:
+        """How the services are, or how they ended."""
+        is_supervised = self.is_supervised()
+        services = self.account.get("services", {}).items()
+        return [self._state(name, told, is_supervised) for name, told in services if told["state"] != "created"]
+
+    def _state(self, name: str, told: dict[str, Any], is_supervised: bool) -> ServiceState:
+        state, restarts, code = str(told["state"]), int(told["restarts"]), int(told["exit_code"])
+        is_heard_of = is_supervised and name == _ONE_SHOT  # its supervisor will tell how it ended
+        if state == "running" and not is_heard_of and not processes.is_alive(told["pid"], self.mark):
+            state, restarts, code = ("restarting", restarts + 1, -9) if is_supervised else ("exited", restarts, -9)
+        if state == "restarting" and not is_supervised:
+            state = "exited"
+        well, probe = "", ""
+        if state == "running" and name != _ONE_SHOT:
+            well, probe = (
+                self._health(name, told["started"]) if is_supervised else ("unhealthy", "its supervisor has ended")
+            )
+        container = f"{name}/{self.account['supervisor']}"
+        return ServiceState(name, container, state, well, code, restarts, told["started"], probe)
+
+    def _health(self, name: str, started: str) -> tuple[str, str]:
+        made = release.with_service(name, self.settings)
+        if name == made.page:
+            probe = probes.page(self.settings.airflow_port, made.page_path(self.settings) + made.health_path)
+        else:
+            probe = probes.job(self.database, made.jobs[name], datetime.fromisoformat(started))
+        if not probe:
+            return "healthy", ""
+        young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD
+        return ("starting" if young else "unhealthy"), probe
