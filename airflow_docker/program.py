@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ class Inv(Program):
 
     def run(self, argv: list[str] | None = None, exit: bool = True) -> None:
         """Run the verbs; signals end them in order."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # as standard error is: any name, on any terminal
         with interruption.answered(self._typed):
             super().run(argv, exit)
 

@@ -57,7 +57,9 @@ def test_each_mistake_is_one_sentence(inv, args, env, code, said):
 
 @pytest.mark.parametrize("wrong", ["another hash", "no hash", ""])
 def test_our_own_packages_are_installed_with_the_hashes_that_stand_there_or_not_at_all(tmp_path, wrong):
-    shutil.copy(PROJECT / "inv", tmp_path)
+    (tmp_path / "airflow_docker").mkdir()
+    for file in ("inv", "airflow_docker/own_environment.py"):
+        shutil.copy(PROJECT / file, tmp_path / file)
     package = re.search(r"^invoke==\S+( \\\n    --hash=\S+)+\n", (PROJECT / "requirements.txt").read_text(), re.M)[0]
     bad = {"another hash": re.sub(r"[0-9a-f]{64}", "0" * 64, package), "no hash": package.split(" ")[0] + "\n"}
     (tmp_path / "requirements.txt").write_text(bad.get(wrong, package))
@@ -108,6 +110,11 @@ def test_what_the_system_refuses_is_a_sentence(inv, tmp_path):
     result = subprocess.run([*command, str(PROJECT), "secrets"], env=environ, capture_output=True, text=True)
     assert result.returncode == 1 and "permission denied" in result.stderr.lower(), result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_what_a_terminal_has_no_letter_for_is_escaped(inv):
+    code, said = inv("config", env="LOGS_DIR=/ы\n", PYTHONIOENCODING="latin-1")
+    assert (code, r"/\u044b" in said) == (0, True)
 
 
 def test_several_verbs_in_a_row_and_from_another_folder(inv):

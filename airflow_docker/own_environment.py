@@ -1,0 +1,113 @@
+"""``.venv``, the environment that ``inv`` runs in: made, or brought to what requirements.txt says.
+
+Run by whatever Python there is, which has nothing but its standard library: ``python -I own_environment.py``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+PROJECT = Path(__file__).resolve().parent.parent
+WANTED = PROJECT / "requirements.txt"
+VENV = PROJECT / ".venv"
+PYTHON, MARKER, STAMP = VENV / "bin" / "python", VENV / ".made-by-airflow-docker", VENV / ".requirements.txt"
+_HAS_ITS_PACKAGES = "import os, sys, sysconfig; sys.exit(not os.path.isdir(sysconfig.get_path('purelib')))"
+
+
+def bring_up_to_date() -> None:
+    """One run at a time. What runs from ``.venv`` goes on doing so: it is made anew only if it works no more."""
+    with (PROJECT / ".venv.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say("waiting for another run, which makes .venv …")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        works = _works()
+        if works and STAMP.is_file() and STAMP.read_bytes() == WANTED.read_bytes():
+            return  # somebody was quicker
+        if not works:
+            say(f"making .venv with Python {platform.python_version()} (once) …")
+            _purge()
+            _make()
+        else:
+            say("bringing .venv to what requirements.txt says …")
+        _install()
+
+
+def _works() -> bool:
+    return MARKER.is_file() and PYTHON.exists() and _run(str(PYTHON), "-I", "-c", _HAS_ITS_PACKAGES)
+
+
+def _purge() -> None:
+    """The marker goes last, so that what a kill leaves is known as ours."""
+    there = list(VENV.iterdir()) if VENV.is_dir() else []
+    if (there or os.path.lexists(VENV)) and not MARKER.exists() and not (VENV.is_dir() and not there):
+        fail(f"{VENV} was not made by this script. Move it away, or run inv in an environment of your own.")
+    for entry in [one for one in there if one != MARKER]:
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    MARKER.unlink(missing_ok=True)
+
+
+def _make() -> None:
+    VENV.mkdir(exist_ok=True)
+    MARKER.touch()
+    options = [] if importlib.util.find_spec("ensurepip") else ["--without-pip"]  # Debian without python3-venv
+    if options and not _has_pip(sys.executable):
+        fail("this Python has neither venv nor pip. On Debian or Ubuntu: apt install python3-venv")
+    if not _run(sys.executable, "-m", "venv", *options, str(VENV)):
+        fail("the environment could not be made (see above).")
+    # By its full name, python3.11: another version under the same short one would not find what is installed.
+    real = PYTHON.resolve()
+    PYTHON.unlink()
+    PYTHON.symlink_to(real)
+
+
+def _has_pip(python: str) -> bool:
+    return _run(python, "-m", "pip", "--version", quiet=True)
+
+
+def _install() -> None:
+    own = [str(PYTHON), "-m", "pip"]
+    pip = own if _has_pip(str(PYTHON)) else [sys.executable, "-m", "pip", "--python", str(PYTHON)]
+    options = ["--quiet", "--quiet", "--disable-pip-version-check", "--require-hashes"]
+    if not _run(*pip, "install", *options, "--requirement", str(WANTED)):
+        fail(
+            "the packages of requirements.txt could not be installed (see above). Check your connection and try again."
+        )
+    # In an activated environment `inv` is this project's script too, not the plain one that Invoke brings.
+    inv = VENV / "bin" / "inv"
+    inv.write_text(f'#!/bin/sh\nexec {shlex.quote(str(PROJECT / "inv"))} "$@"\n')
+    inv.chmod(0o755)
+    STAMP.write_bytes(WANTED.read_bytes())
+
+
+def _run(*command: str, quiet: bool = False) -> bool:
+    shown = subprocess.DEVNULL if quiet else None
+    return not subprocess.run(command, stdin=subprocess.DEVNULL, stdout=shown, stderr=shown, check=False).returncode
+
+
+def say(words: str) -> None:
+    print(f"inv: {words}", file=sys.stderr)
+
+
+def fail(words: str) -> NoReturn:
+    sys.exit(f"inv: {words}")
+
+
+if __name__ == "__main__":
+    try:
+        bring_up_to_date()
+    except KeyboardInterrupt:
+        say("interrupted. Type it again to go on.")
+        sys.exit(130)
+    except OSError as problem:
+        fail(f"{problem.filename or VENV}: {problem.strerror or problem}. See to that and type it again.")
