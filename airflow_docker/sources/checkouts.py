@@ -19,6 +19,8 @@ from airflow_docker.sources import half_pulled, remotes
 if TYPE_CHECKING:
     from git import Repo
 
+GIT = (2, 31)
+"""The oldest that will do: from then on it takes configuration from its environment, which is how it is let in."""
 Report = Callable[[str, float], None]
 """Takes a stage in words and how far it is, from 0 to 1."""
 
@@ -111,10 +113,21 @@ def changed_since(source: Source, revision: str, paths: list[str]) -> list[str]:
     return shell.capture(args).stdout.splitlines()
 
 
+def require_git() -> str:
+    """The version of git, in its own words. Raises UserError if there is none, or one that is too old."""
+    wished = ".".join(map(str, GIT))
+    if shutil.which("git") is None:
+        raise UserError("git", "the program is not installed or not on PATH.", f"Install git {wished} or newer.")
+    said = shell.capture(["git", "--version"]).stdout.strip().removeprefix("git version ")
+    found = re.match(r"(\d+)\.(\d+)", said)
+    if not found or (int(found[1]), int(found[2])) < GIT:
+        raise UserError("git", f"version {said or '(none)'} is too old.", f"Install git {wished} or newer.")
+    return said
+
+
 def sync(source: Source, report: Report) -> Pulled:
     """Clone or fast-forward one repository. Raises UserError, with nothing changed, where that is not possible."""
-    if shutil.which("git") is None:
-        raise UserError("git", "the program is not installed or not on PATH.", "Install git and try again.")
+    require_git()
     if os.path.lexists(source.path) and not source.path.is_dir():
         raise UserError(source.path_setting, f"{source.path} is not a folder.", "Name another, or move it away.", USAGE)
     return _clone(source, report) if is_missing(source) else _fast_forward(source, report)
@@ -137,13 +150,11 @@ def _clone(source: Source, report: Report) -> Pulled:
 
 def _cloned(source: Source, target: Path, progress: Any) -> Pulled:
     """Raises GitError if that fails. To be called with the lock of the target held."""
-    from git import Repo
-
     partial = target.parent / f".{target.name}.partial"
     files.purge(partial, source.path_setting)
     files.claim(partial, source.path_setting)
     try:
-        repo = Repo.clone_from(
+        repo = _repository().clone_from(
             source.url, partial / "checkout", progress=progress, env=source.environment, no_checkout=True
         )
         branch, commit = _target(repo, source)
@@ -195,12 +206,29 @@ def _fetch(repo: Repo, source: Source, report: Report) -> None:
             origin.fetch(f"+refs/tags/{source.ref}:refs/tags/{source.ref}", env=source.environment)
 
 
+def _repository() -> type[Repo]:
+    """GitPython's, without its habit to take ``$NAME`` in a path for a variable."""
+    from git import Git, Repo
+
+    class Plain(Git):
+        def __init__(self, working_dir: Any = None) -> None:
+            super().__init__(working_dir)
+            self._working_dir = working_dir
+
+    class Repository(Repo):
+        GitCommandWrapperType = Plain
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs | {"expand_vars": False})
+
+    return Repository
+
+
 def _open(source: Source) -> Repo:
-    from git import Repo
     from git.exc import InvalidGitRepositoryError, NoSuchPathError
 
     try:
-        repo = Repo(source.path)
+        repo = _repository()(source.path)
         head = repo.git.rev_parse("--git-dir")  # asks git itself, which refuses what another user owns
     except (InvalidGitRepositoryError, NoSuchPathError):
         todo = "Name another folder, or move what is there away."
@@ -255,11 +283,10 @@ def _target(repo: Repo, source: Source) -> tuple[str, str]:
 
 def commits_since(source: Source, revision: str) -> int | None:
     """How many commits the checkout has that ``revision`` has not; None if it does not know that revision."""
-    from git import Repo
     from git.exc import GitCommandError
 
     try:
-        with Repo(source.path) as repo:
+        with _repository()(source.path) as repo:
             return int(repo.git.rev_list("--count", f"{revision}..HEAD"))
     except (GitCommandError, ValueError):
         return None

@@ -124,7 +124,7 @@ def test_programs_that_are_too_old_or_missing(make_settings, docker, tmp_path, m
     (tmp_path / "bin/git").write_text("#!/bin/sh\necho git version 2.19.3\n")
     (tmp_path / "bin/git").chmod(0o755)
     assert state(programs.git, make_settings()) == (
-        "error: git version 2.19.3 is too old. -> Install git 2.20 or newer."
+        "error: git: version 2.19.3 is too old. -> Install git 2.31 or newer."
     )
     assert "no Docker engine answers" in state(programs.docker, make_settings(), Compose)
     assert "the compose plugin (version 2) is missing." in state(programs.compose, make_settings(), Compose)

@@ -237,6 +237,22 @@ def test_two_first_pulls_at_once(remote, tmp_path):
     assert sorted(done) == [False, True]
 
 
+def test_a_path_is_taken_as_it_is_written(remote, tmp_path, monkeypatch, recwarn):
+    monkeypatch.setenv("FOO", "bar")
+    for name in ("a$FOO", "50%x%y", "b$nope"):
+        sync(remote, tmp_path / name)
+        assert sync(remote, tmp_path / name).old and (tmp_path / name / ".git").is_dir()
+    assert not recwarn.list
+
+
+def test_git_is_too_old(remote, tmp_path, monkeypatch):
+    (tmp_path / "git").write_text("#!/bin/sh\necho git version 2.25.1\n")
+    (tmp_path / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(UserError, match="git: version 2.25.1 is too old. Install git 2.31 or newer."):
+        sync(remote, tmp_path / "x")
+
+
 def test_git_is_missing(remote, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="git: the program is not installed"):

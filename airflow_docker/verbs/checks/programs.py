@@ -10,9 +10,10 @@ from airflow_docker.engines import Engine, images
 from airflow_docker.engines.compose.engine import plugin_version
 from airflow_docker.requirements import resolver
 from airflow_docker.settings import Settings
+from airflow_docker.sources import checkouts
 from airflow_docker.verbs.checks import Finding, ok
 
-PYTHON, GIT, COMPOSE_WISHED = (3, 11), (2, 20), (2, 20)
+PYTHON, COMPOSE_WISHED = (3, 11), (2, 20)
 
 
 def python(settings: Settings, engine: Engine) -> Finding:
@@ -23,10 +24,7 @@ def python(settings: Settings, engine: Engine) -> Finding:
 
 
 def git(settings: Settings, engine: Engine) -> Finding:
-    said = shell.capture(["git", "--version"]).stdout.strip()
-    if _version(said) < GIT:
-        return Finding("error", f"{said or 'git'} is too old.", "Install git 2.20 or newer.")
-    return ok(said.removeprefix("git version "))
+    return ok(checkouts.require_git())
 
 
 def uv(settings: Settings, engine: Engine) -> Finding:
