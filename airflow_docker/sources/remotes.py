@@ -128,7 +128,7 @@ def explain(url: str, where: str, said: str) -> UserError:
 def _unreachable(host: str, port: int, where: str) -> UserError | None:
     try:
         socket.getaddrinfo(host, port)
-    except OSError:
+    except (OSError, UnicodeError):  # the latter of a name that can be none
         return UserError(where, f"the host '{host}' is not known.", "Check the spelling and your connection.")
     try:
         socket.create_connection((host, port), PROBE_SECONDS).close()
@@ -163,7 +163,8 @@ def _is_refused(url: str, host: str, port: int) -> bool:
 
 
 def _http_status(url: str) -> int | None:
-    from urllib.error import HTTPError, URLError
+    from http.client import HTTPException
+    from urllib.error import HTTPError
     from urllib.request import urlopen
 
     bare = re.sub(r"^(https?://)[^@/]*@", r"\1", url)
@@ -172,5 +173,5 @@ def _http_status(url: str) -> int | None:
             return int(answer.status)
     except HTTPError as error:
         return error.code
-    except (URLError, OSError):
+    except (OSError, ValueError, HTTPException):  # the last two of names that are none, and of other protocols
         return None

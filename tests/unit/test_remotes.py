@@ -48,6 +48,28 @@ def test_host_not_known():
     assert "the host 'no-such-host.invalid' is not known." in said("git@no-such-host.invalid:x.git")
 
 
+@pytest.mark.parametrize("host", ["git..example.org", "a" * 70 + ".example.org"])
+def test_a_name_that_no_host_can_have(host):
+    assert f"the host '{host}' is not known." in said(f"https://{host}/x.git")
+
+
+@pytest.mark.parametrize("path", ["büro.git", "a b.git"])
+def test_a_path_that_no_question_can_be_asked_about(server, path):
+    assert "fatal: it did not work" in said(f"http://127.0.0.1:{server}/{path}")
+
+
+def test_a_port_where_another_protocol_is_spoken():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet():
+            for _ in range(2):  # the first only looks whether somebody is there
+                with listening.accept()[0] as connection:
+                    connection.sendall(b"SSH-2.0-x\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        assert "fatal: it did not work" in said(f"http://127.0.0.1:{listening.getsockname()[1]}/x.git")
+
+
 def test_host_does_not_answer():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

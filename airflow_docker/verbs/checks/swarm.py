@@ -34,7 +34,7 @@ def registry(settings: Settings, engine: Engine) -> Finding:
         return ok(f"Docker Hub, as {name}") if name else Finding("skipped", "none is set.", "Set IMAGE_REGISTRY.")
     try:
         socket.create_connection((host, int(port or 443)), timeout=REGISTRY_SECONDS).close()
-    except OSError as problem:
-        what = f"IMAGE_REGISTRY: {name} does not answer ({problem.strerror or problem})."
+    except (OSError, UnicodeError, OverflowError) as problem:  # the last two of a name or a port that can be none
+        what = f"IMAGE_REGISTRY: {name} does not answer ({getattr(problem, 'strerror', '') or problem})."
         return Finding("warning" if has_ways_of_its_own() else "error", what, f"Start it. Try: docker login {name}")
     return ok(f"{name} answers")
