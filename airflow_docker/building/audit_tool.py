@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from airflow_docker import console
 from airflow_docker.errors import USAGE, UserError
+from airflow_docker.requirements import certificates
 from airflow_docker.settings import Settings
 from airflow_docker.settings.types import redact
 
@@ -24,7 +29,7 @@ def package(settings: Settings) -> Path | None:
     """
     require_consistent(settings)
     url = settings.audit_tool_url
-    return _download(url, settings.audit_tool_sha256) if url else settings.audit_tool_deb
+    return _download(url, settings) if url else settings.audit_tool_deb
 
 
 def require_consistent(settings: Settings) -> None:
@@ -37,19 +42,22 @@ def require_consistent(settings: Settings) -> None:
         raise UserError(missing, "is not set; address and checksum go together.", "Set both or neither.", USAGE)
 
 
-def _download(url: str, sha256: str) -> Path:
+def _download(url: str, settings: Settings) -> Path:
     import pooch
 
-    shown = redact(url).partition("?")[0]
+    sha256, shown = settings.audit_tool_sha256, redact(url).partition("?")[0]
     name = f"{sha256[:12]}-{url.rpartition('/')[2].partition('?')[0] or 'audit-tool.deb'}"
     if not (cache_folder() / name).exists():
         console.say(f"· Downloading {shown} …")
     pooch.get_logger().setLevel("ERROR")
-    downloader = pooch.HTTPDownloader(progressbar=_Progress() if console.is_terminal() else False, timeout=30)
+    progress = _Progress() if console.is_terminal() else False
     try:
-        found = pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache_folder(), downloader=downloader)
+        with _trusted(settings) as verify:
+            downloader = pooch.HTTPDownloader(progressbar=progress, timeout=30, verify=verify)
+            found = pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache_folder(), downloader=downloader)
     except OSError as problem:  # requests' errors are OSErrors, and some of them ValueErrors too
-        reason = redact(str(problem)).splitlines()[0][:200]
+        signature = urlsplit(url).query or "?"
+        reason = redact(str(problem).replace(signature, "***")).splitlines()[0][:200]
         raise UserError(
             "AUDIT_TOOL_URL", f"cannot be downloaded ({reason}).", "Check it, or set AUDIT_TOOL_DEB."
         ) from None
@@ -57,6 +65,17 @@ def _download(url: str, sha256: str) -> Path:
         what = f"what {shown} gave does not have this checksum; it is not used."
         raise UserError("AUDIT_TOOL_SHA256", what, "Correct the one that is wrong.") from None
     return Path(found)
+
+
+@contextmanager
+def _trusted(settings: Settings) -> Iterator[str | bool]:
+    """The file of certificates that a download trusts; True for the usual ones."""
+    if settings.extra_ca_bundle is None:
+        yield True
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        certificates.write(Path(folder, "bundle.pem"), settings.extra_ca_bundle)
+        yield str(Path(folder, "bundle.pem"))
 
 
 class _Progress:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import configparser
 import os
 import shlex
-import ssl
 import sys
 from pathlib import Path
 
-from airflow_docker import environment, files
+from airflow_docker import environment
+from airflow_docker.requirements import certificates
 from airflow_docker.settings import Settings
 
 # Option of pip -> variables of pip and uv that mean the same.
@@ -64,9 +64,7 @@ def for_uv(settings: Settings, bundle: Path) -> dict[str, str]:
     """The environment of a uv that runs here; the system's and EXTRA_CA_BUNDLE's certificates go into ``bundle``."""
     if settings.extra_ca_bundle is None or str(settings.extra_ca_bundle) == os.environ.get("SSL_CERT_FILE"):
         return _of_uv()
-    usual = ssl.get_default_verify_paths().cafile
-    own = Path(usual).read_bytes() if usual else b""
-    files.write(bundle, own + b"\n" + settings.extra_ca_bundle.read_bytes())
+    certificates.write(bundle, settings.extra_ca_bundle)
     return _of_uv() | {"SSL_CERT_FILE": str(bundle)}
 
 

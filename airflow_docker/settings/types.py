@@ -43,12 +43,13 @@ Parser = Callable[[str, Base], Any]
 
 # Up to the last @, because a password that nobody has quoted may hold any of / ? # @.
 _LOGIN = re.compile(r"(https?://|[a-z][a-z0-9+.-]*://(?=[^\s@]*:))\S*@", re.I)
+_QUERY = re.compile(r"(https?://[^\s?]*)\?[^\s'\")>]+", re.I)
 _LOGIN_ALONE = re.compile(r"[^\s/@:]+:[^\s/@]*@")
 
 
 def redact(text_with_urls: str) -> str:
-    """Hide the user and password of each URL."""
-    return _LOGIN.sub(r"\1***@", text_with_urls)
+    """Hide the user and password of each URL, and its query, which may be a signature."""
+    return _QUERY.sub(r"\1?***", _LOGIN.sub(r"\1***@", text_with_urls))
 
 
 def text(value: str, _: Base) -> str:

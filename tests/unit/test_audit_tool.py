@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +78,23 @@ def test_a_kept_file_that_was_damaged_is_fetched_anew(make_settings, served, tmp
     audit_tool.package(settings).write_bytes(CONTENT[:10])
     assert audit_tool.package(settings).read_bytes() == CONTENT
     assert len(asked) == 2
+
+
+def test_the_signature_of_an_address_is_told_nobody(make_settings, served):
+    for address in (served[0], "http://127.0.0.1:1"):
+        settings = make_settings(f"AUDIT_TOOL_URL={address}/none.deb?sig=hunter2\nAUDIT_TOOL_SHA256={SHA256}\n")
+        with pytest.raises(UserError, match="AUDIT_TOOL_URL: cannot be downloaded") as caught:
+            audit_tool.package(settings)
+        assert "hunter2" not in caught.value.text + settings.shown("AUDIT_TOOL_URL")
+
+
+def test_the_certificates_of_a_company_count_here_too(make_settings, served, tmp_path):
+    (tmp_path / "own.pem").write_text("own certificate")
+    with audit_tool._trusted(make_settings("EXTRA_CA_BUNDLE=own.pem\n")) as file:
+        trusted = Path(file).read_text()
+    assert trusted.endswith("own certificate") and "BEGIN CERTIFICATE" in trusted
+    with audit_tool._trusted(make_settings()) as usual:
+        assert usual is True
 
 
 def test_a_server_that_is_not_there(make_settings, served):

@@ -1,11 +1,12 @@
 """The resolver's command line, and what a lock says."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from airflow_docker.errors import UserError
-from airflow_docker.requirements import indexes, resolver
+from airflow_docker.requirements import certificates, indexes, resolver
 from airflow_docker.requirements.platforms import Platform
 
 TARGET = resolver.Target("2.11.2", "3.12", "aarch64-manylinux_2_28")
@@ -71,6 +72,18 @@ def test_pip_configuration_is_translated_and_local_indexes_left_out(pip_conf, mo
     monkeypatch.setenv("PIP_INDEX_URL", "https://five.invalid/simple")
     assert indexes.variables()["UV_DEFAULT_INDEX"] == "https://five.invalid/simple"
     assert "export UV_DEFAULT_INDEX=https://five.invalid/simple\n" in indexes.as_script()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_own_certificates_are_trusted_besides_the_usual_ones(make_settings, tmp_path, monkeypatch, known):
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    if not known:  # as with a Python that knows a folder of them alone, on a machine that has them elsewhere
+        monkeypatch.setattr(certificates.ssl, "get_default_verify_paths", lambda: SimpleNamespace(cafile=None))
+        monkeypatch.setattr(certificates, "_PLACES", ())
+    (tmp_path / "own.pem").write_text("own certificate")
+    told = indexes.for_uv(make_settings("EXTRA_CA_BUNDLE=own.pem\n"), tmp_path / "bundle.pem")
+    trusted = Path(told["SSL_CERT_FILE"]).read_text()
+    assert trusted.count("BEGIN CERTIFICATE") > 50 and trusted.endswith("own certificate")
 
 
 def test_without_any_configuration(pip_conf):
