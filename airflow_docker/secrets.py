@@ -8,6 +8,7 @@ import io
 import os
 import re
 import secrets as random
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -289,9 +290,12 @@ def _kept(file: Path) -> str:
 
 
 def _state(file: Path, wanted: str | None, reader: Reader) -> State:
-    if not file.is_file():
+    try:
+        found = file.stat()
+    except FileNotFoundError:
         return State(file, "missing")
-    found = file.stat()
+    if not stat.S_ISREG(found.st_mode):
+        return State(file, "is not a file")
     if found.st_mode & 0o077:
         return State(file, f"others may read it (mode {found.st_mode & 0o777:04o})", exposed=True)
     if reader.owner is not None and found.st_uid != reader.owner:

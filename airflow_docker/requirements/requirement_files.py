@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_docker.errors import UserError, raise_all
+from airflow_docker.settings.types import redact
 
 _OPTION = re.compile(r"(--\w[\w-]*)(?:[ =]\s*(.*))?|(-\w)[ =]?\s*(.*)")
 _HASH = re.compile(r"\s--hash[= ]([a-z0-9]+:[0-9a-f]+)")
@@ -58,7 +59,10 @@ def _read(file: Path, constraint: bool, within: tuple[Path, ...], errors: list[U
         option, value = (match[1] or match[3], (match[2] or match[4] or "").strip("\"' ")) if match else ("", "")
         if option in _INCLUDES:
             included = Path(os.path.normpath(file.parent / value))
-            if included in (*within, file):
+            if "://" in value:
+                todo = "Set AIRFLOW_CONSTRAINTS." if _INCLUDES[option] else "Put the file into the repository."
+                errors.append(UserError(where, f"{redact(value)} is a URL, and nothing is included from one.", todo))
+            elif included in (*within, file):
                 errors.append(UserError(where, f"{included.name} includes itself.", "Remove one of the includes."))
             elif not included.is_file():
                 errors.append(UserError(where, f"there is no file {included}.", "Paths are relative to this file."))

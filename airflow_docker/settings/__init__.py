@@ -73,7 +73,7 @@ def default_uid(_: Base) -> str:
 def default_project_name(base: Base) -> str:
     """The folder's name and a hash of the .env file's path: two checkouts never collide."""
     folder = re.sub(r"[^a-z0-9_-]+", "-", base.env_file.parent.name.lower()).strip("-_") or "airflow"
-    return f"{folder}-{hashlib.sha256(str(base.env_file).encode()).hexdigest()[:6]}"
+    return f"{folder}-{hashlib.sha256(os.fsencode(base.env_file)).hexdigest()[:6]}"
 
 
 def default_ca_bundle(base: Base) -> str:
@@ -290,7 +290,9 @@ def _matching(pattern: re.Pattern[str], values: Mapping[str, str]) -> dict[str, 
 
 
 def _holds_secret(option: str, value: str) -> bool:
-    """True if the name says so, or the value is a URL with a password."""
+    """True if the name says so, or the value is a URL with a password or, among arguments, names one."""
+    if option.endswith(("_ARGS", "_KWARGS")) and re.search(r"passw|secret|token|key", value, re.I):
+        return True
     return bool(_SENSITIVE_OPTION.search(option) or re.match(r"[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]*@", value, re.I))
 
 

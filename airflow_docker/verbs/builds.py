@@ -103,7 +103,7 @@ def has_ever_built(engine: Engine) -> bool:
 
 def show(engine: Engine, name: str = "") -> None:
     """Show what an artifact of ours is made of, by default the one built last."""
-    shown = name or built(engine)
+    shown = name or last_artifact(engine)
     if shown is None:
         raise UserError("inv image", "nothing has been built for this project yet.", "Type: inv build")
     labels = engine.labels(shown)

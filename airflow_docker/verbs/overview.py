@@ -24,11 +24,14 @@ def report(as_json: bool) -> None:
         console.table(["project", "engine", "running", "where"], rows)
 
 
+_LABEL = "com.docker.compose"
+
+
 def containers_command() -> list[str]:
-    """Every container with our label, as project, checkout, service and state."""
-    labels = tuple(f"com.docker.compose.{name}" for name in ("project", "project.working_dir", "service"))
-    shown = "\t".join([*(f'{{{{.Label "{label}"}}}}' for label in labels), "{{.State}}"])
-    return ["docker", "ps", "--all", "--filter", "label=airflow-docker.mounted", "--format", shown]
+    """Every container of compose's: project, checkout, service, if it runs one command alone, our label, state."""
+    labels = [f"{_LABEL}.{name}" for name in ("project", "project.working_dir", "service", "oneoff")]
+    shown = "\t".join([*(f'{{{{.Label "{label}"}}}}' for label in (*labels, "airflow-docker.mounted")), "{{.State}}"])
+    return ["docker", "ps", "--all", "--filter", f"label={_LABEL}.project", "--format", shown]
 
 
 def _of_compose() -> list[dict[str, Any]]:
@@ -39,10 +42,14 @@ def _of_compose() -> list[dict[str, Any]]:
     except UserError:
         return []  # then none runs
     projects: dict[tuple[str, str], list[str]] = {}
+    ours = set()
     for line in shell.capture(containers_command(), timeout=images.ASK_SECONDS).stdout.splitlines():
-        project, where, service, state = line.split("\t")
-        if service not in Compose.one_shot:
+        project, where, service, oneoff, mounted, state = line.split("\t")
+        if service not in Compose.one_shot and oneoff != "True":
             projects.setdefault((project, where), []).append(state)
+        if mounted:  # Airflow's services have it, and its stores not
+            ours.add((project, where))
+    projects = {project: states for project, states in projects.items() if project in ours}
     return [_entry(project, "compose", where, states) for (project, where), states in sorted(projects.items())]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ from airflow_docker.verbs import builds
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
     from cyclonedx.model.license import License
+    from packaging.requirements import Requirement
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "airflow-docker")
 _IMAGE_ID = "airflow-docker.image.id"
@@ -125,14 +127,23 @@ def _licenses(given: str, classifiers: Iterable[str]) -> list[License]:
     return [make.make_with_name(name) for name in names]
 
 
+def _requirements(texts: Iterable[str]) -> list[Requirement]:
+    """What a package declares to need, less what is written in a way that means nothing any more (PEP 440)."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    found = []
+    for text in texts:
+        with contextlib.suppress(InvalidRequirement):
+            found.append(Requirement(text))
+    return found
+
+
 def needed(distributions: Iterable[Mapping[str, Any]], markers: Mapping[str, str]) -> dict[str, set[str]]:
     """Package -> packages that it needs there, as its own metadata says.
 
     What an extra needs counts where another package asks for that extra.
     """
-    from packaging.requirements import Requirement
-
-    requires = {normal(one["name"]): [Requirement(text) for text in one["requires"]] for one in distributions}
+    requires = {normal(one["name"]): _requirements(one["requires"]) for one in distributions}
     needs: dict[str, set[str]] = {name: set() for name in requires}
     open_ends = [(name, "") for name in requires]
     seen = set(open_ends)

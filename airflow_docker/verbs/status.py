@@ -107,7 +107,7 @@ def _repositories(engine: Engine) -> dict[str, Any]:
 def _secrets(engine: Engine) -> str:
     try:
         states = secrets.check(engine.settings, engine.reader)
-    except UserError:
+    except (UserError, OSError):  # the latter where SECRETS_DIR is, as it should be, closed to who asks
         return "unusable"
     if all(s.problem == "missing" for s in states):
         return "missing"

@@ -96,6 +96,11 @@ REFUSED = {
     "a broken line after continued ones": ("six \\\n >=1\n?\n", "line 3: '?' is not a requirement"),
     "an include that is not there": ("\n-r none.txt\n", "line 2: there is no file"),
     "constraints that are not there": ("-c none.txt\n", "line 1: there is no file"),
+    "constraints from elsewhere": ("-c https://h/c.txt\n", "is a URL, and nothing is included from one. Set AIRFLOW_"),
+    "an include from elsewhere": (
+        "-r https://me:pw@h/r.txt\n",
+        "https://***@h/r.txt is a URL, and nothing is included",
+    ),
     "an include of itself": ("-r in.txt\n", "line 1: in.txt includes itself."),
     "a broken line in an include": ("-r broken.txt\n", "broken.txt line 2: '?' is not a requirement"),
     "an include of a folder": ("-r deep\n", "line 1: there is no file"),

@@ -112,12 +112,21 @@ def test_a_package_needs_what_applies_there_and_extras_where_they_are_asked_for(
     needs = sbom.needed(
         [
             one("a", requires=["B[fast] >= 1", "on-windows; sys_platform == 'win32'", "not-here", "a[more]"]),
+            one("old", requires=["d (>=1.*)", "slow"]),
             one("b", requires=["fast; extra == 'fast'", "slow; extra == 'slow'", "d; python_version >= '3.8'"]),
             *map(one, ("d", "fast", "slow", "on-windows")),
         ],
         MARKERS,
     )
-    assert needs == {"a": {"b"}, "b": {"fast", "d"}, "d": set(), "fast": set(), "slow": set(), "on-windows": set()}
+    assert needs == {
+        "a": {"b"},
+        "b": {"fast", "d"},
+        "d": set(),
+        "fast": set(),
+        "slow": set(),
+        "on-windows": set(),
+        "old": {"slow"},
+    }
 
 
 def test_all_packages_are_reached_from_the_artifact_also_those_that_need_each_other():
