@@ -128,12 +128,12 @@ def pipe(
     return subprocess.CompletedProcess(args, process.returncode, None, errors)
 
 
-def relay(args: Sequence[str], clean: Callable[[str], str]) -> int:
+def relay(args: Sequence[str], clean: Callable[[str], str], *, env: Mapping[str, str] | None = None) -> int:
     """Run and pass its output on line by line, as ``clean`` makes each; the exit code.
 
     Raises UserError if it cannot be started.
     """
-    with _started(args, stdout=subprocess.PIPE, text=True, errors="replace") as process:
+    with _started(args, env=_environment(env), stdout=subprocess.PIPE, text=True, errors="replace") as process:
         for line in process.stdout or ():
             sys.stdout.write(clean(line))
             sys.stdout.flush()

@@ -40,6 +40,31 @@ def test_the_application_secrets_are_where_the_tasks_run_and_nowhere_else(stack)
         assert listed and not set(listed) & set(APPLICATION), service
 
 
+def test_what_is_typed_beside_the_env_file_reads_nothing_of_it_but_settings(stack):
+    """Compose takes a .env of the folder it is called in for its own."""
+    before = stack.values["SECRET_DRS_CNF__qa__password"]
+    stack.set(SECRET_DRS_CNF__qa__password="hunter2${x")
+    try:
+        for verb in (["logs", "--tail", "1"], ["status"], ["dags"], ["airflow", "version"]):
+            assert "hunter2" not in stack.inv(*verb, cwd=stack.folder, shows_services=True)
+    finally:
+        stack.set(SECRET_DRS_CNF__qa__password=before)
+
+
+def test_a_container_for_one_command_is_not_the_service(stack):
+    project = stack.settings.compose_project_name
+    labels = {"project": project, "service": "scheduler", "oneoff": "True", "container-number": "1"}
+    words = [word for name, value in labels.items() for word in ("--label", f"com.docker.compose.{name}={value}")]
+    once = docker("run", "--detach", *words, "--entrypoint", "sleep", stack.settings.postgres_image, "300")
+    try:
+        assert stack.json("status")["state"] == "healthy"
+        assert stack.inv("airflow", "version").split()[-1] == stack.settings.airflow_version
+        found = next(one for one in stack.json("status", "--all") if one["project"] == project)
+        assert found["services"] == len(services(stack)) - 1
+    finally:
+        docker("rm", "--force", once)
+
+
 @pytest.mark.on(*EACH)
 def test_no_key_stands_in_an_environment_a_command_a_label_or_the_image(stack):
     settings = stack.settings

@@ -34,7 +34,7 @@ def test_commands(make_settings):
     assert made.down_command(volumes=True) == [*down, "--volumes"]
     assert made.stop_command(["scheduler"]) == [*COMPOSE, "stop", "--timeout", "30", "scheduler"]
     assert made.end_command(["c"]) == ["docker", "stop", "-t", "30", "c"]
-    logs = ["docker", "compose", "--project-name", "p", "logs"]
+    logs = [*COMPOSE, "logs"]
     assert made.logs_command([], False, None, "") == logs
     assert made.logs_command(["a", "b"], True, 5, "2026-01-01") == [
         *logs, "--follow", "--tail", "5", "--since", "2026-01-01", "a", "b",
@@ -54,7 +54,9 @@ def test_commands(make_settings):
     apart = ["--env", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:////tmp/dags.db"]
     assert made.parse_command(own_database=True)[-6:-4] == apart
     label = "label=com.docker.compose.project=p"
-    assert made.containers_command() == ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
+    listed = ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
+    assert made.containers_command() == [*listed, "--filter", "label=com.docker.compose.oneoff=False"]
+    assert made.containers_command(once=True) == [*listed, "--filter", "label=com.docker.compose.oneoff=True"]
     assert made.volumes_command() == ["docker", "volume", "ls", "--quiet", "--filter", label]
 
 

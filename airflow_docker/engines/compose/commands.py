@@ -19,7 +19,7 @@ from airflow_docker.settings import Settings, names
 COMPOSE_FILE, OVERLAYS = PROJECT / "compose.yaml", PROJECT / "docker"
 NOT_AIRFLOW = ("postgres", "redis")
 """Services that run another image than ours."""
-_LABEL = "com.docker.compose.project"
+_LABEL, _ONCE = "com.docker.compose.project", "com.docker.compose.oneoff"
 _STOP_SECONDS = "30"
 _SOON = ("--timeout", _STOP_SECONDS)
 """Who starts or ends everything waits for no tasks, which may be sensors that take days.
@@ -118,8 +118,7 @@ class Commands:
 
     def logs_command(self, services: list[str], follow: bool, tail: int | None, since: str) -> list[str]:
         options = [*(["--follow"] if follow else []), *([] if tail is None else ["--tail", str(tail)])]
-        words = ["docker", "compose", "--project-name", self.settings.compose_project_name, "logs"]
-        return [*words, *options, *(["--since", since] if since else []), *services]
+        return self.command("logs", *options, *(["--since", since] if since else []), *services)
 
     def parse_command(self, own_database: bool) -> list[str]:
         """A container like the scheduler's, with the database of the stack, or with one that nobody keeps."""
@@ -135,9 +134,11 @@ class Commands:
         script = ["python", "/opt/airflow-docker/keys.py", name]
         return self.command("run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull", "init", *script)
 
-    def containers_command(self) -> list[str]:
-        label = f"label={_LABEL}={self.settings.compose_project_name}"
-        return ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
+    def containers_command(self, *, once: bool = False) -> list[str]:
+        """The containers of the services, or, ``once``, those that run one command alone."""
+        labels = (f"{_LABEL}={self.settings.compose_project_name}", f"{_ONCE}={once}")
+        filters = [word for label in labels for word in ("--filter", f"label={label}")]
+        return ["docker", "ps", "--all", "--quiet", "--no-trunc", *filters]
 
     def volumes_command(self) -> list[str]:
         label = f"label={_LABEL}={self.settings.compose_project_name}"
