@@ -32,6 +32,8 @@ MEMBERS = (DATABASE, *KEYS.values(), SETTINGS, MANIFEST)
 _GZIP = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # RFC 1952: no time, no name, no system
 _LARGEST_DESCRIPTION = 1 << 20
 _PIECE = 1 << 20
+_TAR = tarfile.GNU_FORMAT
+"""Which any tar reads, and which has room for a member of more than 8 GiB."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def write(target: IO[bytes], described: Description, folder: Path) -> None:
     hashed = _Hashed(target)
     with (
         gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=hashed, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
+        tarfile.open(fileobj=packed, mode="w|", format=_TAR) as tar,
     ):
         tar.addfile(_entry(DESCRIPTION, len(text)), io.BytesIO(text))
         for name in MEMBERS:
