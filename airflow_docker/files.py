@@ -62,7 +62,8 @@ def _temporary(file: Path) -> tuple[int, str]:
     """A new file beside ``file``, held as long as it is open: by that it is told from one that was abandoned."""
     while True:
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=_UNFINISHED, dir=file.parent)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(OSError):  # where there are no locks; nothing there is taken for abandoned then either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         if _same_file(descriptor, Path(name)):
             return descriptor, name
         os.close(descriptor)  # somebody has tidied up in between
@@ -235,6 +236,9 @@ def _acquire(file: Path, where: str) -> tuple[IO[str], float]:
         except BlockingIOError:
             console.say(f"· {where}: waiting for {_holder(lock)[0] or 'another run'} …")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as problem:  # a network file system without locks
+            what = f"{file.parent} takes no locks ({problem.strerror})."
+            raise UserError(where, what, "Name a folder of a local disk.") from None
         if _same_file(lock.fileno(), file):  # its last holder may have removed it while we waited
             killed = _holder(lock)[1]
             left = file.stat().st_mtime if killed else 0.0

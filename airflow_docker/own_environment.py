@@ -28,9 +28,11 @@ def bring_up_to_date() -> None:
     with (PROJECT / ".venv.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             say("waiting for another run, which makes .venv …")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a network file system without locks
         works = _works()
         if works and STAMP.is_file() and STAMP.read_bytes() == WANTED.read_bytes():
             return  # somebody was quicker

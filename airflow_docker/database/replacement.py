@@ -55,6 +55,34 @@ def change_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, st
         raise
 
 
+def change_admin_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Another password of the admin. What takes it in reads the file, so a kill in between is mended forwards."""
+    note = _untaken(engine)
+    files.write(note, b"")
+    secrets.put(engine.settings, engine.reader, new)
+    try:
+        take_in(engine, "admin_password", "The old password stays. Mend it and try again.")
+    except Exception:
+        secrets.put(engine.settings, engine.reader, old)
+        note.unlink()
+        raise
+    note.unlink()
+
+
+def end_interrupted(engine: Engine) -> None:
+    """Take in the admin's password, if a run was killed while it did. To be called while the database serves."""
+    if _untaken(engine).is_file():
+        take_in(engine, "admin_password", "Mend it and type: inv secrets --rotate admin_password")
+        _untaken(engine).unlink(missing_ok=True)
+
+
+def take_in(engine: Engine, name: str, todo: str) -> None:
+    """Have the key ``name`` taken from its file into the database. Raises UserError if that fails."""
+    result = engine.take_key(name)
+    if result.returncode:
+        raise UserError(name, f"cannot be taken into the database.\n{result.stderr.strip()}\n", todo)
+
+
 def is_pending(engine: Engine) -> bool:
     """True if a replacement was begun and neither ended nor undone."""
     return _note(engine).is_file()
@@ -85,6 +113,11 @@ def _undo(engine: Engine) -> None:
     engine.store.take_back(note["had"], note["keys"].get("postgres_password", ""))
     secrets.put(engine.settings, engine.reader, note["keys"])
     _note(engine).unlink()
+
+
+def _untaken(engine: Engine) -> Path:
+    """There is a new password of the admin that the database may not know yet."""
+    return engine.settings.state_dir / f"admin-password.{engine.name}"
 
 
 def _note(engine: Engine) -> Path:

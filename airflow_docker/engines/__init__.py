@@ -103,7 +103,7 @@ class Engine(Builder, Protocol):
         """Raise UserError unless it can run here."""
 
     def require_fit(self) -> None:
-        """Raise UserError unless it can run this version of Airflow."""
+        """Raise UserError unless it can run what the settings ask for."""
 
     # --- building ---
 

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 from airflow_docker.errors import UserError
+
+
+def require_allowed(port: int) -> None:
+    """Raise UserError if no program of this user may listen on the port."""
+    with socket.socket() as probe, suppress(OSError):
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError:
+            raise UserError("AIRFLOW_PORT", f"port {port} is reserved for root.", "Set one above 1023.") from None
 
 
 def require_free(port: int, holder: Callable[[int], str]) -> None:
@@ -15,7 +25,7 @@ def require_free(port: int, holder: Callable[[int], str]) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except PermissionError:
-            raise UserError("AIRFLOW_PORT", f"port {port} is reserved for root.", "Set one above 1023.") from None
+            return  # not ours to take, but perhaps Docker's; who has to take it itself asks before
         except OSError:
             what = f"port {port} of 127.0.0.1 is taken by {holder(port) or 'another program'}."
             todo = "Set AIRFLOW_PORT in .env to a free port, or stop the other."

@@ -79,6 +79,11 @@ def of(settings: Settings) -> Release:
     return TWO if settings.airflow_version.startswith("2.") else THREE
 
 
+def address(settings: Settings) -> str:
+    """That of the web page on this machine."""
+    return f"http://localhost:{settings.airflow_port}{of(settings).page_path(settings)}"
+
+
 def with_service(name: str, settings: Settings) -> Release:
     """That one, or another that has this service: what runs may be of another version than the settings name."""
     return next((made for made in (of(settings), TWO, THREE) if name in made.commands), of(settings))

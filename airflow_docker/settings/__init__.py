@@ -56,6 +56,21 @@ _SENSITIVE_OPTION = re.compile(
     r"(SQL_ALCHEMY_CONN(_ASYNC)?|FERNET_KEY|SECRET_KEY|BROKER_URL|RESULT_BACKEND|PASSWORD|JWT_SECRET|SENTRY_DSN|"
     r"FLOWER_BASIC_AUTH|BACKEND_KWARGS|CONNECT_ARGS|ELASTICSEARCH__HOST|OPENSEARCH__HOST)(_CMD|_SECRET)?$"
 )
+_OURS = {
+    "AIRFLOW__CORE__EXECUTOR": "Set EXECUTOR.",
+    "AIRFLOW__CORE__DAGS_FOLDER": "Set WORKFLOW_DEV_DIR and DAGS_DIR.",
+    **dict.fromkeys(("AIRFLOW__WEBSERVER__WEB_SERVER_PORT", "AIRFLOW__API__PORT"), "Set AIRFLOW_PORT."),
+    **dict.fromkeys(
+        ("AIRFLOW__WEBSERVER__WEB_SERVER_HOST", "AIRFLOW__API__HOST"),
+        "Remove it: this machine alone sees the page; put a proxy in front for others.",
+    ),
+    **dict.fromkeys(
+        ("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK",
+         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT"),
+        "Remove it: what starts and watches the services counts on its value.",
+    ),
+}  # fmt: skip
+"""Options that would contradict what we tell Airflow, and what to do instead."""
 _PAGES = ("AIRFLOW__WEBSERVER__BASE_URL", "AIRFLOW__API__BASE_URL")
 """The options with the address that people have for the page, of Airflow 2 and 3."""
 AIRFLOW_IMAGE_UID = 50000
@@ -220,6 +235,8 @@ def load(
         if page in options and (problem_of_page := url_problem(options[page])):
             errors.append(UserError(page, f"{problem_of_page}.", "Correct it.", USAGE))
     errors += [_sensitive(name) for name in sorted(options) if _holds_secret(name, options[name])]
+    ours = sorted(options.keys() & _OURS.keys())
+    errors += [UserError(name, "this option is ours to set.", _OURS[name], USAGE) for name in ours]
     raise_all(errors or derived)  # a default is wrong because of a setting that it is made of
     origin |= {name: "environment" if environ.get(name) else base.env_file.name for name in options}
     secret_inputs = {**_matching(_SECRET_NAME, in_file), **_matching(_SECRET_NAME, environ)}

@@ -10,11 +10,11 @@ import zipfile
 from pathlib import Path
 
 from airflow_docker import PROJECT, console, files, shell
-from airflow_docker.engines import Engine, health
+from airflow_docker.engines import Engine, health, release
 from airflow_docker.engines.choice import choose
 from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.standalone.engine import Standalone
-from airflow_docker.errors import UserError
+from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings, default_project_name, dotenv_file, load
 from airflow_docker.settings.types import Base
 from airflow_docker.verbs import builds, stack
@@ -49,8 +49,7 @@ def run(timeout: float) -> None:
     files.claim(PLACE, "demo")
     for name in ("ao-workflows", "archive-ops"):
         _make_repository(PROJECT / "examples" / name, PLACE / "repositories" / name)
-    files.write(PLACE / ".env", _env_text().encode())
-    settings = settings_of_demo()
+    settings = _chosen()
     stack.pull(settings)
     engine = choose(settings)
     engine.require()
@@ -59,7 +58,22 @@ def run(timeout: float) -> None:
     console.say()
     work = _next_work(settings)
     _show_path(settings, drop_work(engine, work), wait_for_arrival(engine, work))
-    console.say(f"  Look around at http://localhost:{settings.airflow_port}; to remove all of it: inv demo --down")
+    console.say(f"  Look around at {release.address(settings)}; to remove all of it: inv demo --down")
+
+
+def _chosen() -> Settings:
+    """The settings of this run, written for those that follow. Raises UserError, with nothing written, for bad ones."""
+    file = PLACE / ".env"
+    before = file.read_bytes() if file.is_file() else None
+    files.write(file, _env_text().encode())
+    try:
+        settings = settings_of_demo()
+        if settings.engine == "swarm":
+            raise UserError("ENGINE", "the demo is for one host.", "Leave it unset, or ENGINE=compose.", USAGE)
+    except UserError:
+        file.unlink() if before is None else files.write(file, before)
+        raise
+    return settings
 
 
 def remove() -> None:

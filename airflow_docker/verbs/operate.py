@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from invoke.exceptions import Exit
 
 from airflow_docker import console
-from airflow_docker.database import schema
+from airflow_docker.database import replacement, schema
 from airflow_docker.engines import Engine, health
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings.types import is_count
@@ -73,7 +73,9 @@ def shell(engine: Engine, service: str) -> None:
 def restart(engine: Engine, services: list[str], timeout: float) -> None:
     """End and start services, all of them by default, and wait until all is healthy; what does not run is started."""
     known(engine, services)
+    engine.require()
     engine.require_fit()
+    replacement.undo_interrupted(engine)
     schema.require_same(engine)
     made = ready(engine)
     before = {state.container: state for state in made.states()}

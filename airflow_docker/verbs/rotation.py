@@ -62,7 +62,7 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
     try:
         with console.step(f"Changing the {name}"), engine.store.serving():
             _CHANGES[name](engine, old, new)
-    except UserError:
+    except Exception:
         if is_stopped:
             stack.start(engine, stack.START_SECONDS)
         raise
@@ -76,31 +76,16 @@ def _fernet_key(engine: Engine, old: Keys, new: Keys) -> None:
     """Both keys are there until all has been written with the new one, so an end at any moment loses nothing."""
     both = {**new, "fernet_key": f"{new['fernet_key']},{old['fernet_key']}"}
     secrets.put(engine.settings, engine.reader, both)
-    _take_in(engine, "fernet_key", "Both keys stay in force. Mend it and type the same again.")
+    replacement.take_in(engine, "fernet_key", "Both keys stay in force. Mend it and type the same again.")
     secrets.put(engine.settings, engine.reader, new)
-
-
-def _admin_password(engine: Engine, old: Keys, new: Keys) -> None:
-    secrets.put(engine.settings, engine.reader, new)
-    try:
-        _take_in(engine, "admin_password", "The old password stays. Mend it and try again.")
-    except UserError:
-        secrets.put(engine.settings, engine.reader, old)
-        raise
 
 
 def _secret_key(engine: Engine, old: Keys, new: Keys) -> None:
     secrets.put(engine.settings, engine.reader, new)
 
 
-def _take_in(engine: Engine, name: str, todo: str) -> None:
-    result = engine.take_key(name)
-    if result.returncode:
-        raise UserError(name, f"cannot be taken into the database.\n{result.stderr.strip()}\n", todo)
-
-
 _CHANGES: dict[str, Callable[[Engine, Keys, Keys], None]] = {
-    "admin_password": _admin_password,
+    "admin_password": replacement.change_admin_password,
     "fernet_key": _fernet_key,
     "webserver_secret_key": _secret_key,
     "postgres_password": replacement.change_password,

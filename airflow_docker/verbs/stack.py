@@ -9,7 +9,7 @@ from pathlib import Path
 
 from airflow_docker import console, files, secrets
 from airflow_docker.database import replacement, schema
-from airflow_docker.engines import Engine, folders, health, ports
+from airflow_docker.engines import Engine, folders, health, ports, release
 from airflow_docker.engines.choice import started_file
 from airflow_docker.errors import USAGE, UserError, collected, raise_all
 from airflow_docker.settings import Settings
@@ -128,6 +128,7 @@ def start(engine: Engine, timeout: float, workers: int = 0) -> None:
     with engine.starting(as_before=as_before, workers=workers) as settled:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
         health.wait(engine, timeout=timeout, before=before, settled=settled)
+    replacement.end_interrupted(engine)
     note_start(engine)
     schema.note(engine)
 
@@ -155,7 +156,7 @@ def _digest(engine: Engine) -> str:
 
 def tell_where(settings: Settings, open_page: bool = False) -> None:
     """Say where the page is and who may enter."""
-    address = f"http://localhost:{settings.airflow_port}"
+    address = release.address(settings)
     console.say()
     console.say(f"  Airflow   {address}")
     console.say(f"  User      {settings.airflow_admin_user}")

@@ -57,7 +57,7 @@ def gather(engine: Engine) -> dict[str, Any]:
             "project": settings.compose_project_name,
             "engine": engine.name,
             "state": state if states else "not running",
-            "address": f"http://localhost:{settings.airflow_port}",
+            "address": release.address(settings),
             "services": [_service(s) for s in in_order(states, engine.services())],
             "built": {"name": noted.get("artifact"), "at": noted.get("built")} if noted else None,
             "repositories": repositories.result(),

@@ -34,6 +34,17 @@ def of_the_demo(checkout):
     return [line for line in shown.splitlines() if name in line]
 
 
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [({"AIRFLOW_VERSION": "latest"}, "AIRFLOW_VERSION: 'latest'"), ({"ENGINE": "swarm"}, "ENGINE: the demo is for")],
+)
+def test_a_setting_that_is_none_is_not_remembered(checkout, bad, said):
+    tried = run("./inv", "demo", cwd=checkout, env=os.environ | bad, stdin=subprocess.DEVNULL)
+    assert (tried.returncode, said in tried.stderr) == (2, True), tried.stderr
+    assert not (checkout / ".demo" / ".env").exists()
+    assert run("./inv", "demo", "--down", cwd=checkout, stdin=subprocess.DEVNULL).returncode == 0
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_demo_shows_the_path_of_a_work_and_leaves_nothing(checkout, engine, request):
     images = request.getfixturevalue("images") if engine == "compose" else {}

@@ -12,6 +12,7 @@ import stat
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 from types import SimpleNamespace
 
 import pytest
@@ -24,7 +25,7 @@ from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.standalone.sqlite import Sqlite
 from airflow_docker.errors import UserError
 from airflow_docker.secrets import Reader
-from airflow_docker.verbs import backup, stack
+from airflow_docker.verbs import backup, operate, stack
 
 DESCRIBED = backup_file.Description("p", "standalone", "sqlite", "2.11.2", "airflow-docker 0", "2026-01-02T03:04:05Z")
 
@@ -79,6 +80,12 @@ def test_what_was_written_is_read_and_any_tar_program_reads_it_too(packed, tmp_p
         assert tar.getnames() == ["backup.json", *backup_file.MEMBERS]
         assert {entry.mode for entry in tar} == {0o600}
     assert gzip.decompress(file.read_bytes())
+
+
+def test_a_database_may_be_of_any_size():
+    size = 9 << 30
+    header = backup_file._entry("database", size).tobuf(backup_file._TAR)
+    assert tarfile.TarInfo.frombuf(header, "utf-8", "strict").size == size
 
 
 def test_every_length_but_the_whole_is_refused(packed, tmp_path):
@@ -451,6 +458,52 @@ def make_again(store, word):
     for file in store.file.parent.glob("airflow.db*"):
         file.unlink()
     make_database(store.file, word).close()
+
+
+def kept_password(engine):
+    return secrets.kept(engine.settings, ["admin_password"])["admin_password"]
+
+
+def test_a_new_password_of_the_admin_is_taken_in_whenever_the_run_ended(filled, monkeypatch):
+    old, new = {**KEYS, "admin_password": "old"}, {**KEYS, "admin_password": "new"}
+    secrets.put(filled.settings, filled.reader, old)
+    taken = []
+
+    def take(result):
+        def take_key(name):
+            taken.append(kept_password(filled))
+            if isinstance(result, BaseException):
+                raise result
+            return CompletedProcess([], result, "", "it does not fit")
+
+        filled.take_key = take_key
+
+    take(1)
+    with pytest.raises(UserError, match="it does not fit"):
+        replacement.change_admin_password(filled, old, new)
+    assert kept_password(filled) == "old"
+    replacement.end_interrupted(filled)
+    assert taken == ["new"]
+    take(Killed())
+    with pytest.raises(Killed):
+        replacement.change_admin_password(filled, old, new)
+    take(0)
+    for _ in range(2):
+        replacement.end_interrupted(filled)
+    assert (kept_password(filled), taken) == ("new", ["new", "new", "new"])
+
+
+def test_before_a_restart_an_interrupted_restore_is_undone(filled, tmp_path, monkeypatch):
+    filled.store.dump(tmp_path / "copy")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(replacement, "_undo", lambda _: raising(Killed()))
+        patch.setattr(Sqlite, "swap", lambda *_: raising(Killed()))
+        replacement.replace(filled, tmp_path / "copy", {name: f"new-{name}" for name in KEYS})
+    assert replacement.is_pending(filled)
+    monkeypatch.setattr(operate.schema, "require_same", lambda _: raising(UserError("here", "it ends.", "")))
+    with pytest.raises(UserError, match="it ends"):
+        operate.restart(filled, [], 1)
+    assert not replacement.is_pending(filled) and secrets.kept(filled.settings, KEYS) == KEYS
 
 
 def test_a_failure_is_undone_at_once(filled, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import termios
 import threading
+from contextlib import nullcontext
 
 import pytest
 from conftest import Remote, git, snapshot
@@ -15,6 +16,7 @@ from conftest import Remote, git, snapshot
 from airflow_docker import PROJECT, secrets, shell
 from airflow_docker.building import bundle
 from airflow_docker.engines import ServiceState
+from airflow_docker.engines.choice import choose
 from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.errors import UserError
@@ -140,6 +142,24 @@ def test_the_version_of_compose(make_settings, docker, version, said):
     docker(f"echo {version}")
     found = state(programs.compose, make_settings(), Compose)
     assert found.startswith(f"{said}: ") and version.removeprefix("v") in found
+
+
+@pytest.mark.parametrize(("version", "executor", "fits"), [
+    ("2.24.3", "CeleryExecutor", False), ("2.24.4", "CeleryExecutor", True), ("v2.30.0-1", "CeleryExecutor", True),
+    ("2.24.3", "LocalExecutor", True),
+])  # fmt: skip
+def test_a_compose_that_would_pass_over_tags_runs_nothing_that_has_them(make_settings, docker, version, executor, fits):
+    docker(f"echo {version}")
+    made = Compose(make_settings(f"EXECUTOR={executor}\n"))
+    with nullcontext() if fits else pytest.raises(UserError, match=r"does not understand celery.yaml. Install 2.24.4"):
+        made.require_fit()
+
+
+@pytest.mark.parametrize("kind", ["rootless", "userns"])
+def test_an_engine_that_maps_users_is_not_taken(make_settings, docker, kind):
+    docker(f'test "$1" = info && echo "[name=seccomp,profile=builtin name={kind}]" || echo 2.30.0')
+    assert "the engine maps users" in Compose(make_settings()).problem().text
+    assert choose(make_settings("ENGINE=auto\n"), tell=False).name == "standalone"
 
 
 # --- the machine ---

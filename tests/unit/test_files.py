@@ -1,5 +1,6 @@
 """Whole writes, locks, and which directories are never purged."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -166,3 +167,15 @@ def test_what_a_killed_run_has_left_running_is_ended_by_the_next(tmp_path):
             assert killed
             assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     assert not lock.exists()
+
+
+def test_a_file_system_without_locks_is_told_and_files_are_written_there_all_the_same(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    said = r"STATE_DIR: .* takes no locks \(No locks available\)"
+    with pytest.raises(UserError, match=said), files.locked(tmp_path / "lock", "STATE_DIR"):
+        pass
+    files.write(tmp_path / "file", b"x")
+    assert (tmp_path / "file").read_bytes() == b"x"

@@ -89,3 +89,10 @@ def test_logs_of_either_release_can_be_cleaned_away_and_nothing_else(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "dag_processor/9999-latest").symlink_to(tmp_path / "dag_processor/2026-01-01")
     assert [str(folder.relative_to(tmp_path)) for folder in clean._log_folders(tmp_path)] == ours
+
+
+def test_the_address_of_the_page_has_its_path(make_settings):
+    at = "AIRFLOW__{}__BASE_URL=https://h.example/air/\nAIRFLOW_PORT=9\n"
+    assert release.address(make_settings(at.format("WEBSERVER"))) == "http://localhost:9/air"
+    assert release.address(make_settings(at.format("API") + "AIRFLOW_VERSION=3.3.2\n")) == "http://localhost:9/air"
+    assert release.address(make_settings("AIRFLOW_PORT=9\n")) == "http://localhost:9"

@@ -3,19 +3,59 @@
 import json
 import os
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from airflow_docker import secrets
+from airflow_docker.engines import ports
 from airflow_docker.engines.choice import choose
-from airflow_docker.engines.standalone import environments, logs
+from airflow_docker.engines.standalone import environments, logs, processes
 from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.engines.standalone.home import links, make_home
-from airflow_docker.engines.standalone.supervisor import told_of
+from airflow_docker.engines.standalone.supervisor import Plan, Supervisor, told_of
 from airflow_docker.engines.standalone.variables import own_variables, variables
 from airflow_docker.errors import UserError
+
+
+def test_a_restart_that_is_asked_for_before_the_first_start_is_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "end", lambda *_: [])
+    (tmp_path / "log").mkdir()
+    made = Supervisor(tmp_path, Plan("p", str(tmp_path), [], {"scheduler": ["true"], "webserver": ["true"]}))
+    (tmp_path / "restart").write_text("scheduler")
+    made._look_round()
+    assert set(made.children) == {"scheduler", "webserver"} and not list(tmp_path.glob("restart*"))
+    for child in made.children.values():
+        child.wait()
+
+
+def test_an_environment_of_two_projects_is_made_whole_by_either(make_settings, monkeypatch):
+    made, built = Standalone(make_settings("COMPOSE_PROJECT_NAME=p\nBUILD_DIR=b\n")), []
+    folder = made.place / "0123456789ab"
+    folder.mkdir(parents=True)
+    for project in ("p", "other"):
+        environments.claim(make_settings(f"COMPOSE_PROJECT_NAME={project}\nBUILD_DIR=b\n"), folder)
+    bundle = SimpleNamespace(manifest=SimpleNamespace(artifact=str(folder)))
+    monkeypatch.setattr(environments, "build", lambda *_: built.append(1))
+    made.build(bundle, no_cache=False)
+    monkeypatch.setattr(environments, "is_whole", lambda _: True)
+    with pytest.raises(UserError, match="the environment is that of other too"):
+        made.build(bundle, no_cache=True)
+    assert built == [1]
+
+
+def test_a_port_below_1024_is_for_docker_and_not_for_us(monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    closed = SimpleNamespace(setsockopt=lambda *_: None, bind=refuse)
+    monkeypatch.setattr(ports.socket, "socket", lambda: nullcontext(closed))
+    ports.require_free(443, lambda _: "")
+    with pytest.raises(UserError, match="port 443 is reserved for root"):
+        ports.require_allowed(443)
 
 
 def test_the_services_are_airflows_own_commands_in_the_environment(make_settings, tmp_path):

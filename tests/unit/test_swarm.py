@@ -70,6 +70,15 @@ def made(**changes):
     return stack(CONFIG, Plan(**{**PLAN.__dict__, **changes}))
 
 
+def test_a_dollar_in_a_path_is_one_though_compose_writes_two():
+    services = {"worker": CONFIG["services"]["worker"] | {
+        "volumes": [{"type": "bind", "source": "/s/a$$b", "target": "/mnt", "bind": {}}],
+    }}  # fmt: skip
+    found = stack(CONFIG | {"services": services}, Plan(**{**PLAN.__dict__, "shared": frozenset({"/s/a$b"})}))
+    binds = [volume["source"] for volume in found["services"]["worker"]["volumes"] if volume["type"] == "bind"]
+    assert binds == ["/s/a$$b"]
+
+
 def without_version(service):
     assert len(service["labels"].pop("airflow-docker.version")) == 12
     assert service.pop("labels") == {}

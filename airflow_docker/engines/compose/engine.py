@@ -21,11 +21,13 @@ from airflow_docker.engines import ServiceState, health, images, ports
 from airflow_docker.engines.compose import image_context
 from airflow_docker.engines.compose.commands import Commands, build_overlay, identity
 from airflow_docker.engines.compose.postgres import Postgres
-from airflow_docker.errors import UserError
+from airflow_docker.errors import UserError, collected, raise_all
 from airflow_docker.requirements import indexes, lock_file
 from airflow_docker.requirements.platforms import Platform
 from airflow_docker.settings import is_macos
 
+KNOWS_TAGS = (2, 24, 4)
+"""The oldest compose plugin with ``!override``: https://docs.docker.com/reference/compose-file/merge/#replace-value"""
 INSTALL_PLUGIN = "Install docker-compose-plugin, or docker-compose of version 2 and docker-buildx."
 _USERS = "images-in-use"
 _ERASE = "\x1b[2K"  # compose 2.26 begins each line with it, even in a pipe
@@ -61,6 +63,7 @@ class Compose(Commands):
         """Why this engine cannot run here, or None."""
         try:
             self.require()
+            self._require_users()
         except UserError as error:
             return error
         return None
@@ -70,7 +73,20 @@ class Compose(Commands):
         plugin_version()
 
     def require_fit(self) -> None:
-        """Every version has its services."""
+        raise_all(collected([self._require_tags, self._require_users]))
+
+    def _require_tags(self) -> None:
+        """Older plugins pass over a tag that they do not know, and would leave secrets where they are not to be."""
+        if any("!override" in layer.read_text() for layer in self.layers) and plugin_numbers() < KNOWS_TAGS:
+            what = f"version {plugin_version()} does not understand {self.layers[-1].name}."
+            raise UserError("docker compose", what, f"Install {'.'.join(map(str, KNOWS_TAGS))} or newer.")
+
+    def _require_users(self) -> None:
+        """Where the engine gives its users other numbers, no container can read a file that is somebody's alone."""
+        told = shell.capture(["docker", "info", "--format", "{{.SecurityOptions}}"], timeout=images.ASK_SECONDS).stdout
+        if kind := re.search(r"name=(rootless|userns)", told):
+            what = f"the engine maps users ({kind[1]}), so its containers cannot read the secret files."
+            raise UserError("docker", what, "Use an engine that does not, or set ENGINE=standalone.")
 
     def write_overlay(self) -> None:
         """Write the generated overlay, if there is anything in it."""
@@ -267,16 +283,18 @@ class Compose(Commands):
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         stamp = since.isoformat() if since else ""
-        command = self.logs_command(services, follow, tail, stamp)
+        self.write_overlay()
+        command, env = self.logs_command(services, follow, tail, stamp), self.environment()
         if sys.stdout.isatty():
-            return shell.stream(command)
-        return shell.relay(command, lambda line: line.removeprefix(_ERASE))
+            return shell.stream(command, env=env)
+        return shell.relay(command, lambda line: line.removeprefix(_ERASE), env=env)
 
     def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
         self.write_overlay()
         runs = bool(self.states())
         result = shell.capture(self.parse_command(own_database=apart or not runs), env=self.environment())
-        if not runs and not self.states():  # the network that it needed; a stack may have been started meanwhile
+        others = shell.capture(self.containers_command(once=True), timeout=images.ASK_SECONDS).stdout
+        if not runs and not self.states() and not others:  # it needed networks; what was begun meanwhile does too
             shell.capture(self.down_command(), env=self.environment())
         return result
 
@@ -308,6 +326,11 @@ class Compose(Commands):
         shown = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
         names = shell.capture(shown, timeout=images.ASK_SECONDS).stdout.split()
         return f"the container {names[0]}" if names else ""
+
+
+def plugin_numbers() -> tuple[int, ...]:
+    """The version of the compose plugin as three numbers."""
+    return tuple(int(number) for number in re.findall(r"\d+", plugin_version())[:3])
 
 
 def plugin_version() -> str:

@@ -70,6 +70,7 @@ class Standalone:
             raise UserError("STATE_DIR", what, "Name another folder.")
         if self.settings.executor != "LocalExecutor":
             raise UserError("EXECUTOR", "standalone has no workers: its scheduler runs the tasks.", "Leave it unset.")
+        ports.require_allowed(self.settings.airflow_port)
 
     # --- building ---
 
@@ -93,7 +94,8 @@ class Standalone:
     def build(self, made: Bundle, no_cache: bool) -> None:
         if no_cache and self.is_up():
             raise UserError("--no-cache", "the environment is in use.", "Type: inv down build --no-cache up")
-        if others := environments.others_using(self.settings, Path(made.manifest.artifact)):
+        others = environments.others_using(self.settings, Path(made.manifest.artifact))
+        if no_cache and others and self.has(made.manifest.artifact):
             what = f"the environment is that of {', '.join(others)} too."
             raise UserError("BUILD_DIR", what, "Leave --no-cache out, or set another BUILD_DIR.")
         environments.build(self.settings, made)

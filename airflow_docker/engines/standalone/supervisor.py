@@ -128,7 +128,8 @@ class Supervisor:
         names = taken.read_text().split()
         for service in [s for s in self.services if s.name in names]:
             processes.end(self.plan.mark, self.plan.grace, service.name)
-            self.children[service.name].wait()
+            if child := self.children.get(service.name):  # none while the first start is still at init
+                child.wait()
             self._start(service)
         taken.unlink()
 

@@ -65,7 +65,8 @@ class Swarm(Compose):
         nodes().require(self.project)
 
     def require_fit(self) -> None:
-        raise_all(collected([self._require_workers, self._require_registry, self._require_short_name]))
+        own = [self._require_workers, self._require_registry, self._require_short_name]
+        raise_all(collected([*own, self._require_tags, self._require_users]))
 
     def _require_workers(self) -> None:
         if not self.is_celery:
@@ -96,7 +97,9 @@ class Swarm(Compose):
     def vault(self, config: Made) -> Vault:
         """The secrets of the services; those of the build are none."""
         used = {secret["source"] for service in config["services"].values() for secret in service.get("secrets", [])}
-        named = {name: Path(given["file"]) for name, given in config["secrets"].items() if name in used}
+        named = {
+            name: Path(given["file"].replace("$$", "$")) for name, given in config["secrets"].items() if name in used
+        }
         return Vault(self.project, named, secrets.kept(self.settings).get("fernet_key", ""))
 
     def whole(self, config: Made, vault: Vault, workers: int = 0) -> Made:

@@ -175,7 +175,8 @@ def _in_memory(given: Made) -> list[Made]:
 def _volumes(given: Made, plan: Plan) -> list[Made]:
     made: list[Made] = []
     for volume in given.get("volumes", []):
-        if volume["type"] == "volume" or volume["source"] in plan.shared:
+        source = volume["source"].replace("$$", "$") if volume["type"] == "bind" else ""  # as compose writes a $
+        if volume["type"] == "volume" or source in plan.shared:
             kept = ("type", "source", "target", "read_only")
             made.append({key: volume[key] for key in kept if key in volume})
         elif volume["target"] in _SCRATCH:
