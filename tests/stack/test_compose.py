@@ -58,7 +58,7 @@ def test_a_container_for_one_command_is_not_the_service(stack):
     once = docker("run", "--detach", *words, "--entrypoint", "sleep", stack.settings.postgres_image, "300")
     try:
         assert stack.json("status")["state"] == "healthy"
-        assert stack.inv("airflow", "version").split()[-1] == stack.settings.airflow_version
+        assert stack.settings.airflow_version in stack.inv("airflow", "version").split()
         found = next(one for one in stack.json("status", "--all") if one["project"] == project)
         assert found["services"] == len(services(stack)) - 1
     finally:
