@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_docker import console, files, secrets
-from airflow_docker.engines import Engine
+from airflow_docker.engines import Engine, folders
 from airflow_docker.errors import UserError
 
 LOCK = "backup.lock"
@@ -92,6 +92,7 @@ def undo_interrupted(engine: Engine) -> None:
     """Bring back what was, if a replacement was killed; wait for one that is being made."""
     if not is_pending(engine):
         return
+    folders.require_own_state(engine.settings)
     with files.locked(engine.settings.state_dir / LOCK, "backup"):
         if is_pending(engine):
             with console.step("Undoing a restore that was interrupted"):

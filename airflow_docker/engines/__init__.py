@@ -154,6 +154,9 @@ class Engine(Builder, Protocol):
     def states(self) -> list[ServiceState]:
         """Every service that there is now."""
 
+    def is_there(self) -> bool:
+        """True if anything of it runs or has run, be it what a run that was killed has left."""
+
     def decides(self) -> str:
         """All that decides how the services run, as text; it changes when they must be made anew."""
 

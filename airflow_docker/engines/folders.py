@@ -17,6 +17,9 @@ ARCHIVES = ("ARCH_ROOT", "ARCHIVE0_DIR", "ARCHIVE1_DIR", "ARCHIVE2_DIR", "ARCHIV
 """Folders that may be network mounts: made only at their default place under STATE_DIR, never changed."""
 
 
+OF_ITS_OWN = "Else give each .env a STATE_DIR and a SECRETS_DIR of its own."
+
+
 def claim_state(settings: Settings) -> None:
     """Make STATE_DIR this project's. Raises UserError if it is that of another: two .env with one STATE_DIR."""
     require_own_state(settings)
@@ -35,7 +38,7 @@ def require_own_state(settings: Settings) -> None:
     owner = note.read_text().strip() if note.is_file() else name
     if owner != name:
         what = f"{settings.state_dir} is that of the project {owner}, and this is {name}."
-        todo = f"Give each .env a STATE_DIR and a SECRETS_DIR of its own; after a mere change of name remove {note}."
+        todo = f"If this is it, moved or renamed: set COMPOSE_PROJECT_NAME={owner} in .env. {OF_ITS_OWN}"
         raise UserError("STATE_DIR", what, todo)
 
 

@@ -210,9 +210,9 @@ def load(
     base = Base(_env_file(env_file, environ), environ)
     in_file, errors = dotenv_file.read(base.env_file)
     errors += unknown_names(in_file, base.env_file)
-    layers = [
+    layers: list[tuple[str, Mapping[str, str]]] = [
         ("flag", {k: v for k, v in (flags or {}).items() if v}),
-        ("environment", environ),
+        ("environment", {name: value for name, value in environ.items() if not _is_file_of_zone(name, value)}),
         (base.env_file.name, in_file),
     ]
     derived: list[UserError] = []
@@ -247,6 +247,11 @@ def load(
         airflow_options=options,
         sources=origin,
     )
+
+
+def _is_file_of_zone(name: str, value: str) -> bool:
+    """Some systems name a file in TZ, which says nothing to a container."""
+    return name == "TZ" and value.startswith((":", "/"))
 
 
 def unknown_names(in_file: Mapping[str, str], env_file: Path) -> list[UserError]:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import IO
 
 from airflow_docker import PROJECT, console, environment, files, secrets
-from airflow_docker.building import bundle
 from airflow_docker.database import backup_file, encryption, replacement, schema
-from airflow_docker.engines import Engine
+from airflow_docker.engines import Engine, folders
 from airflow_docker.engines.choice import require_alone
 from airflow_docker.errors import USAGE, UserError, guarded
 from airflow_docker.settings import Settings
-from airflow_docker.verbs import config, stack
+from airflow_docker.verbs import builds, config, stack
 
 PASSPHRASE = "BACKUP_PASSPHRASE"  # noqa: S105
 """The environment variable that is taken instead of asking."""
@@ -66,6 +65,7 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
     settings = engine.settings
     engine.require()
     engine.require_fit()
+    folders.require_own_state(settings)
     replacement.undo_interrupted(engine)
     with _work_folder(engine) as folder:
         described = _open(file, folder)
@@ -152,8 +152,9 @@ def _gather(engine: Engine, keys: Mapping[str, str], folder: Path) -> None:
     for name, member in backup_file.KEYS.items():
         (folder / member).write_text(keys[name])
     (folder / backup_file.SETTINGS).write_text(json.dumps(config.gather(engine.settings), indent=1))
-    manifest = engine.place / bundle.MANIFEST
-    (folder / backup_file.MANIFEST).write_text(manifest.read_text() if manifest.is_file() else "{}")
+    artifact = engine.in_use() or builds.last_artifact(engine)
+    labels = engine.labels(artifact) if artifact else None
+    (folder / backup_file.MANIFEST).write_text(json.dumps(labels or {}, indent=1))
 
 
 def _description(engine: Engine, now: datetime) -> backup_file.Description:

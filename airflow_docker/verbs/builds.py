@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_docker import console, files
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
 from airflow_docker.database import schema
-from airflow_docker.engines import Engine
+from airflow_docker.engines import Engine, folders
 from airflow_docker.errors import UserError
 from airflow_docker.requirements import impact, lock_file
 from airflow_docker.settings import Settings, names
@@ -24,6 +26,7 @@ def build(
 ) -> str:  # fmt: skip
     """Assemble BUILD_DIR and build the artifact, unless one of that fingerprint is here; its name."""
     schema.require(engine)
+    folders.require_own_state(engine.settings)
     bundle.require_inputs(engine.settings, chosen)
     with bundle.held(engine.settings):
         made = bundle.assemble(engine, refresh=refresh, upgrade=upgrade, chosen=chosen)
@@ -142,4 +145,11 @@ def record(engine: Engine) -> dict[str, Any]:
 def _deciding(settings: Settings) -> dict[str, str]:
     """The settings that decide what is in the artifact."""
     deciding = (*bundle.SETTINGS, *(["DAGS_DIR"] if settings.dags_in_image else []))
-    return {name: settings.shown(name) for name in names() if name in deciding}
+    return {name: _noted(settings, name) for name in names() if name in deciding}
+
+
+def _noted(settings: Settings, name: str) -> str:
+    """As it is shown; the query of a URL, which is not, by its digest."""
+    value, shown = getattr(settings, name.lower()), settings.shown(name)
+    query = urlsplit(value).query if isinstance(value, str) and "://" in value else ""
+    return f"{shown} {hashlib.sha256(query.encode()).hexdigest()[:12]}" if query else shown

@@ -48,7 +48,7 @@ def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
             raise UserError("inv clean", "there is no terminal to ask on.", "Say --yes if you mean it.", USAGE)
         if not console.confirm(f"Remove {len(chosen)} of these ({total})?"):
             raise UserError("inv clean", "not confirmed.", "Nothing was removed.")
-    _remove(engine, chosen)
+    _remove(engine, chosen, int(older_than))
     console.done(f"Removed {len(chosen)}: {total}")
 
 
@@ -65,9 +65,13 @@ def leftovers(engine: Engine, days: int) -> Iterator[Leftover]:
             yield Leftover(DOWNLOADS, str(file), file.stat().st_size)
     oldest = time.time() - days * 86400
     for folder in _log_folders(settings.logs_dir):
-        newest = max((f.stat().st_mtime for f in folder.rglob("*") if f.is_file()), default=0.0)
-        if newest < oldest:
+        if _newest(folder) < oldest:
             yield Leftover(LOGS, str(folder), _size(folder, end))
+
+
+def _newest(folder: Path) -> float:
+    """When something in it was written last, or it was made; in seconds since 1970."""
+    return max((f.stat().st_mtime for f in folder.rglob("*") if f.is_file()), default=folder.stat().st_mtime)
 
 
 def _log_folders(logs: Path) -> Iterator[Path]:
@@ -95,7 +99,7 @@ def _show(found: list[Leftover]) -> None:
     console.table(["kind", "name", "size"], rows)
 
 
-def _remove(engine: Engine, chosen: list[Leftover]) -> None:
+def _remove(engine: Engine, chosen: list[Leftover], days: int) -> None:
     kinds = {left.kind for left in chosen}
     if kinds & {IMAGES, BUILD}:
         with bundle.held(engine.settings):  # nobody builds meanwhile
@@ -108,5 +112,5 @@ def _remove(engine: Engine, chosen: list[Leftover]) -> None:
     for left in chosen:
         if left.kind == DOWNLOADS:
             Path(left.name).unlink(missing_ok=True)
-        elif left.kind == LOGS:
+        elif left.kind == LOGS and _newest(Path(left.name)) < time.time() - days * 86400:  # a run may be done again
             shutil.rmtree(left.name)

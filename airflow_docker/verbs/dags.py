@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,9 +46,12 @@ def check(engine: Engine, as_json: bool) -> None:
 def parse(engine: Engine, *, apart: bool) -> dict[str, Any]:
     """What came of each DAG file; ``apart`` from the database of the stack. Raises UserError if there is no answer."""
     parsed = engine.parse_dags(apart=apart)
-    if parsed.returncode:
+    if parsed.returncode or not parsed.stdout:
         console.say(parsed.stderr.rstrip())
-        raise UserError("DAGS_DIR", f"the DAGs could not be parsed (exit code {parsed.returncode}).", "See above.")
+        read = re.findall(r"^reading (.+)$", parsed.stderr, re.M)
+        where = f", in {read[-1]}" if read else ""
+        what = f"the DAGs could not be parsed (it ended with exit code {parsed.returncode}{where})."
+        raise UserError("DAGS_DIR", what, "See above.")
     found: dict[str, Any] = json.loads(parsed.stdout)
     return found
 
@@ -58,6 +62,7 @@ def _prepared(engine: Engine) -> Engine:
     engine.require_fit()
     schema.require(engine)
     artifact = builds.require_last(engine)
+    folders.require_own_state(engine.settings)
     secrets.write(engine.settings, engine.reader)
     folders.prepare(engine.settings, engine.reader.owner)
     if builds.built(engine) != artifact:

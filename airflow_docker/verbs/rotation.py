@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from airflow_docker import console, files, secrets
 from airflow_docker.database import replacement, schema
-from airflow_docker.engines import Engine, release
+from airflow_docker.engines import Engine, folders, release
 from airflow_docker.engines.choice import require_alone
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.verbs import operate, stack
@@ -23,6 +23,7 @@ def rotate(engine: Engine, name: str) -> None:
         there = ", ".join(secrets.GENERATED)
         raise UserError("--rotate", f"there is no key '{name}'.", f"There are: {there}.", USAGE)
     engine.require()
+    folders.require_own_state(engine.settings)
     replacement.undo_interrupted(engine)
     old = secrets.kept(engine.settings, secrets.GENERATED)
     if name not in old:

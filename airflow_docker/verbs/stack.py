@@ -75,6 +75,7 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     as_before = is_as_before(engine)
     unwell = health.unwell(engine) if as_before else ""
     if as_before and not unwell:
+        replacement.end_interrupted(engine)
         console.done("Already up and healthy")
         if wanted:
             scale(engine, wanted, timeout)
@@ -178,7 +179,7 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
             raise UserError("inv down --volumes", what, "Say --yes if you mean it.", USAGE)
         if not console.confirm(f"Destroy the database of {name} ({', '.join(data)})?"):
             raise UserError("inv down --volumes", "not confirmed.", "Nothing was changed.")
-    if not engine.states() and not data:
+    if not engine.is_there() and not data:
         console.done(f"{name} is not running")
         return
     stop(engine, volumes=volumes)

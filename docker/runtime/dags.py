@@ -42,6 +42,7 @@ def main(folder: str) -> dict:
     models.Variable.metadata.create_all(settings.engine, tables=needed)
     found = {"folder": folder, "dags": [], "errors": [], "files": []}
     for file in sorted(list_py_file_paths(folder)):
+        print(f"reading {file}", file=sys.stderr, flush=True)  # it may be the last thing that is done here
         bag = DagBag(dag_folder=os.devnull)
         began = time.monotonic()
         try:

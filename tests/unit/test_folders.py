@@ -6,9 +6,12 @@ import stat
 import pytest
 from conftest import snapshot
 
+from airflow_docker import secrets
 from airflow_docker.engines import folders
 from airflow_docker.engines.compose.engine import Compose
+from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.errors import UserError
+from airflow_docker.verbs import backup, builds, dags, rotation
 
 DAGS = "airflow-docker/dags"
 
@@ -67,3 +70,25 @@ def test_two_projects_do_not_share_a_state_dir(make_settings):
     folders.claim_state(make_settings("COMPOSE_PROJECT_NAME=one\n"))
     with pytest.raises(UserError, match="STATE_DIR: .* is that of the project one, and this is two."):
         folders.claim_state(make_settings("COMPOSE_PROJECT_NAME=two\n"))
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda engine, _: rotation.rotate(engine, "fernet_key"),
+        lambda engine, _: dags.check(engine, False),
+        lambda engine, file: backup.restore(engine, file, yes=True),
+        lambda engine, _: builds.build(engine),
+    ],
+)
+def test_no_verb_changes_what_is_another_projects(make_settings, tmp_path, monkeypatch, verb):
+    """Two .env in one folder have the same STATE_DIR and SECRETS_DIR, unless they say otherwise."""
+    one, other = (Standalone(make_settings(f"COMPOSE_PROJECT_NAME={name}\n")) for name in ("one", "other"))
+    folders.claim_state(one.settings)
+    secrets.write(one.settings, one.reader)
+    (tmp_path / "a.backup").write_text("x")
+    monkeypatch.setattr(builds, "require_last", lambda _: "it")
+    before = snapshot(tmp_path)
+    with pytest.raises(UserError, match="is that of the project one, and this is other"):
+        verb(other, tmp_path / "a.backup")
+    assert snapshot(tmp_path) == before

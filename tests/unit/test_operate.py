@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from conftest import INV
@@ -13,7 +14,7 @@ import tasks
 from airflow_docker import PROJECT, files, program
 from airflow_docker.engines import ServiceState
 from airflow_docker.errors import UserError
-from airflow_docker.verbs import operate, stack, status
+from airflow_docker.verbs import dags, operate, stack, status
 
 VERBS = {name: tasks.namespace[name] for name in tasks.namespace.task_names}
 
@@ -138,3 +139,12 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     command = f"'{sys.executable}' '{PROJECT}/airflow_docker' --search-root '{PROJECT}' config | head -c 1"
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, ""), (3, '{"dags":')])
+def test_a_dag_file_that_ends_the_parse_is_named(code, said, capsys):
+    ended = subprocess.CompletedProcess([], code, said, "reading /d/a.py\nreading /d/b c.py\nthe last word\n")
+    engine = SimpleNamespace(parse_dags=lambda apart: ended)
+    with pytest.raises(UserError, match=rf"ended with exit code {code}, in /d/b c.py"):
+        dags.parse(engine, apart=True)
+    assert "the last word" in capsys.readouterr().err

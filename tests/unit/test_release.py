@@ -1,5 +1,6 @@
 """What is different between the releases of Airflow is one whole for each of them."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -89,6 +90,15 @@ def test_logs_of_either_release_can_be_cleaned_away_and_nothing_else(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "dag_processor/9999-latest").symlink_to(tmp_path / "dag_processor/2026-01-01")
     assert [str(folder.relative_to(tmp_path)) for folder in clean._log_folders(tmp_path)] == ours
+
+
+def test_the_log_of_a_run_that_has_just_begun_is_not_old(tmp_path):
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "old" / "log").write_text("x")
+    for entry in (tmp_path / "old" / "log", tmp_path / "old"):
+        os.utime(entry, (1, 1))
+    assert clean._newest(tmp_path / "old") == 1 and clean._newest(tmp_path / "new") > 1e9
 
 
 def test_the_address_of_the_page_has_its_path(make_settings):

@@ -168,6 +168,11 @@ def test_airflow_options_come_from_the_file_and_may_be_changed_by_the_environmen
     assert found.airflow_options == {"AIRFLOW__CORE__PARALLELISM": "9"}
 
 
+def test_a_file_of_a_zone_in_the_environment_counts_for_nothing(tmp_path):
+    for value in (":/etc/localtime", "/usr/share/zoneinfo/UTC"):
+        assert load_text(tmp_path, "TZ=Asia/Tokyo\n", {"TZ": value}).tz == "Asia/Tokyo"
+
+
 def test_certificates_default_to_those_of_the_machine(tmp_path):
     bundle = tmp_path / "ca.pem"
     bundle.write_text("x")

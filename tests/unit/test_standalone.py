@@ -289,7 +289,9 @@ def test_a_state_dir_of_another_project_is_left_alone(make_settings, tmp_path):
     mine.folder.mkdir(parents=True)
     (mine.folder / "services.json").write_text('{"project": "other", "services": {}}')
     for act in (lambda: mine.stop(data=True), lambda: mine.starting(as_before=False).__enter__()):
-        with pytest.raises(UserError, match="is that of the project other. Give each .env a STATE_DIR"):
+        with pytest.raises(
+            UserError, match="is that of the project other. If this is it, moved or renamed: set COMPOSE_"
+        ):
             act()
 
 

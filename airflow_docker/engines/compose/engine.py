@@ -263,6 +263,10 @@ class Compose(Commands):
         found = images.listed(shell.capture(["docker", "inspect", *ids], timeout=images.ASK_SECONDS).stdout or "[]")
         return [_state(container) for container in found]
 
+    def is_there(self) -> bool:
+        once = shell.capture(self.containers_command(once=True), timeout=images.ASK_SECONDS).stdout
+        return bool(once) or bool(self.states())
+
     def last_lines(self, container: str, lines: int = 20) -> str:
         result = shell.capture(["docker", "logs", "--tail", str(lines), container], timeout=images.ASK_SECONDS)
         return (result.stdout + result.stderr).rstrip()
@@ -293,8 +297,7 @@ class Compose(Commands):
         self.write_overlay()
         runs = bool(self.states())
         result = shell.capture(self.parse_command(own_database=apart or not runs), env=self.environment())
-        others = shell.capture(self.containers_command(once=True), timeout=images.ASK_SECONDS).stdout
-        if not runs and not self.states() and not others:  # it needed networks; what was begun meanwhile does too
+        if not runs and not self.is_there():  # it needed networks; what was begun meanwhile does too
             shell.capture(self.down_command(), env=self.environment())
         return result
 

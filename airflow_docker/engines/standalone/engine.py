@@ -19,6 +19,7 @@ from airflow_docker import PROJECT, console, files, secrets, shell
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
 from airflow_docker.engines import ServiceState, health, ports, release
+from airflow_docker.engines.folders import OF_ITS_OWN
 from airflow_docker.engines.release import Release
 from airflow_docker.engines.standalone import environments, logs, processes
 from airflow_docker.engines.standalone.home import links, make_home
@@ -263,7 +264,8 @@ class Standalone:
         project = files.read_object(self.folder / PLAN).get("project", self.settings.compose_project_name)
         if project != self.settings.compose_project_name:
             what = f"{self.folder} is that of the project {project}."
-            raise UserError("STATE_DIR", what, "Give each .env a STATE_DIR (and SECRETS_DIR) of its own.")
+            todo = f"If this is it, moved or renamed: set COMPOSE_PROJECT_NAME={project} in .env. {OF_ITS_OWN}"
+            raise UserError("STATE_DIR", what, todo)
 
     def execute(self, service: str, words: list[str]) -> int:
         return shell.stream(words, env=self._variables_of_commands(), exactly=True, interactive=True)
@@ -325,6 +327,9 @@ class Standalone:
     def _told(self) -> Told:
         """What the supervisor has told last."""
         return Told(self.settings, self.mark, self.database, files.read_object(self.folder / STATE, *TOLD))
+
+    def is_there(self) -> bool:
+        return bool(self.states())
 
     def last_lines(self, container: str, lines: int = 20) -> str:
         log = self.folder / LOG / f"{container.partition('/')[0]}.log"

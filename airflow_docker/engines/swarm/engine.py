@@ -301,6 +301,9 @@ class Swarm(Compose):
     def states(self) -> list[ServiceState]:
         return self.told().states()
 
+    def is_there(self) -> bool:
+        return bool(self.states())
+
     def last_lines(self, container: str, lines: int = 20) -> str:
         result = shell.capture(commands.logs(container, tail=lines, raw=True), timeout=images.ASK_SECONDS)
         return (result.stdout + result.stderr).rstrip()

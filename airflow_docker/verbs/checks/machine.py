@@ -64,9 +64,8 @@ def port(settings: Settings, engine: Engine) -> Finding:
     try:
         ports.require_free(settings.airflow_port, engine.holder)
     except UserError:
-        if any(
-            s.service == release.of(settings).page and s.state in ("running", "restarting") for s in engine.states()
-        ):
+        pages = (release.TWO.page, release.THREE.page)  # it may be of another version than the settings name
+        if any(s.service in pages and s.state in ("running", "restarting") for s in engine.states()):
             return ok(f"{settings.airflow_port} is ours: the stack is up")
         raise
     return ok(f"{settings.airflow_port} is free")
