@@ -204,7 +204,7 @@ class Journey:
 
     def fail_to_start(self) -> None:
         """An `up` that fails, and one that mends it."""
-        self.tries("up", changes={"AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "nonsense.NONE"})
+        self.tries("up", changes={"AIRFLOW__DATABASE__SQL_ALCHEMY_SCHEMA": "nonsense"})
         self.inv("logs")
         self.inv("up")
 
