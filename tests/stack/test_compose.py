@@ -62,7 +62,7 @@ def test_a_container_for_one_command_is_not_the_service(stack):
         found = next(one for one in stack.json("status", "--all") if one["project"] == project)
         assert found["services"] == len(services(stack)) - 1
     finally:
-        docker("rm", "--force", once)
+        docker("rm", "--force", "--volumes", once)
 
 
 @pytest.mark.on(*EACH)
