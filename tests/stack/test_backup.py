@@ -94,7 +94,7 @@ def without_database(backup, folder):
     return folder / "sealed"
 
 
-@pytest.mark.on(*ENGINES, "compose-celery")
+@pytest.mark.on(*ENGINES)
 def test_everything_is_there_again_and_a_refusal_changes_nothing(filled, monkeypatch, tmp_path):
     project, encrypted = filled, tmp_path / "it.backup"
     before = Content(project)
@@ -192,9 +192,9 @@ def killed(file, *, missing_ok=False, unlink=Path.unlink):
     unlink(file, missing_ok=missing_ok)
 
 
-@pytest.mark.on("standalone-3", "compose-3")
+@pytest.mark.on("standalone-3", "compose-3", "compose-celery")
 def test_what_runs_goes_back_to_what_it_was(stack, tmp_path):
-    """What is above, in short, for the other release of Airflow; what a run does meanwhile is its own affair."""
+    """What is above, in short, for the other flavours; what a run does meanwhile is its own affair."""
     stack.python(COMMANDS.format(lines=LINES[:2]))
     before = Content(stack, tables=set(TABLES) - {"dag_run", "task_instance"})
     assert all(before.rows.values())

@@ -196,16 +196,11 @@ def test_after_down_and_up_the_runs_are_still_there_and_after_volumes_they_are_n
             "nonsense",
         ),
         ({"AIRFLOW__DATABASE__SQL_ALCHEMY_SCHEMA": "nonsense"}, "init", "nonsense"),
-        (
-            {"AIRFLOW__LOGGING__LOGGING_CONFIG_CLASS": "nonsense.NONE"},
-            "(init|webserver|scheduler|triggerer)",
-            "nonsense",
-        ),
     ],
 )
 def test_a_crashing_service_is_reported_at_once_with_its_last_lines(project, setting, service, says):
     project.set(**setting)
-    said = project.inv("up", code=1, shows_services=True)
+    said = project.inv("up", code=1)
     failing = re.search(rf"^({service}): the service (has ended|crashes)", said, re.M)
     assert failing, said
     lines = said.partition(f"--- the last lines of {failing[1]} ---")[2].partition("\n---\n")[0]

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from trust.conftest import count
 
 from airflow_docker import PROJECT
 from airflow_docker.engines.standalone import processes
 from stack.conftest import run, until
 
-REPETITIONS = 10
-
-
+REPETITIONS = count(full=10, short=4)
 ON = ("standalone",)
 RELEASES = ("standalone", "standalone-3")
 

@@ -4,7 +4,7 @@ from trust.conftest import count
 from trust.many import Many, timed
 from trust.meters import memory, most, of_stack
 
-TASKS = count(full=1000, short=60)
+TASKS = count(full=1000, short=40)
 
 
 def test_of_many_tasks_none_is_lost_and_none_is_run_twice(stack, figure):
