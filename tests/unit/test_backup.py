@@ -295,6 +295,12 @@ def test_a_backup_is_for_its_owner_and_holds_no_secret_of_the_application(filled
     assert shown["COMPOSE_PROJECT_NAME"]["value"] == "p"
 
 
+def test_a_backup_says_what_runs_and_not_what_was_assembled_last(filled):
+    filled.in_use, filled.labels = lambda: "it", lambda name: {"airflow-docker.fingerprint": name}
+    with tarfile.open(made(filled)) as tar:
+        assert json.load(tar.extractfile("manifest.json")) == {"airflow-docker.fingerprint": "it"}
+
+
 def test_a_database_is_copied_whole_while_another_writes(filled, tmp_path):
     writer = sqlite3.connect(filled.store.file)
     writer.execute("BEGIN IMMEDIATE")

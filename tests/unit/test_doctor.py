@@ -25,6 +25,7 @@ from airflow_docker.sources import repos
 from airflow_docker.verbs import doctor
 from airflow_docker.verbs.checks import machine, programs, project
 from airflow_docker.verbs.checks import remote as elsewhere
+from airflow_docker.verbs.checks import swarm as several
 from airflow_docker.verbs.doctor import Check
 
 DAGS = "airflow-docker/dags"
@@ -162,6 +163,13 @@ def test_an_engine_that_maps_users_is_not_taken(make_settings, docker, kind):
     assert choose(make_settings("ENGINE=auto\n"), tell=False).name == "standalone"
 
 
+@pytest.mark.parametrize("name", ["a..b/team", "127.0.0.1:99999999", "x" * 70 + ".example.org"])
+def test_a_registry_that_none_can_be_called_does_not_answer(make_settings, name):
+    assert f"IMAGE_REGISTRY: {name} does not answer" in state(
+        several.registry, make_settings(f"IMAGE_REGISTRY={name}\n")
+    )
+
+
 # --- the machine ---
 
 
@@ -214,6 +222,8 @@ def test_a_port_is_free_ours_or_taken(make_settings):
         assert state(machine.port, settings).startswith("error: AIRFLOW_PORT: port ")
         assert "Set AIRFLOW_PORT in .env" in state(machine.port, settings)
         assert state(machine.port, settings, Up).startswith("ok: ")
+        newer = make_settings(f"AIRFLOW_PORT={settings.airflow_port}\nAIRFLOW_VERSION=3.3.2\n")
+        assert state(machine.port, newer, Up).startswith("ok: ")  # what runs is of the version before
     assert "is free" in state(machine.port, settings)
 
 

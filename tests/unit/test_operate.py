@@ -1,6 +1,8 @@
 """What is typed, and what it means: times, words behind a verb, names of settings files."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,7 +16,7 @@ import tasks
 from airflow_docker import PROJECT, files, program
 from airflow_docker.engines import ServiceState
 from airflow_docker.errors import UserError
-from airflow_docker.verbs import dags, operate, stack, status
+from airflow_docker.verbs import builds, dags, operate, stack, status
 
 VERBS = {name: tasks.namespace[name] for name in tasks.namespace.task_names}
 
@@ -148,3 +150,22 @@ def test_a_dag_file_that_ends_the_parse_is_named(code, said, capsys):
     with pytest.raises(UserError, match=rf"ended with exit code {code}, in /d/b c.py"):
         dags.parse(engine, apart=True)
     assert "the last word" in capsys.readouterr().err
+
+
+def test_who_may_not_see_the_secrets_is_told_the_rest_of_the_status(monkeypatch):
+    def closed(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(status.secrets, "check", closed)
+    assert status._secrets(SimpleNamespace(settings=None, reader=None)) == "unusable"
+
+
+def test_the_last_build_is_shown_whatever_the_settings_are_now(make_settings, capsys):
+    settings = make_settings("SYSTEM_PACKAGES=git\n")
+    settings.state_dir.mkdir()
+    note = {"artifact": "it", "settings": {}, "revisions": {}}
+    (settings.state_dir / "build.compose.json").write_text(json.dumps(note))
+    engine = SimpleNamespace(name="compose", settings=settings, has=lambda _: True, labels=lambda name: {"of": name})
+    assert builds.built(engine) is None
+    builds.show(engine)
+    assert re.search(r"^of +it\b", capsys.readouterr().out, re.M)

@@ -180,6 +180,10 @@ def test_certificates_default_to_those_of_the_machine(tmp_path):
     assert load_text(tmp_path, "").extra_ca_bundle is None
 
 
+def test_a_folder_may_have_any_name(tmp_path):
+    assert settings.default_project_name(Base(Path(os.fsdecode(b"/a\xff/.env")), {})).startswith("a-")
+
+
 def test_two_checkouts_have_two_project_names(tmp_path):
     one, other = (settings.default_project_name(Base(tmp_path / name / "Air Flow" / ".env", {})) for name in "ab")
     assert one != other
