@@ -52,7 +52,8 @@ def _works() -> bool:
 def _purge() -> None:
     """The marker goes last, so that what a kill leaves is known as ours."""
     there = list(VENV.iterdir()) if VENV.is_dir() else []
-    if (there or os.path.lexists(VENV)) and not MARKER.exists() and not (VENV.is_dir() and not there):
+    is_foreign = there or (os.path.lexists(VENV) and not VENV.is_dir())
+    if is_foreign and not MARKER.exists():
         fail(f"{VENV} was not made by this script. Move it away, or run inv in an environment of your own.")
     for entry in [one for one in there if one != MARKER]:
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -42,6 +43,12 @@ def show(args: Sequence[str]) -> str:
 def _environment(given: Mapping[str, str] | None, exactly: bool = False) -> dict[str, str]:
     """``given`` on top of this process's environment, or alone."""
     return {**({} if exactly else os.environ), **(given or {})}
+
+
+def version_in(text: str) -> tuple[int, ...]:
+    """The first version in what a program says of itself, like (2, 26, 1); empty if there is none."""
+    found = re.search(r"\d+(\.\d+)+", text)
+    return tuple(map(int, found[0].split("."))) if found else ()
 
 
 def _cannot_start(program: str, problem: OSError) -> UserError:

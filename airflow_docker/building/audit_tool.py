@@ -28,8 +28,7 @@ def package(settings: Settings) -> Path | None:
     Raises UserError for settings that do not go together, a failed download, a wrong checksum.
     """
     require_consistent(settings)
-    url = settings.audit_tool_url
-    return _download(url, settings) if url else settings.audit_tool_deb
+    return _download(settings) if settings.audit_tool_url else settings.audit_tool_deb
 
 
 def require_consistent(settings: Settings) -> None:
@@ -42,10 +41,11 @@ def require_consistent(settings: Settings) -> None:
         raise UserError(missing, "is not set; address and checksum go together.", "Set both or neither.", USAGE)
 
 
-def _download(url: str, settings: Settings) -> Path:
+def _download(settings: Settings) -> Path:
     import pooch
 
-    sha256, shown = settings.audit_tool_sha256, redact(url).partition("?")[0]
+    url, sha256 = settings.audit_tool_url, settings.audit_tool_sha256
+    shown = redact(url).partition("?")[0]
     name = f"{sha256[:12]}-{url.rpartition('/')[2].partition('?')[0] or 'audit-tool.deb'}"
     if not (cache_folder() / name).exists():
         console.say(f"· Downloading {shown} …")
@@ -56,8 +56,8 @@ def _download(url: str, settings: Settings) -> Path:
             downloader = pooch.HTTPDownloader(progressbar=progress, timeout=30, verify=verify)
             found = pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache_folder(), downloader=downloader)
     except OSError as problem:  # requests' errors are OSErrors, and some of them ValueErrors too
-        signature = urlsplit(url).query or "?"
-        reason = redact(str(problem).replace(signature, "***")).splitlines()[0][:200]
+        said, query = redact(str(problem)), urlsplit(url).query
+        reason = (said.replace(query, "***") if query else said).splitlines()[0][:200]
         raise UserError(
             "AUDIT_TOOL_URL", f"cannot be downloaded ({reason}).", "Check it, or set AUDIT_TOOL_DEB."
         ) from None

@@ -17,7 +17,10 @@ ARCHIVES = ("ARCH_ROOT", "ARCHIVE0_DIR", "ARCHIVE1_DIR", "ARCHIVE2_DIR", "ARCHIV
 """Folders that may be network mounts: made only at their default place under STATE_DIR, never changed."""
 
 
-OF_ITS_OWN = "Else give each .env a STATE_DIR and a SECRETS_DIR of its own."
+def way_out(owner: str) -> str:
+    """What to do where a folder is that of the project ``owner``."""
+    own = "Else give each .env a STATE_DIR and a SECRETS_DIR of its own."
+    return f"If this is it, moved or renamed: set COMPOSE_PROJECT_NAME={owner} in .env. {own}"
 
 
 def claim_state(settings: Settings) -> None:
@@ -38,8 +41,7 @@ def require_own_state(settings: Settings) -> None:
     owner = note.read_text().strip() if note.is_file() else name
     if owner != name:
         what = f"{settings.state_dir} is that of the project {owner}, and this is {name}."
-        todo = f"If this is it, moved or renamed: set COMPOSE_PROJECT_NAME={owner} in .env. {OF_ITS_OWN}"
-        raise UserError("STATE_DIR", what, todo)
+        raise UserError("STATE_DIR", what, way_out(owner))
 
 
 def prepare(settings: Settings, owner: int | None) -> None:

@@ -35,6 +35,7 @@ from airflow_docker.settings.types import (
     git_url,
     image_name,
     inner_path,
+    is_file_of_zone,
     matching,
     memory,
     mounts,
@@ -212,7 +213,7 @@ def load(
     errors += unknown_names(in_file, base.env_file)
     layers: list[tuple[str, Mapping[str, str]]] = [
         ("flag", {k: v for k, v in (flags or {}).items() if v}),
-        ("environment", {name: value for name, value in environ.items() if not _is_file_of_zone(name, value)}),
+        ("environment", {name: value for name, value in environ.items() if name != "TZ" or not is_file_of_zone(value)}),
         (base.env_file.name, in_file),
     ]
     derived: list[UserError] = []
@@ -247,11 +248,6 @@ def load(
         airflow_options=options,
         sources=origin,
     )
-
-
-def _is_file_of_zone(name: str, value: str) -> bool:
-    """Some systems name a file in TZ, which says nothing to a container."""
-    return name == "TZ" and value.startswith((":", "/"))
 
 
 def unknown_names(in_file: Mapping[str, str], env_file: Path) -> list[UserError]:

@@ -190,9 +190,14 @@ def config_files(value: str, base: Base) -> tuple[tuple[str, str], ...]:
 airflow_version_from_2_7 = matching(r"(2\.([7-9]|\d\d)|3\.\d+)\.\d+", "a version from 2.7.0 on, like 2.11.2")
 
 
+def is_file_of_zone(value: str) -> bool:
+    """Some systems name a file in TZ, which says nothing to a container."""
+    return value.startswith((":", "/"))
+
+
 def time_zone(value: str, base: Base) -> str:
     """A name of the tz database; a file name, as some systems set it, is no name and counts for nothing."""
-    if value.startswith((":", "/")):
+    if is_file_of_zone(value):
         return "UTC"
     name = str(matching(r"[A-Za-z0-9_+/-]+", "a time zone like America/New_York")(value, base))
     if "/" in name and not _is_known_zone(name) and _is_known_zone("Etc/UTC"):

@@ -119,8 +119,7 @@ def require_git() -> str:
     if shutil.which("git") is None:
         raise UserError("git", "the program is not installed or not on PATH.", f"Install git {wished} or newer.")
     said = shell.capture(["git", "--version"]).stdout.strip().removeprefix("git version ")
-    found = re.match(r"(\d+)\.(\d+)", said)
-    if not found or (int(found[1]), int(found[2])) < GIT:
+    if shell.version_in(said) < GIT:
         raise UserError("git", f"version {said or '(none)'} is too old.", f"Install git {wished} or newer.")
     return said
 

@@ -63,10 +63,13 @@ def leftovers(engine: Engine, days: int) -> Iterator[Leftover]:
     if (cache := audit_tool.cache_folder()).is_dir():
         for file in sorted(cache.iterdir()):
             yield Leftover(DOWNLOADS, str(file), file.stat().st_size)
-    oldest = time.time() - days * 86400
     for folder in _log_folders(settings.logs_dir):
-        if _newest(folder) < oldest:
+        if _is_old(folder, days):
             yield Leftover(LOGS, str(folder), _size(folder, end))
+
+
+def _is_old(folder: Path, days: int) -> bool:
+    return _newest(folder) < time.time() - days * 86400
 
 
 def _newest(folder: Path) -> float:
@@ -112,5 +115,5 @@ def _remove(engine: Engine, chosen: list[Leftover], days: int) -> None:
     for left in chosen:
         if left.kind == DOWNLOADS:
             Path(left.name).unlink(missing_ok=True)
-        elif left.kind == LOGS and _newest(Path(left.name)) < time.time() - days * 86400:  # a run may be done again
+        elif left.kind == LOGS and _is_old(Path(left.name), days):  # a run may be done again
             shutil.rmtree(left.name)

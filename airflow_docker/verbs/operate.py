@@ -87,7 +87,6 @@ def restart(engine: Engine, services: list[str], timeout: float) -> None:
         stack.doubt_start(made)
     with made.restarting(services) as settled:
         health.wait(made, timeout=timeout, before=before, settled=settled)
-    replacement.end_interrupted(made)
     if not services:
         stack.note_start(made)
 

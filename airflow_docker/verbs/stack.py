@@ -75,7 +75,6 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     as_before = is_as_before(engine)
     unwell = health.unwell(engine) if as_before else ""
     if as_before and not unwell:
-        replacement.end_interrupted(engine)
         console.done("Already up and healthy")
         if wanted:
             scale(engine, wanted, timeout)
@@ -129,7 +128,6 @@ def start(engine: Engine, timeout: float, workers: int = 0) -> None:
     with engine.starting(as_before=as_before, workers=workers) as settled:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
         health.wait(engine, timeout=timeout, before=before, settled=settled)
-    replacement.end_interrupted(engine)
     note_start(engine)
     schema.note(engine)
 
@@ -141,7 +139,8 @@ def doubt_start(engine: Engine) -> None:
 
 
 def note_start(engine: Engine) -> None:
-    """Everything runs with just these settings."""
+    """Everything runs with just these settings, the database too."""
+    replacement.end_interrupted(engine)
     files.write(_digest_file(engine), _digest(engine).encode())
 
 

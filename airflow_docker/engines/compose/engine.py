@@ -77,8 +77,9 @@ class Compose(Commands):
 
     def _require_tags(self) -> None:
         """Older plugins pass over a tag that they do not know, and would leave secrets where they are not to be."""
-        if any("!override" in layer.read_text() for layer in self.layers) and plugin_numbers() < KNOWS_TAGS:
-            what = f"version {plugin_version()} does not understand {self.layers[-1].name}."
+        has_tags = any("!override" in layer.read_text() for layer in self.layers)
+        if has_tags and shell.version_in(found := plugin_version()) < KNOWS_TAGS:
+            what = f"version {found} does not understand {self.layers[-1].name}."
             raise UserError("docker compose", what, f"Install {'.'.join(map(str, KNOWS_TAGS))} or newer.")
 
     def _require_users(self) -> None:
@@ -329,11 +330,6 @@ class Compose(Commands):
         shown = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
         names = shell.capture(shown, timeout=images.ASK_SECONDS).stdout.split()
         return f"the container {names[0]}" if names else ""
-
-
-def plugin_numbers() -> tuple[int, ...]:
-    """The version of the compose plugin as three numbers."""
-    return tuple(int(number) for number in re.findall(r"\d+", plugin_version())[:3])
 
 
 def plugin_version() -> str:

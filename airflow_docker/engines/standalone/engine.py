@@ -18,13 +18,12 @@ from typing import Any, ClassVar
 from airflow_docker import PROJECT, console, files, secrets, shell
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
-from airflow_docker.engines import ServiceState, health, ports, release
-from airflow_docker.engines.folders import OF_ITS_OWN
+from airflow_docker.engines import ServiceState, folders, health, ports, release
 from airflow_docker.engines.release import Release
 from airflow_docker.engines.standalone import environments, logs, processes
 from airflow_docker.engines.standalone.home import links, make_home
 from airflow_docker.engines.standalone.sqlite import Sqlite
-from airflow_docker.engines.standalone.states import TOLD, Told
+from airflow_docker.engines.standalone.states import ONE_SHOT, TOLD, Told
 from airflow_docker.engines.standalone.supervisor import LOG, PLAN, RESTART, STATE, TAKEN, Plan
 from airflow_docker.engines.standalone.variables import database, own_variables, variables
 from airflow_docker.errors import UserError
@@ -44,7 +43,7 @@ class Standalone:
     environment: str = ""
     name = "standalone"
     renewed_while_running: ClassVar[tuple[str, ...]] = ()
-    one_shot = ("init",)
+    one_shot = ONE_SHOT
     task_service = "scheduler"
     context = (f"{FOLDER}/{lock_file.LOCK}", bundle.HOME, bundle.BIN)
     purged = (bundle.HOME, bundle.BIN, *(f"{FOLDER}/{n}" for n in (lock_file.LOCK, *bundle.NOTES)))
@@ -264,8 +263,7 @@ class Standalone:
         project = files.read_object(self.folder / PLAN).get("project", self.settings.compose_project_name)
         if project != self.settings.compose_project_name:
             what = f"{self.folder} is that of the project {project}."
-            todo = f"If this is it, moved or renamed: set COMPOSE_PROJECT_NAME={project} in .env. {OF_ITS_OWN}"
-            raise UserError("STATE_DIR", what, todo)
+            raise UserError("STATE_DIR", what, folders.way_out(project))
 
     def execute(self, service: str, words: list[str]) -> int:
         return shell.stream(words, env=self._variables_of_commands(), exactly=True, interactive=True)

@@ -13,7 +13,8 @@ from airflow_docker.settings import Settings
 
 TOLD = ("supervisor", "services")
 """What a whole account has."""
-_ONE_SHOT = "init"
+ONE_SHOT = ("init",)
+"""Services that do their work and end."""
 _START_PERIOD = timedelta(seconds=120)
 
 
@@ -38,13 +39,13 @@ class Told:
 
     def _state(self, name: str, told: dict[str, Any], is_supervised: bool) -> ServiceState:
         state, restarts, code = str(told["state"]), int(told["restarts"]), int(told["exit_code"])
-        is_heard_of = is_supervised and name == _ONE_SHOT  # its supervisor will tell how it ended
+        is_heard_of = is_supervised and name in ONE_SHOT  # its supervisor will tell how it ended
         if state == "running" and not is_heard_of and not processes.is_alive(told["pid"], self.mark):
             state, restarts, code = ("restarting", restarts + 1, -9) if is_supervised else ("exited", restarts, -9)
         if state == "restarting" and not is_supervised:
             state = "exited"
         well, probe = "", ""
-        if state == "running" and name != _ONE_SHOT:
+        if state == "running" and name not in ONE_SHOT:
             well, probe = (
                 self._health(name, told["started"]) if is_supervised else ("unhealthy", "its supervisor has ended")
             )

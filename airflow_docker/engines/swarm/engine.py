@@ -23,7 +23,7 @@ from airflow_docker.engines.swarm import commands, delivery
 from airflow_docker.engines.swarm.nodes import nodes
 from airflow_docker.engines.swarm.postgres import SwarmPostgres
 from airflow_docker.engines.swarm.rollout import Rollout
-from airflow_docker.engines.swarm.stack import ARTIFACT, ONCE, STORES, Made, Plan, once, part, stack
+from airflow_docker.engines.swarm.stack import ARTIFACT, ONCE, STORES, Made, Plan, literal, once, part, stack
 from airflow_docker.engines.swarm.tasks import Services, Told, exit_code, runs
 from airflow_docker.engines.swarm.vault import Vault
 from airflow_docker.errors import UserError, collected, raise_all
@@ -66,7 +66,7 @@ class Swarm(Compose):
 
     def require_fit(self) -> None:
         own = [self._require_workers, self._require_registry, self._require_short_name]
-        raise_all(collected([*own, self._require_tags, self._require_users]))
+        raise_all(collected([*own, super().require_fit]))
 
     def _require_workers(self) -> None:
         if not self.is_celery:
@@ -97,9 +97,7 @@ class Swarm(Compose):
     def vault(self, config: Made) -> Vault:
         """The secrets of the services; those of the build are none."""
         used = {secret["source"] for service in config["services"].values() for secret in service.get("secrets", [])}
-        named = {
-            name: Path(given["file"].replace("$$", "$")) for name, given in config["secrets"].items() if name in used
-        }
+        named = {name: Path(literal(given["file"])) for name, given in config["secrets"].items() if name in used}
         return Vault(self.project, named, secrets.kept(self.settings).get("fernet_key", ""))
 
     def whole(self, config: Made, vault: Vault, workers: int = 0) -> Made:

@@ -172,11 +172,15 @@ def _in_memory(given: Made) -> list[Made]:
     return made
 
 
+def literal(text: str) -> str:
+    """A text of compose's configuration as it was meant: there a ``$`` is written twice."""
+    return text.replace("$$", "$")
+
+
 def _volumes(given: Made, plan: Plan) -> list[Made]:
     made: list[Made] = []
     for volume in given.get("volumes", []):
-        source = volume["source"].replace("$$", "$") if volume["type"] == "bind" else ""  # as compose writes a $
-        if volume["type"] == "volume" or source in plan.shared:
+        if volume["type"] == "volume" or literal(volume["source"]) in plan.shared:
             kept = ("type", "source", "target", "read_only")
             made.append({key: volume[key] for key in kept if key in volume})
         elif volume["target"] in _SCRATCH:

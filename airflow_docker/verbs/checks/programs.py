@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 
 from airflow_docker import shell
@@ -41,12 +40,6 @@ def docker(settings: Settings, engine: Engine) -> Finding:
 
 def compose(settings: Settings, engine: Engine) -> Finding:
     found = plugin_version()
-    if _version(found) < COMPOSE_WISHED:
+    if shell.version_in(found) < COMPOSE_WISHED:
         return Finding("warning", f"{found} is older than what this is tested with.", "Take 2.20 or newer.")
     return ok(found)
-
-
-def _version(text: str) -> tuple[int, int]:
-    """The first two numbers of a version; zeros if there is none."""
-    found = re.search(r"(\d+)\.(\d+)", text)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
