@@ -18,7 +18,7 @@ from invoke.tasks import Task
 from invoke.util import helpline
 
 from airflow_docker import PROJECT, interruption
-from airflow_docker.errors import USAGE, UserError
+from airflow_docker.errors import USAGE, UserError, guarded
 
 
 class Inv(Program):
@@ -58,6 +58,11 @@ class Inv(Program):
             hint = f"Did you mean {near[0]}?" if near else "See: inv --list, inv --help VERB"
             what = re.sub(r"<Argument: ([\w-]+).*?>", r"--\1", str(problem)).rstrip("!.")
             raise UserError("inv", f"{what}.", hint, USAGE) from None
+
+    @guarded
+    def parse_cleanup(self) -> None:
+        """Show the list of verbs or the help of one, if that was asked for."""
+        super().parse_cleanup()
 
     def execute(self) -> None:
         """Choose the settings, then run the verbs."""
