@@ -15,7 +15,7 @@ from airflow_docker.errors import USAGE, UserError, collected, raise_all
 from airflow_docker.settings import Settings
 from airflow_docker.settings.types import is_count
 from airflow_docker.sources import checkouts, repos
-from airflow_docker.verbs import builds
+from airflow_docker.verbs import builds, first_parse
 
 START_SECONDS = 300.0
 """How long a start may take that is part of another verb."""
@@ -82,6 +82,8 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
         if unwell:
             console.say(f"· Not all is well: {unwell}")
         start(engine, timeout, wanted)
+        first_parse.wait(engine)
+    first_parse.warn(engine)
     tell_where(settings, open_page)
 
 

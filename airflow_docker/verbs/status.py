@@ -15,7 +15,7 @@ from airflow_docker.database import schema
 from airflow_docker.engines import Engine, ServiceState, folders, health, release
 from airflow_docker.errors import FAILED, UserError, raise_all
 from airflow_docker.sources import checkouts, repos
-from airflow_docker.verbs import builds
+from airflow_docker.verbs import builds, first_parse
 
 NOT_RUNNING = 3
 """The exit code when nothing runs, as in the init scripts of the Linux Standard Base."""
@@ -38,6 +38,8 @@ def report(engine: Engine, *, as_json: bool) -> None:
     schema.require(engine)  # of other services than the settings name, none is looked for
     if found["state"] == "unhealthy":
         raise UserError(name, "not all services are well.", "Type: inv up", FAILED)
+    if broken := first_parse.count(_import_errors(found)):
+        raise UserError(name, f"{found['state']}, but {broken}.", "Fix them, then look again: inv dags", FAILED)
 
 
 def gather(engine: Engine) -> dict[str, Any]:
@@ -119,12 +121,12 @@ def _dags(engine: Engine) -> tuple[dict[str, Any] | None, int | None]:
     since = (datetime.now(UTC) - timedelta(hours=24)).strftime("%Y-%m-%d %H:%M:%S+00:00")
     try:
         loaded = engine.store.query(f"SELECT count(*) FROM dag WHERE {release.of(engine.settings).is_known}")  # noqa: S608
-        errors = engine.store.query("SELECT filename, stacktrace FROM import_error ORDER BY filename")
+        errors = engine.store.query(first_parse.QUERY)
         runs = engine.store.query(f"SELECT state, count(*) FROM dag_run WHERE start_date > '{since}' GROUP BY state")  # noqa: S608
         size = engine.store.query(engine.store.size_query)
     except UserError:
         return None, None
-    listed = [{"file": file, "error": (trace.strip().splitlines() or [""])[-1]} for file, trace in errors]
+    listed = first_parse.from_rows(errors, engine.settings.workflow_dev_dir / engine.settings.dags_dir)
     runs_by_state = {state: int(count) for state, count in sorted(runs)}
     return {"loaded": int(loaded[0][0]), "import_errors": listed, "runs_24h": runs_by_state}, int(size[0][0])
 
@@ -134,8 +136,13 @@ def _disk(engine: Engine) -> dict[str, int | None]:
     return {"logs": files.size_of(settings.logs_dir, end), "build": files.size_of(settings.build_dir, end)}
 
 
+def _import_errors(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return found["dags"]["import_errors"] if found["dags"] else []
+
+
 def _show(found: dict[str, Any]) -> None:
-    console.out(f"{found['project']} ({found['engine']}): {found['state']}, {found['address']}")
+    state = ", ".join(filter(None, (found["state"], first_parse.count(_import_errors(found)))))
+    console.out(f"{found['project']} ({found['engine']}): {state}, {found['address']}")
     if services := found["services"]:
         called = names([(s["name"], s["number"]) for s in services])
         rows = [_row(name, s) for name, s in zip(called, services, strict=True)]
@@ -163,7 +170,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     facts.append(("secrets", found["secrets"]))
     if dags:
         facts.append(("dags", f"{dags['loaded']} loaded, {len(dags['import_errors'])} import errors"))
-        facts += [("", f"{e['file']}: {e['error']}") for e in dags["import_errors"]]
+        facts += [("", f"{first_parse.place(e)}: {e['error']}") for e in dags["import_errors"]]
         facts.append(("runs, 24 h", ", ".join(f"{n} {state}" for state, n in dags["runs_24h"].items()) or "none"))
     sizes = ", ".join(f"{name} {megabytes(size)}" for name, size in disk.items() if isinstance(size, int))
     return [*facts, ("disk", sizes)]

@@ -24,14 +24,15 @@ from airflow_docker.settings import load
 
 ENGINES = ("standalone", "compose")
 AIRFLOW_3 = "3.3.2"
+CELERY = {
+    "EXECUTOR": "CeleryExecutor",
+    "AIRFLOW__CELERY__WORKER_CONCURRENCY": "4",
+    "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",  # two minutes otherwise: for the tests' sake
+}
 FLAVOURS = {
     **{engine: {} for engine in ENGINES},
     **{f"{engine}-3": {"AIRFLOW_VERSION": AIRFLOW_3} for engine in ENGINES},
-    "compose-celery": {
-        "EXECUTOR": "CeleryExecutor",
-        "AIRFLOW__CELERY__WORKER_CONCURRENCY": "4",
-        "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",  # two minutes otherwise: for the tests' sake
-    },
+    "compose-celery": CELERY,
 }
 """What a stack can be: an engine, or one with these settings besides."""
 RELEASES = (*ENGINES, *(f"{engine}-3" for engine in ENGINES))

@@ -96,10 +96,12 @@ def stacks(make_project, tmp_path_factory):
         if flavour not in _up:
             end()
             folder = tmp_path_factory.mktemp(f"{flavour} with blanks")
+            (folder / "extra mount").mkdir()
             _up[flavour] = project = make_project(
                 flavour,
                 folder,
                 MEMORY_LIMIT="3g",
+                EXTRA_MOUNTS="extra mount:/home/airflow/extra",
                 # the uid that production uses
                 **({"AIRFLOW_UID": "1001"} if os.geteuid() == 0 and flavour.startswith("compose") else {}),
             )

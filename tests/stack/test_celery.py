@@ -19,16 +19,17 @@ def seen_by(stack, service):
     return set(stack.sh(service, "ls /run/secrets").split())
 
 
-def test_what_is_for_the_tasks_is_in_the_workers_and_no_longer_in_the_scheduler(stack):
+def test_the_secrets_of_the_tasks_are_in_the_workers_alone_and_their_folders_in_all_that_import_dags(stack):
     assert seen_by(stack, "worker") == KEYS | APPLICATION | {"broker_url"}
     assert seen_by(stack, "scheduler") == KEYS | {"broker_url"}
     assert seen_by(stack, "redis") == {"redis.conf"}
     for service in (stack.release.page, "triggerer"):
         assert seen_by(stack, service) == KEYS
-    mounted = {m["Destination"] for m in stack.inspect("scheduler")["Mounts"]}
-    assert {place for place in mounted if not place.startswith("/run/secrets")} == {
-        "/opt/airflow/dags", "/opt/airflow/logs",
-    }  # fmt: skip
+    folders = {
+        service: {m["Destination"] for m in stack.inspect(service)["Mounts"] if "/run/secrets" not in m["Destination"]}
+        for service in ("scheduler", "triggerer", "worker")
+    }
+    assert folders["scheduler"] == folders["triggerer"] == folders["worker"] >= {"/mnt", "/home/airflow/bdrc/data"}
 
 
 def test_the_broker_is_reached_from_its_own_network_alone(stack):

@@ -122,7 +122,7 @@ def test_up_again_changes_nothing_but_a_changed_secret_and_an_archive_more_arriv
     (stack.folder / "Archive 4" / "here.txt").write_text("x")
     archive = (stack.folder / "Archive 4").stat()
     stack.set(SECRET_AWS__default__aws_secret_access_key="marker-new")
-    stack.set(EXTRA_MOUNTS="Archive 4:/home/airflow/extern/Archive4")
+    stack.set(EXTRA_MOUNTS=f"{stack.values['EXTRA_MOUNTS']},Archive 4:/home/airflow/extern/Archive4")
     stack.inv("up")
     assert "marker-new" in stack.sees("aws")
     found = stack.archives()

@@ -132,13 +132,20 @@ def test_options_and_mounts_become_an_overlay(make_settings, tmp_path):
     assert set(made.overlay["services"]) == AIRFLOW_SERVICES
 
 
-def test_archives_more_go_where_the_tasks_run(make_settings):
-    made = engine(
-        make_settings, "EXECUTOR=CeleryExecutor\nEXTRA_MOUNTS=a:/mnt/Archive9\nAIRFLOW__CORE__PARALLELISM=8\n"
-    )
-    with_mounts = {name for name, service in made.overlay["services"].items() if "volumes" in service}
-    assert with_mounts == {"worker"}
-    assert set(made.overlay["services"]) == {*AIRFLOW_SERVICES, "worker"}
+@pytest.mark.parametrize(
+    ("version", "executor", "services"),
+    [
+        ("2.11.2", "LocalExecutor", {"scheduler", "triggerer"}),
+        ("2.11.2", "CeleryExecutor", {"scheduler", "triggerer", "worker"}),
+        ("3.3.2", "LocalExecutor", {"scheduler", "triggerer", "dag-processor"}),
+        ("3.3.2", "CeleryExecutor", {"scheduler", "triggerer", "dag-processor", "worker"}),
+    ],
+)
+def test_extra_mounts_go_to_every_service_that_imports_dags(make_settings, version, executor, services):
+    settings = f"AIRFLOW_VERSION={version}\nEXECUTOR={executor}\nEXTRA_MOUNTS=a:/mnt/Archive9\n"
+    made = engine(make_settings, settings)
+    assert {name for name, service in made.overlay["services"].items() if "volumes" in service} == services
+    assert set(made.dag_services) == services
 
 
 def test_the_environment_holds_settings_and_nothing_secret(make_settings):
@@ -209,6 +216,21 @@ def test_each_release_and_executor_has_its_services(made):
     assert services[made.release.parser]["volumes"]
 
 
+def test_whatever_imports_dag_files_finds_what_tasks_find(made):
+    services = services_of(made.layers)
+    tasks = services[made.task_service]
+    targets = [mount["target"] for mount in tasks["volumes"]]
+    assert "/mnt" in targets and "/home/airflow/bdrc/data" in targets and len(targets) == 10
+    for name in made.dag_services:
+        found = services[name]
+        assert found["volumes"] == tasks["volumes"], name
+        assert found.get("tmpfs") == tasks.get("tmpfs"), name
+        assert [found["environment"][key] for key in ("ARCH_ROOT", "PYDEV_DEBUG")] == ["/mnt", "${PYDEV_DEBUG}"], name
+    for name in set(services) - set(made.dag_services):
+        mounts = [mount["target"] for mount in services[name].get("volumes", []) if isinstance(mount, dict)]
+        assert mounts == (["/opt/airflow/logs"] if name == made.release.page else []), name
+
+
 def test_the_compose_files_keep_their_promises(made):
     services = services_of(made.layers)
     seen_by = {
@@ -222,7 +244,7 @@ def test_the_compose_files_keep_their_promises(made):
     for name, service in services.items():
         assert service["user"] == "${AIRFLOW_UID}:0", name
         assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"]), name
-        assert service["read_only"] == (name != made.task_service), name
+        assert service["read_only"] == (name not in made.dag_services), name
         assert ("healthcheck" in service) == (name not in Compose.one_shot), name
         assert service["restart"] == ("no" if name in Compose.one_shot else "unless-stopped"), name
         for mount in service.get("volumes", []):

@@ -70,6 +70,12 @@ class Commands:
         """The service that runs the tasks."""
         return "worker" if self.is_celery else "scheduler"
 
+    @property
+    def dag_services(self) -> list[str]:
+        """The services that import DAG files: all but the databases, init and the web UI."""
+        others = (*NOT_AIRFLOW, "init", self.release.page)
+        return [name for name in self.services() if name not in others]
+
     def services(self) -> list[str]:
         """The services of all layers, in the order in which they stand there."""
         found: dict[str, Any] = {}
@@ -163,11 +169,13 @@ class Commands:
             literal = {name: value.replace("$", "$$") for name, value in options.items()}
             services = {name: {"environment": literal} for name in self.services() if name not in NOT_AIRFLOW}
         if self.settings.extra_mounts:
-            services.setdefault(self.task_service, {})["volumes"] = [
+            mounts = [
                 {"type": "bind", "source": str(host).replace("$", "$$"), "target": target,
                  "bind": {"create_host_path": False}}
                 for host, target in self.settings.extra_mounts
             ]  # fmt: skip
+            for name in self.dag_services:
+                services.setdefault(name, {})["volumes"] = mounts
         return {"services": services} if services else {}
 
     @property
