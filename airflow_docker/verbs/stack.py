@@ -49,6 +49,7 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     settings = engine.settings
     wanted = worker_count("--workers", workers) if workers else 0
     engine.require_answer()
+    folders.require_own_state(settings)  # or else the notes in it are not of this project
     artifact = builds.built(engine)
     was_started = artifact is not None and is_as_before(engine.using(artifact))
     if not was_started:  # with just these settings, which have been found fit then
