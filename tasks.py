@@ -80,9 +80,9 @@ def refuse_dry_run(c: Context) -> None:
 @verb("Build", help={"only": "one repository: ao-workflows or archive-ops"})
 def pull(c: Context, only: str = "") -> None:
     """Clone or fast-forward both source repositories."""
-    from airflow_docker.verbs import stack
+    from airflow_docker.sources import repos
 
-    stack.pull(settings_for(c), only)
+    repos.pull(repos.select(repos.sources(settings_for(c)), only))
 
 
 @verb(
@@ -218,10 +218,14 @@ def restore(c: Context, file: str, yes: bool = False) -> None:
 @verb("Run", help={"json": "as JSON, on standard output", "all": "all stacks of ours on this machine"})
 def status(c: Context, json: bool = False, all: bool = False) -> None:
     """Say what runs and how it is. Exit code: 0 healthy, 3 not running, else 1."""
-    from airflow_docker.verbs import overview
-    from airflow_docker.verbs import status as look
+    if all:
+        from airflow_docker.verbs import overview
 
-    overview.report(json) if all else look.report(engine_for(c), as_json=json)
+        overview.report(json)
+    else:
+        from airflow_docker.verbs import status as look
+
+        look.report(engine_for(c), as_json=json)
 
 
 @verb(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 DONE, FAILED, WARNING = "✓", "✗", "!"
 _COLOURS = {DONE: "32", FAILED: "31", WARNING: "33"}
+_GAP = "  "
+"""Between the columns of a table."""
 _lock = threading.Lock()
 
 
@@ -75,6 +78,21 @@ def step(words: str) -> Iterator[None]:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on_stderr: bool = False) -> None:
     """A table on standard output; on a terminal long values are folded, in a pipe nothing is cut."""
+    stream = sys.stderr if on_stderr else sys.stdout
+    widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
+    is_plain = all(cell.isascii() and cell.isprintable() for row in rows for cell in row)
+    wide = sum(widths) + len(_GAP) * len(widths)
+    if not is_plain or (stream.isatty() and wide > shutil.get_terminal_size().columns):
+        _draw(columns, rows, on_stderr, None if stream.isatty() else max(80, wide))
+        return
+    is_bold = stream.isatty() and not os.environ.get("NO_COLOR")
+    lines = [_GAP.join(map(str.ljust, row, widths)).rstrip() for row in (columns, *rows)]
+    lines[0] = f"\x1b[1m{lines[0]}\x1b[0m" if is_bold else lines[0]
+    print("\n".join(lines if any(columns) else lines[1:]), file=stream, flush=True)
+
+
+def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], on_stderr: bool, width: int | None) -> None:
+    """The same with cells folded and letters of any width: it takes longer to load than most verbs take."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -82,9 +100,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on_stderr: bool
     drawn = Table(*columns, box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for row in rows:
         drawn.add_row(*(Text(cell, overflow="fold") for cell in row))
-    is_terminal = (sys.stderr if on_stderr else sys.stdout).isatty()
-    wide = None if is_terminal else max(80, sum(max(map(len, c)) + 2 for c in zip(columns, *rows, strict=True)))
-    Console(width=wide, stderr=on_stderr).print(drawn)
+    Console(width=width, stderr=on_stderr).print(drawn)
 
 
 @contextmanager

@@ -41,6 +41,12 @@ class Inv(Program):
         quiet = Argument(names=("quiet",), kind=bool, default=False, help="only warnings, errors and results")
         return [*super().core_args(), env, quiet]
 
+    def parse_core(self, argv: list[str] | None) -> None:
+        """Keep compiled modules, as Python does: Invoke would have all of ours compiled again at each start."""
+        keeps_none = sys.dont_write_bytecode
+        super().parse_core(argv)
+        sys.dont_write_bytecode = keeps_none
+
     def parse_tasks(self) -> None:
         """Put the flag before words that follow a verb which takes such."""
         tasks = {name: self.collection[name] for name in self.collection.task_names}

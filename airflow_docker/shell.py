@@ -147,6 +147,19 @@ def relay(args: Sequence[str], clean: Callable[[str], str], *, env: Mapping[str,
     return process.returncode
 
 
+def listen(args: Sequence[str], hear: Callable[[str], None], *, env: Mapping[str, str] | None = None) -> int:
+    """Run without a terminal and hand on each line of its errors as it comes, progress too; the exit code.
+
+    Raises UserError if it cannot be started.
+    """
+    none = subprocess.DEVNULL
+    pipes = {"stdin": none, "stdout": none, "stderr": subprocess.PIPE}
+    with _started(args, env=_environment(env), text=True, errors="replace", **pipes) as process:
+        for line in process.stderr or ():
+            hear(line.rstrip("\n"))
+    return process.returncode
+
+
 def stream(
     args: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None, exactly: bool = False,
     interactive: bool = False,

@@ -26,7 +26,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests"), str(HERE)]
 import standalone_up  # noqa: E402
 import workers  # noqa: E402
 from conftest import git  # noqa: E402
-from measure import Result, compare  # noqa: E402
+from measure import Result, compare, processor  # noqa: E402
 from stack.conftest import ComposeProject, docker  # noqa: E402
 
 from airflow_docker import PROJECT, console  # noqa: E402
@@ -118,11 +118,25 @@ class Bench:
 
     # --- the comparisons ---
 
-    def listing(self) -> Result:
-        def ours() -> None:
-            quietly(sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), "--list")
+    def list_verbs(self) -> None:
+        quietly(sys.executable, str(PROJECT / "airflow_docker"), "--search-root", str(PROJECT), "--list")
 
-        return compare("inv --list", "an empty tasks.py", ours, [self.start], 1.15, self.runs * 4)
+    def listing(self) -> Result:
+        return compare("inv --list", "an empty tasks.py", self.list_verbs, [self.start], 1.15, self.runs * 4)
+
+    def of_processor(self) -> list[Result]:
+        """What each verb takes itself where there is nothing to do."""
+        settings = self.project.settings
+        fetches = [lambda folder=folder: quietly("git", "-C", str(folder), "fetch", "--quiet")
+                   for folder in (settings.workflow_dev_dir, settings.ao_dev_dir)]  # fmt: skip
+        self.inv("up")
+        base, runs = ("inv --list", self.list_verbs), self.runs * 4
+        return [
+            processor("build, nothing new", lambda: self.inv("build"), base, 2.0, runs),
+            processor("pull, nothing new, without git's fetch", lambda: self.inv("pull"), base, 2.0, runs, fetches),
+            processor("up, all is up", lambda: self.inv("up"), base, 3.5, runs),
+            processor("status", lambda: self.inv("status"), base, 3.5, runs),
+        ]
 
     def no_op_build(self) -> Result:
         return compare("build, nothing new", "start + cached compose build", lambda: self.inv("build"),
@@ -183,7 +197,7 @@ class Bench:
                        for name in ("ao-workflows", "archive-ops")]  # fmt: skip
             result = compare("pull, nothing new, 300 ms away", "start + the slower git fetch", lambda: self.inv("pull"),
                              [self.start, *fetches], 1.2, self.runs * 2,
-                             combine=lambda parts: parts[0] + max(parts[1:]))  # fmt: skip
+                             combine=lambda parts: parts[0] + max(parts[1:]), has_processor=False)  # fmt: skip
             self.project.values = before
             self.project.set()
             return result
@@ -254,12 +268,13 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or else all of ours is compiled at each start, and Invoke is not
     with tempfile.TemporaryDirectory(prefix="airflow-docker-bench-") as folder:
         bench = Bench(Path(folder), options.runs)
         try:
             sides: list[Callable[[], Result | list[Result]]] = [
                 bench.listing, bench.no_op_build, bench.script, bench.requirement, bench.size, bench.conflict,
-                bench.pull, bench.cold_up, bench.warm_up, bench.warm_standalone, bench.workers,
+                bench.pull, bench.cold_up, bench.warm_up, bench.of_processor, bench.warm_standalone, bench.workers,
             ]  # fmt: skip
             with_own_project: list[Callable[..., object]] = [bench.warm_standalone, bench.workers]
             results: list[Result] = []
@@ -288,8 +303,9 @@ def show(results: list[Result], as_json: bool) -> None:
         return
     amount = lambda r, value: f"{value:.2f} s" if r.unit == "s" else f"{value / 1e6:.2f} MB"  # noqa: E731
     console.table(
-        ["what", "against", "ours", "theirs", "ratio", "at most", "runs", ""],
-        [[r.name, r.against, amount(r, r.ours), amount(r, r.theirs), f"{r.ratio:.3f}", f"{r.limit:.3g}", str(r.runs),
+        ["what", "against", "ours", "theirs", "ratio", "at most", "processor", "runs", ""],
+        [[r.name, r.against, amount(r, r.ours), amount(r, r.theirs), f"{r.ratio:.3f}", f"{r.limit:.3g}",
+          " : ".join(f"{taken:.2f} s" for taken in r.processor or ()), str(r.runs),
           "reached" if r.reached else "NOT reached"] for r in results],
     )  # fmt: skip
 

@@ -96,7 +96,7 @@ def warm_up(folder: Path, runs: int, quietly: Callable[..., None]) -> Result:
         inv("down")
         bare.up()
         return compare("up, warm, standalone", "airflow standalone", lambda: inv("up"), [bare.up], 1.10, runs,
-                       before_ours=bare.down, before_theirs=lambda: inv("down"))  # fmt: skip
+                       before_ours=bare.down, before_theirs=lambda: inv("down"), has_processor=False)  # fmt: skip
     finally:
         bare.down()
         project.remove()

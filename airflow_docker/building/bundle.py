@@ -17,7 +17,7 @@ from airflow_docker import console, files
 from airflow_docker.building import audit_tool, sync_scripts
 from airflow_docker.building.manifest import Bundle, Manifest
 from airflow_docker.errors import UserError
-from airflow_docker.requirements import impact, lock_file, resolver
+from airflow_docker.requirements import lock_file
 from airflow_docker.requirements.platforms import Platform
 from airflow_docker.settings import Settings
 from airflow_docker.settings.types import Base, path
@@ -105,7 +105,7 @@ def assemble(
     lock = lock_file.lock(
         settings, platform, [dag_file, *sync_requirements(settings)], place, upgrade, trial=trial or bool(chosen)
     )
-    epoch = max(head.time for head in heads)
+    epoch = max(checkouts.time_of(source, head.commit) for source, head in zip(sources, heads, strict=True))
     _set_times(directory, builder.context, epoch)
     fingerprint = fingerprint_of(directory, builder.context, platform.identity)
     manifest = Manifest(
@@ -120,7 +120,7 @@ def assemble(
         base_image_digest=platform.digest,
     )  # fmt: skip
     files.write(place / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode())
-    return Bundle(place, manifest, impact.changes(platform, resolver.locked(lock.read_text())))
+    return Bundle(place, manifest, platform)
 
 
 def fingerprint_of(directory: Path, context: Sequence[str], platform: str) -> str:

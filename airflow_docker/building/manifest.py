@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
-from airflow_docker.requirements import impact
+from airflow_docker.requirements.platforms import Platform
 
 NO_DIGEST = "none (not from a registry: known by its id alone)"
 
@@ -62,8 +62,8 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An assembled BUILD_DIR; ``place`` is where its lock is, ``changes`` what the install changes in the platform."""
+    """An assembled BUILD_DIR; ``place`` is where its lock is, ``platform`` what it was resolved for."""
 
     place: Path
     manifest: Manifest
-    changes: list[impact.Change]
+    platform: Platform

@@ -55,6 +55,9 @@ class Store(Protocol):
     def query(self, sql: str) -> list[list[str]]:
         """What the metadata database answers, as text. Raises UserError if it cannot be asked."""
 
+    def queries(self, *sql: str) -> list[list[list[str]]]:
+        """The same for several questions, asked in one go."""
+
     @property
     def size_query(self) -> str:
         """Asks the database for its size in bytes."""
@@ -98,6 +101,9 @@ class Engine(Builder, Protocol):
 
     @property
     def store(self) -> Store: ...
+
+    def require_answer(self) -> None:
+        """Raise UserError unless it can be asked how what runs is."""
 
     def require(self) -> None:
         """Raise UserError unless it can run here."""

@@ -9,6 +9,8 @@ from airflow_docker.engines import Engine
 from airflow_docker.errors import UserError
 from airflow_docker.settings import Settings
 
+ENGINES = ("compose", "standalone", "swarm")
+
 
 def choose(settings: Settings, *, tell: bool = True) -> Engine:
     """The engine that ENGINE names, or the one that fits; one line says which and why, if ``tell``."""
@@ -20,38 +22,65 @@ def choose(settings: Settings, *, tell: bool = True) -> Engine:
 
 def decide(settings: Settings) -> tuple[Engine, str]:
     """The engine, and why it is this one."""
+    if settings.engine != "auto":
+        return made(settings, settings.engine), "as ENGINE says"
+    has_run = {name for name in ENGINES if _has_run(settings, name)}
+    if "swarm" in has_run:
+        raise UserError("ENGINE", "this project runs on swarm, which auto never means.", "Set ENGINE=swarm in .env.")
+    return _compose_again(settings) if has_run == {"compose"} else _either(settings, has_run)
+
+
+def made(settings: Settings, name: str) -> Engine:
+    """The engine of this name; the others are not even imported."""
+    if name == "compose":
+        from airflow_docker.engines.compose.engine import Compose
+
+        return Compose(settings)
+    if name == "swarm":
+        from airflow_docker.engines.swarm.engine import Swarm
+
+        return Swarm(settings)
+    from airflow_docker.engines.standalone.engine import Standalone
+
+    return Standalone(settings)
+
+
+def _compose_again(settings: Settings) -> tuple[Engine, str]:
+    """It fitted when it was started, so all that is asked is whether it answers."""
+    engine = made(settings, "compose")
+    try:
+        engine.require_answer()
+    except UserError as reason:
+        raise _runs_on_compose(reason) from None
+    return engine, "it was up here last"
+
+
+def _either(settings: Settings, has_run: set[str]) -> tuple[Engine, str]:
+    """Standalone if it is up, or was last; else compose, if that can run here."""
     from airflow_docker.engines.compose.engine import Compose
     from airflow_docker.engines.standalone.engine import Standalone
-    from airflow_docker.engines.swarm.engine import Swarm
 
     compose, standalone = Compose(settings), Standalone(settings)
-    named: dict[str, Engine] = {"compose": compose, "standalone": standalone, "swarm": Swarm(settings)}
-    engine: Engine
-    if settings.engine != "auto":
-        engine, why = named[settings.engine], "as ENGINE says"
-    elif _has_run(settings, "swarm"):
-        raise UserError("ENGINE", "this project runs on swarm, which auto never means.", "Set ENGINE=swarm in .env.")
-    elif standalone.is_up():
-        engine, why = standalone, "it is up"
-    elif _has_run(settings, "standalone") and not _has_run(settings, "compose"):
-        engine, why = standalone, "it was up here last"
-    elif reason := compose.problem():
-        if _has_run(settings, "compose"):
-            raise UserError("ENGINE", f"this project runs on compose, and {reason.what}", reason.todo)
-        engine, why = standalone, reason.what.rstrip(".")
-    else:
-        engine, why = compose, "Docker answers"
-    return engine, why
+    if standalone.is_up():
+        return standalone, "it is up"
+    if has_run == {"standalone"}:
+        return standalone, "it was up here last"
+    reason = compose.problem()
+    if reason is None:
+        return compose, "Docker answers"
+    if "compose" in has_run:
+        raise _runs_on_compose(reason)
+    return standalone, reason.what.rstrip(".")
+
+
+def _runs_on_compose(reason: UserError) -> UserError:
+    return UserError("ENGINE", f"this project runs on compose, and {reason.what}", reason.todo)
 
 
 def require_alone(engine: Engine) -> None:
     """Raise UserError if another engine has a database of this project: it is written with the same keys."""
-    from airflow_docker.engines.compose.engine import Compose
-    from airflow_docker.engines.standalone.engine import Standalone
-    from airflow_docker.engines.swarm.engine import Swarm
-
-    all_engines: list[Engine] = [made(engine.settings) for made in (Compose, Standalone, Swarm)]
-    for other in [one for one in all_engines if one.name != engine.name and _has_database(one)]:
+    others = [made(engine.settings, name) for name in ENGINES if name != engine.name]
+    for other in [one for one in others if _has_database(one)]:
         problem = f"this project has a database on {other.name} too, written with the keys that would be replaced."
         todo = f"Back that up and destroy it (ENGINE={other.name} inv down --volumes), or give it a .env of its own."
         raise UserError(str(engine.settings.secrets_dir), problem, todo)

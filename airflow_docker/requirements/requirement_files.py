@@ -14,6 +14,9 @@ from airflow_docker.settings.types import redact
 _OPTION = re.compile(r"(--\w[\w-]*)(?:[ =]\s*(.*))?|(-\w)[ =]?\s*(.*)")
 _HASH = re.compile(r"\s--hash[= ]([a-z0-9]+:[0-9a-f]+)")
 _URL = re.compile(r"(?:[\w.-]+(?:\[[^\]]*\])?\s*@\s*)?([a-z][a-z0-9+.-]*)://", re.I)
+_BOUND = r"\s*(?:[=!<>]=|[<>]|~=(?=\s*\d+\.))\s*\d+(?:\.\d+)*(?:(?:a|b|rc)\d*)?\s*"
+_USUAL = re.compile(rf"([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?:{_BOUND}(?:,{_BOUND})*)?", re.A)
+"""What nearly every line is: a name, and perhaps bounds of its version."""
 _INCLUDES = {"-r": False, "--requirement": False, "-c": True, "--constraint": True}
 _INDEX = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index", "--trusted-host")
 
@@ -116,9 +119,6 @@ def _refused_option(where: str, option: str) -> UserError:
 
 
 def _requirement(text: str, file: Path, line: int, constraint: bool) -> Requirement:
-    from packaging.requirements import InvalidRequirement
-    from packaging.requirements import Requirement as Parsed
-
     where = f"{file} line {line}"
     hashes = tuple(_HASH.findall(text))
     bare = _HASH.sub("", text).strip()
@@ -131,9 +131,18 @@ def _requirement(text: str, file: Path, line: int, constraint: bool) -> Requirem
         if hashes:
             raise UserError(where, f"'{bare}' has hashes but no name.", "Write: name @ URL --hash=…")
         return Requirement(bare, "", file, line, constraint, hashes)
+    return Requirement(bare, normal(_name(bare, where)), file, line, constraint, hashes)
+
+
+def _name(bare: str, where: str) -> str:
+    """The name in one; packaging, which takes longer to load than the rest of a build, reads the unusual ones."""
+    if usual := _USUAL.fullmatch(bare):
+        return usual[1]
+    from packaging.requirements import InvalidRequirement
+    from packaging.requirements import Requirement as Parsed
+
     try:
-        name = normal(Parsed(bare).name)
+        return Parsed(bare).name
     except InvalidRequirement as problem:
         reason = str(problem).splitlines()[0].rstrip(".")
         raise UserError(where, f"'{bare}' is not a requirement ({reason}).", "Correct the line.") from None
-    return Requirement(bare, name, file, line, constraint, hashes)

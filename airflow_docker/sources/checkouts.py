@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from subprocess import CompletedProcess
 
 from airflow_docker import files, shell
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings.types import Secret, redact
 from airflow_docker.sources import half_pulled, remotes
 
-if TYPE_CHECKING:
-    from git import Repo
-
 GIT = (2, 31)
 """The oldest that will do: from then on it takes configuration from its environment, which is how it is let in."""
 Report = Callable[[str, float], None]
 """Takes a stage in words and how far it is, from 0 to 1."""
-
-
-def load_git() -> None:
-    """Import GitPython before threads do, of which one may find what another has half imported."""
-    import git  # noqa: F401
+_STAGE = re.compile(r"(?:remote: )?(Counting|Compressing|Receiving|Resolving) \w+: +(\d+)%")
+"""How git says that."""
 
 
 @dataclass(frozen=True)
@@ -75,33 +68,68 @@ def is_missing(source: Source) -> bool:
 
 @dataclass(frozen=True)
 class Head:
-    """Where a checkout stands: its commit, the commit's time in seconds since 1970, and whether files differ."""
+    """Where a checkout stands: its commit, its branch (empty if it is detached), and whether files differ."""
 
     commit: str
-    time: int
+    branch: str
     dirty: bool
+
+
+def _git(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+    """What git says of the repository in ``folder`` and of none above it, in English."""
+    return shell.capture(_command(folder, *args), env=_environment(folder) | dict(env or {}))
+
+
+def _command(folder: Path, *args: str) -> list[str]:
+    return ["git", "-C", str(folder), *args]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {"LC_ALL": "C", "LANGUAGE": "C", "GIT_CEILING_DIRECTORIES": str(folder.resolve().parent)}
 
 
 def head(source: Source) -> Head:
     """Where the checkout of ``source`` stands. Raises UserError if there is none that git can read."""
     if is_missing(source):
         raise UserError(source.path_setting, f"there is no checkout at {source.path}.", "Type: inv pull")
-    git = ["git", "-C", str(source.path)]
-    found = shell.capture([*git, "log", "-1", "--no-show-signature", "--format=%H %ct"])
-    if found.returncode or not (source.path / ".git").exists():
-        _open(source).close()  # says why
+    asked = _git(source.path, "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--untracked-files=no")
+    if asked.returncode:
+        raise _unreadable(source, asked.stderr)
+    lines = asked.stdout.splitlines()
+    notes = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
+    if notes["branch.oid"] == "(initial)":
         raise UserError(str(source.path), "the repository has no commit yet.", "Move it away and type: inv pull")
-    changed = shell.capture([*git, "status", "--porcelain", "--untracked-files=no"]).stdout.strip()
-    commit, seconds = found.stdout.split()
-    return Head(commit, int(seconds), bool(changed))
+    branch = notes["branch.head"].replace("(detached)", "")
+    return Head(notes["branch.oid"], branch, any(not line.startswith("# ") for line in lines))
+
+
+def _unreadable(source: Source, said: str) -> UserError:
+    """Why git says nothing of a checkout."""
+    git_dir, owner = source.path / ".git", source.path.stat().st_uid
+    if not (git_dir.is_file() or all((git_dir / name).exists() for name in ("HEAD", "objects", "refs"))):
+        todo = "Name another folder, or move what is there away."
+        return UserError(source.path_setting, f"{source.path} holds files and is not a git repository.", todo)
+    if owner != os.geteuid():
+        todo = f"Type: git config --global --add safe.directory {source.path}"
+        return UserError(str(source.path), f"the repository belongs to uid {owner}, so git refuses it.", todo)
+    what = f"git cannot read this repository ({remotes.last_line(said)})."
+    return UserError(str(source.path), what, "Move it away and type: inv pull")
+
+
+def time_of(source: Source, commit: str) -> int:
+    """When this commit of a checkout was made, in seconds since 1970."""
+    return int(_git(source.path, "log", "-1", "--no-show-signature", "--format=%ct", commit).stdout)
 
 
 def has_commit(source: Source, commit: str) -> bool:
     """True if the checkout of ``source`` is there and has this commit."""
-    if is_missing(source):
-        return False
-    asked = ["git", "-C", str(source.path), "cat-file", "-e", f"{commit}^{{commit}}"]
-    return shell.capture(asked).returncode == 0
+    return not is_missing(source) and _git(source.path, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+
+
+def commits_since(source: Source, revision: str) -> int | None:
+    """How many commits the checkout has that ``revision`` has not; None if it does not know that revision."""
+    asked = _git(source.path, "rev-list", "--count", "--end-of-options", f"{revision}..HEAD")
+    return None if asked.returncode else int(asked.stdout)
 
 
 def changed_since(source: Source, revision: str, paths: list[str]) -> list[str]:
@@ -109,8 +137,7 @@ def changed_since(source: Source, revision: str, paths: list[str]) -> list[str]:
     inside = [path for path in paths if not Path(path).expanduser().is_absolute()]
     if not inside:
         return []
-    args = ["git", "-C", str(source.path), "diff", "--name-only", "--end-of-options", revision, "--", *inside]
-    return shell.capture(args).stdout.splitlines()
+    return _git(source.path, "diff", "--name-only", "--end-of-options", revision, "--", *inside).stdout.splitlines()
 
 
 def require_git() -> str:
@@ -126,7 +153,6 @@ def require_git() -> str:
 
 def sync(source: Source, report: Report) -> Pulled:
     """Clone or fast-forward one repository. Raises UserError, with nothing changed, where that is not possible."""
-    require_git()
     if os.path.lexists(source.path) and not source.path.is_dir():
         raise UserError(source.path_setting, f"{source.path} is not a folder.", "Name another, or move it away.", USAGE)
     return _clone(source, report) if is_missing(source) else _fast_forward(source, report)
@@ -134,161 +160,105 @@ def sync(source: Source, report: Report) -> Pulled:
 
 def _clone(source: Source, report: Report) -> Pulled:
     """Clone into a marked folder beside the target and move it into place when it is whole."""
-    from git.exc import GitError
-
-    target, progress = source.path.resolve(), _Progress(report)
+    target = source.path.resolve()
     files.make_directory(target.parent, source.path_setting)
     try:
         with files.locked(target.parent / f".{target.name}.lock", source.name):
             if is_missing(source):  # else somebody was quicker
-                return _cloned(source, target, progress)
-    except GitError as error:  # asked about when all is put away, as the answer may take its time
-        raise remotes.explain(source.url, source.url_setting, remotes.last_line(error, progress)) from None
+                return _cloned(source, target, report)
+    except remotes.Refused as refusal:  # asked about when all is put away, as the answer may take its time
+        raise remotes.explain(source.url, source.url_setting, refusal.said) from None
     return _fast_forward(source, report)
 
 
-def _cloned(source: Source, target: Path, progress: Any) -> Pulled:
-    """Raises GitError if that fails. To be called with the lock of the target held."""
+def _cloned(source: Source, target: Path, report: Report) -> Pulled:
+    """Raises Refused if that fails. To be called with the lock of the target held."""
+    from airflow_docker.sources import clones
+
     partial = target.parent / f".{target.name}.partial"
     files.purge(partial, source.path_setting)
     files.claim(partial, source.path_setting)
+    folder = partial / "checkout"
     try:
-        repo = _repository().clone_from(
-            source.url, partial / "checkout", progress=progress, env=source.environment, no_checkout=True
-        )
-        branch, commit = _target(repo, source)
-        if branch:
-            repo.git.checkout("-B", branch, "--track", f"origin/{branch}")
-        else:
-            repo.git.checkout("--detach", commit)
-        repo.close()
+        clones.clone(source, folder, report)
+        branch, commit = _target(source, folder)
+        place = ["-B", branch, "--track", f"origin/{branch}"] if branch else ["--detach", commit]
+        done = _git(folder, "checkout", *place, env=source.environment)
+        if done.returncode:
+            raise remotes.Refused(done.stderr)
         if target.exists():
             target.rmdir()
-        (partial / "checkout").rename(target)
+        folder.rename(target)
     finally:
         files.purge(partial, source.path_setting)
     return Pulled(source, branch or source.ref, None, commit)
 
 
 def _fast_forward(source: Source, report: Report) -> Pulled:
-    repo = _open(source)
-    git_dir = Path(repo.git_dir)
-    try:
-        with files.locked(git_dir / half_pulled.LOCK, source.name) as killed:
-            half_pulled.mend(source.path.resolve(), git_dir, killed)
-            _check_unchanged(repo, source)
-            old = repo.head.commit.hexsha
-            _fetch(repo, source, report)
-            branch, new = _target(repo, source)
-            _check_position(repo, source, branch, new)
-            if old != new:
-                _require_way(repo, source, new)
-                half_pulled.begin_step(git_dir, old, new)
-                _advance(repo, source, new)
-                half_pulled.end_step(git_dir)
-        return Pulled(source, branch or source.ref, old, new)
-    finally:
-        repo.close()
+    found = _git(source.path, "rev-parse", "--absolute-git-dir")
+    if found.returncode:
+        raise _unreadable(source, found.stderr)
+    git_dir = Path(found.stdout.removesuffix("\n"))
+    with files.locked(git_dir / half_pulled.LOCK, source.name) as killed:
+        half_pulled.mend(source.path.resolve(), git_dir, killed)
+        old = head(source)
+        _check_unchanged(source, old)
+        _fetch(source, report)
+        branch, new = _target(source, source.path)
+        _check_position(source, old, branch, new)
+        if old.commit != new:
+            _require_way(source, new)
+            half_pulled.begin_step(git_dir, old.commit, new)
+            _advance(source, new)
+            half_pulled.end_step(git_dir)
+    return Pulled(source, branch or source.ref, old.commit, new)
 
 
-def _fetch(repo: Repo, source: Source, report: Report) -> None:
+def _fetch(source: Source, report: Report) -> None:
     """Bring all branches, and the tag that is asked for, if it is one; a branch that is gone is gone here too."""
-    from git.exc import GitError
+    said: list[str] = []
 
-    progress, origin = _Progress(report), repo.remotes.origin
-    try:
-        origin.fetch("+refs/heads/*:refs/remotes/origin/*", progress=progress, prune=True, env=source.environment)
-    except GitError as error:
-        raise remotes.explain(source.url, source.url_setting, remotes.last_line(error, progress)) from None
-    if source.ref and not _commit(repo, f"refs/remotes/origin/{source.ref}"):
-        with contextlib.suppress(GitError):  # no tag either: perhaps a commit
-            origin.fetch(f"+refs/tags/{source.ref}:refs/tags/{source.ref}", env=source.environment)
+    def hear(line: str) -> None:
+        if stage := _STAGE.match(line):
+            report(stage[1].lower(), int(stage[2]) / 100)
+        else:
+            said.append(line)
 
-
-def _repository() -> type[Repo]:
-    """GitPython's, without its habit to take ``$NAME`` in a path for a variable."""
-    from git import Git, Repo
-
-    class Plain(Git):
-        def __init__(self, working_dir: Any = None) -> None:
-            super().__init__(working_dir)
-            self._working_dir = working_dir
-
-    class Repository(Repo):
-        GitCommandWrapperType = Plain
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs | {"expand_vars": False})
-
-    return Repository
+    command = _command(source.path, "fetch", "--prune", "--progress", "origin", "+refs/heads/*:refs/remotes/origin/*")
+    if shell.listen(command, hear, env=_environment(source.path) | source.environment):
+        raise remotes.explain(source.url, source.url_setting, remotes.last_line("\n".join(said)))
+    if source.ref and not _commit(source.path, f"refs/remotes/origin/{source.ref}"):
+        tag = f"+refs/tags/{source.ref}:refs/tags/{source.ref}"  # no tag either: perhaps a commit
+        _git(source.path, "fetch", "origin", tag, env=source.environment)
 
 
-def _open(source: Source) -> Repo:
-    from git.exc import InvalidGitRepositoryError, NoSuchPathError
-
-    try:
-        repo = _repository()(source.path)
-        head = repo.git.rev_parse("--git-dir")  # asks git itself, which refuses what another user owns
-    except (InvalidGitRepositoryError, NoSuchPathError):
-        todo = "Name another folder, or move what is there away."
-        raise UserError(source.path_setting, f"{source.path} holds files and is not a git repository.", todo) from None
-    except Exception as error:
-        owner = source.path.stat().st_uid
-        if owner != os.geteuid():
-            todo = f"Type: git config --global --add safe.directory {source.path}"
-            raise UserError(
-                str(source.path), f"the repository belongs to uid {owner}, so git refuses it.", todo
-            ) from None
-        raise UserError(
-            str(source.path),
-            f"git cannot read this repository ({remotes.last_line(error)}).",
-            "Move it away to clone it anew.",
-        ) from None
-    del head
-    return repo
-
-
-def _check_unchanged(repo: Repo, source: Source) -> None:
+def _check_unchanged(source: Source, found: Head) -> None:
     """Stop where a pull might lose work or would follow the wrong remote."""
     where = str(source.path)
-    if not repo.head.is_valid():
-        raise UserError(where, "the repository has no commit yet.", "Move it away to clone it anew.")
-    urls = list(repo.remotes.origin.urls) if "origin" in [remote.name for remote in repo.remotes] else []
+    urls = _git(source.path, "remote", "get-url", "--all", "origin").stdout.splitlines()
     if source.url not in urls and not any(remotes.same(source.url, url) for url in urls):
-        found = f"its remote origin is {redact(urls[0])}" if urls else "it has no remote origin"
+        has = f"its remote origin is {redact(urls[0])}" if urls else "it has no remote origin"
         todo = f"Correct {source.url_setting}, or type: git -C {where} remote set-url origin {redact(source.url)}"
-        raise UserError(where, f"{found}, not {redact(source.url)}.", todo)
-    changed = repo.git.status("--porcelain", "--untracked-files=no").splitlines()
-    if changed:
+        raise UserError(where, f"{has}, not {redact(source.url)}.", todo)
+    if found.dirty:
+        changed = _git(source.path, "status", "--porcelain", "--untracked-files=no").stdout.splitlines()
         what = f"there are local changes in {len(changed)} file(s), first {changed[0][2:].strip()}."
         raise UserError(where, what, f"Commit them, or type: git -C {where} stash")
 
 
-def _target(repo: Repo, source: Source) -> tuple[str, str]:
+def _target(source: Source, folder: Path) -> tuple[str, str]:
     """The branch (empty for a tag or a commit) and the commit that the settings ask for, as just fetched."""
     ref = source.ref
     if not ref:
-        ref = _default_branch(repo, source)
-    commit = _commit(repo, f"refs/remotes/origin/{ref}") if ref else None
-    if commit:
+        return _default_branch(source, folder)
+    if commit := _commit(folder, f"refs/remotes/origin/{ref}"):
         return ref, commit
-    commit = _commit(repo, f"refs/tags/{ref}") if ref else None
+    commit = _commit(folder, f"refs/tags/{ref}")
     if not commit and re.fullmatch(r"[0-9a-f]{7,64}", ref):
-        commit = _commit(repo, ref)
+        commit = _commit(folder, ref)
     if not commit:
         raise no_such_ref(source, ref)
     return "", commit
-
-
-def commits_since(source: Source, revision: str) -> int | None:
-    """How many commits the checkout has that ``revision`` has not; None if it does not know that revision."""
-    from git.exc import GitCommandError
-
-    try:
-        with _repository()(source.path) as repo:
-            return int(repo.git.rev_list("--count", f"{revision}..HEAD"))
-    except (GitCommandError, ValueError):
-        return None
 
 
 def no_such_ref(source: Source, ref: str) -> UserError:
@@ -297,92 +267,60 @@ def no_such_ref(source: Source, ref: str) -> UserError:
     return UserError(source.ref_setting, what, f"List what there is: git ls-remote {redact(source.url)}")
 
 
-def _default_branch(repo: Repo, source: Source) -> str:
-    """The branch the remote prefers, as noted here, or as it says when that is not noted or is gone; empty if none."""
-    from git.exc import GitCommandError
-
+def _default_branch(source: Source, folder: Path) -> tuple[str, str]:
+    """The branch the remote prefers, as noted here, or as it says when that is not noted or is gone, and its commit."""
     for note in (False, True):
-        with contextlib.suppress(GitCommandError):
-            if note:
-                repo.git.remote("set-head", "origin", "--auto", env=source.environment)
-            name = repo.git.symbolic_ref("--short", "refs/remotes/origin/HEAD").removeprefix("origin/")
-            if _commit(repo, f"refs/remotes/origin/{name}"):
-                return str(name)
-    return ""
+        if note:
+            _git(folder, "remote", "set-head", "origin", "--auto", env=source.environment)
+        noted = _git(folder, "for-each-ref", "--format=%(symref:lstrip=3) %(objectname)", "refs/remotes/origin/HEAD")
+        branch, _, commit = noted.stdout.strip().partition(" ")
+        if branch and commit:
+            return branch, commit
+    raise no_such_ref(source, "")
 
 
-def _commit(repo: Repo, ref: str) -> str | None:
-    from git.exc import GitCommandError
-
-    try:
-        return str(repo.git.rev_parse("--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"))
-    except GitCommandError:
-        return None
+def _commit(folder: Path, ref: str) -> str:
+    """The commit of that name; empty if there is none."""
+    return _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").stdout.strip()
 
 
-def _check_position(repo: Repo, source: Source, branch: str, new: str) -> None:
+def _check_position(source: Source, found: Head, branch: str, new: str) -> None:
     """The checkout must stand where the settings ask, with nothing that the remote does not have."""
     where = str(source.path)
-    current = None if repo.head.is_detached else repo.active_branch.name
-    if branch and current != branch:
-        found = f"is on branch {current}" if current else f"is detached at {repo.head.commit.hexsha[:10]}"
+    if branch and found.branch != branch:
+        now = f"is on branch {found.branch}" if found.branch else f"is detached at {found.commit[:10]}"
         todo = f"Type: git -C {where} switch {branch} (or change {source.ref_setting})."
-        raise UserError(where, f"the checkout {found}, not on branch {branch}.", todo)
-    if not branch and current is not None and repo.head.commit.hexsha != new:
+        raise UserError(where, f"the checkout {now}, not on branch {branch}.", todo)
+    if found.commit == new:
+        return
+    if not branch and found.branch:
         todo = f"Type: git -C {where} switch --detach {source.ref} (or change {source.ref_setting})."
-        raise UserError(where, f"the checkout is on branch {current}, not at {source.ref}.", todo)
-    if (
-        not branch
-        and repo.is_ancestor(new_commit := repo.commit(new), repo.head.commit)
-        and repo.head.commit != new_commit
-    ):
-        what = f"the checkout is at {repo.head.commit.hexsha[:10]}, which is later than {source.ref}."
+        raise UserError(where, f"the checkout is on branch {found.branch}, not at {source.ref}.", todo)
+    if not branch and _is_ancestor(source, new, found.commit):
+        what = f"the checkout is at {found.commit[:10]}, which is later than {source.ref}."
         raise UserError(where, what, f"Type: git -C {where} switch --detach {source.ref}")
-    if not repo.is_ancestor(repo.head.commit, repo.commit(new)):
-        ahead = len(list(repo.iter_commits(f"{new}..HEAD")))
+    if not _is_ancestor(source, found.commit, new):
         todo = f"Look at them: git -C {where} log {new[:10]}..HEAD; then push, rebase or reset."
-        raise UserError(where, f"{ahead} local commit(s) are not in {source.ref or branch} of the remote.", todo)
+        what = f"{commits_since(source, new)} local commit(s) are not in {source.ref or branch} of the remote."
+        raise UserError(where, what, todo)
 
 
-def _require_way(repo: Repo, source: Source, new: str) -> None:
+def _is_ancestor(source: Source, old: str, new: str) -> bool:
+    return _git(source.path, "merge-base", "--is-ancestor", old, new).returncode == 0
+
+
+def _require_way(source: Source, new: str) -> None:
     """Raise UserError where git would refuse the step: what is begun and not done is taken for half written."""
-    from git.exc import GitCommandError
-
-    try:
-        repo.git.read_tree("--dry-run", "-m", "-u", "--exclude-per-directory=.gitignore", "HEAD", new)
-    except GitCommandError as error:
-        raise _blocked(source, new, error) from None
+    options = ("--dry-run", "-m", "-u", "--exclude-per-directory=.gitignore")
+    _require_done(source, new, _git(source.path, "read-tree", *options, "HEAD", new))
 
 
-def _advance(repo: Repo, source: Source, new: str) -> None:
-    from git.exc import GitCommandError
-
-    try:
-        repo.git.merge("--ff-only", new)
-    except GitCommandError as error:
-        raise _blocked(source, new, error) from None
+def _advance(source: Source, new: str) -> None:
+    _require_done(source, new, _git(source.path, "merge", "--ff-only", new))
 
 
-def _blocked(source: Source, new: str, error: Exception) -> UserError:
-    todo = f"See what stands in the way: git -C {source.path} merge --ff-only {new[:10]}"
-    return UserError(str(source.path), f"cannot be fast-forwarded ({remotes.last_line(error)}).", todo)
-
-
-def _Progress(report: Report) -> Any:
-    from git import RemoteProgress
-
-    class Progress(RemoteProgress):
-        _stages: ClassVar[dict[int, str]] = {
-            RemoteProgress.COUNTING: "counting",
-            RemoteProgress.COMPRESSING: "compressing",
-            RemoteProgress.RECEIVING: "receiving",
-            RemoteProgress.RESOLVING: "resolving",
-        }
-
-        def update(
-            self, op_code: int, cur_count: str | float, max_count: str | float | None = None, message: str = ""
-        ) -> None:
-            stage = self._stages.get(op_code & self.OP_MASK, "working")
-            report(stage, float(cur_count or 0) / float(max_count or 1))
-
-    return Progress()
+def _require_done(source: Source, new: str, step: CompletedProcess[str]) -> None:
+    if step.returncode:
+        todo = f"See what stands in the way: git -C {source.path} merge --ff-only {new[:10]}"
+        what = f"cannot be fast-forwarded ({remotes.last_line(step.stderr)})."
+        raise UserError(str(source.path), what, todo)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-import psutil
+from typing import TYPE_CHECKING
 
 from airflow_docker import files, shell
 from airflow_docker.errors import UserError
+
+if TYPE_CHECKING:
+    import psutil
 
 LOCK, _NOTE, _INDEX = "airflow-docker.lock", "airflow-docker.step", "airflow-docker.index"
 
@@ -37,6 +39,8 @@ def mend(folder: Path, git_dir: Path, killed: float) -> None:
     note = git_dir / _NOTE
     if not killed and not note.is_file():
         return
+    import psutil
+
     since = killed or note.stat().st_mtime
     if any(_works_in(folder, process) for process in psutil.process_iter(["name", "cwd", "ppid"])):
         raise UserError(

@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from airflow_docker import interruption, shell
@@ -90,13 +89,19 @@ def local_path(url: str) -> Path | None:
     return Path(url).expanduser()
 
 
-def last_line(error: Exception, progress: Any = None) -> str:
-    """The last thing git said, without credentials; with a ``progress`` GitPython keeps the words there."""
-    said = (
-        getattr(progress, "error_lines", None) or str(getattr(error, "stderr", "") or error).strip("\n '").splitlines()
-    )
-    words = said[-1].strip().removeprefix("stderr: '") if said else "no reason given"
-    return redact(words)
+class Refused(Exception):
+    """A remote that git could not use, for what it ``said`` last."""
+
+    def __init__(self, said: str) -> None:
+        self.said = last_line(said)
+        super().__init__(self.said)
+
+
+def last_line(said: str) -> str:
+    """The last error that git named, or else the last line that it said, without credentials."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("fatal: ", "error: "))]
+    return redact([*lines[-1:], *errors[-1:]][-1] if lines else "no reason given")
 
 
 def explain(url: str, where: str, said: str) -> UserError:

@@ -8,7 +8,7 @@ from airflow_docker import console
 from airflow_docker.errors import USAGE, UserError, raise_all
 from airflow_docker.settings import Settings
 from airflow_docker.settings.types import Secret
-from airflow_docker.sources import checkouts, remotes
+from airflow_docker.sources import checkouts, clones, remotes
 from airflow_docker.sources.checkouts import Pulled, Report, Source
 
 
@@ -40,7 +40,9 @@ def pull(chosen: list[Source]) -> list[Pulled]:
 
     errors: list[UserError] = []
     results: list[Pulled] = []
-    checkouts.load_git()
+    checkouts.require_git()
+    if any(checkouts.is_missing(source) for source in chosen):
+        clones.load_git()
     with console.progress() as bars, ThreadPoolExecutor(len(chosen)) as pool:
         jobs = [pool.submit(checkouts.sync, source, _reporter(bars, source.name)) for source in chosen]
         for job in jobs:

@@ -15,7 +15,7 @@ from airflow_docker.building.manifest import Bundle
 from airflow_docker.database import schema
 from airflow_docker.engines import Engine, folders
 from airflow_docker.errors import UserError
-from airflow_docker.requirements import impact, lock_file
+from airflow_docker.requirements import impact, lock_file, resolver
 from airflow_docker.settings import Settings, names
 from airflow_docker.sources import checkouts, repos
 
@@ -58,7 +58,8 @@ def _make(engine: Engine, made: Bundle, *, no_cache: bool = False, strict: bool 
     artifact = made.manifest.artifact
     is_here = engine.has(artifact)
     if strict or no_cache or not is_here:
-        impact.report(made.changes, strict)
+        locked = resolver.locked((made.place / lock_file.LOCK).read_text())
+        impact.report(impact.changes(made.platform, locked), strict)
     if is_here and not no_cache:
         console.done(f"{artifact} is up to date: nothing to build")
         return False

@@ -17,6 +17,7 @@ from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings, default_project_name, dotenv_file, load
 from airflow_docker.settings.types import Base
+from airflow_docker.sources import repos
 from airflow_docker.verbs import builds, stack
 
 PLACE = PROJECT / ".demo"
@@ -50,7 +51,7 @@ def run(timeout: float) -> None:
     for name in ("ao-workflows", "archive-ops"):
         _make_repository(PROJECT / "examples" / name, PLACE / "repositories" / name)
     settings = _chosen()
-    stack.pull(settings)
+    repos.pull(repos.sources(settings))
     engine = choose(settings)
     engine.require()
     builds.build(engine)

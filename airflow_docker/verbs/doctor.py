@@ -13,7 +13,6 @@ from airflow_docker import console, settings, shell
 from airflow_docker.engines import Engine, choice
 from airflow_docker.errors import FAILED, USAGE, UserError, guarded
 from airflow_docker.settings import Settings
-from airflow_docker.sources import checkouts
 from airflow_docker.verbs.checks import Finding, machine, ok, problem, programs, project, remote, swarm
 
 SECONDS = 5.0
@@ -102,7 +101,6 @@ def examine() -> list[Result]:
     if engine.name != "standalone":
         first += run([DOCKER], current, engine)
     is_silent = first[-1].name == DOCKER.name and first[-1].finding.state == "error"
-    checkouts.load_git()
     chosen = [check for check in CHECKS if _applies(check, engine)]
     asked = run([check for check in chosen if not (is_silent and check.asks_docker)], current, engine)
     by_name = {result.name: result for result in asked}

@@ -22,11 +22,6 @@ START_SECONDS = 300.0
 _MOST_WORKERS = 100
 
 
-def pull(settings: Settings, only: str | None = None) -> None:
-    """Clone or fast-forward the repositories."""
-    repos.pull(repos.select(repos.sources(settings), only))
-
-
 def write_secrets(engine: Engine) -> None:
     """Write SECRETS_DIR and say what changed and what is noteworthy."""
     secrets.require(engine.settings, engine.reader)
@@ -53,17 +48,21 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     """
     settings = engine.settings
     wanted = worker_count("--workers", workers) if workers else 0
-    engine.require()
-    engine.require_fit()
+    engine.require_answer()
+    folders.require_own_state(settings)  # or else the notes in it are not of this project
+    artifact = builds.built(engine)
+    was_started = artifact is not None and is_as_before(engine.using(artifact))
+    if not was_started:  # with just these settings, which have been found fit then
+        engine.require()
+        engine.require_fit()
     if wanted:
         engine.workers()
     replacement.undo_interrupted(engine)
     schema.require(engine)
     schema.warn_of_migration(engine)
-    artifact = builds.built(engine)
     if artifact is None and no_build:
         raise UserError("--no-build", "nothing has been built for this project yet.", "Type: inv build", USAGE)
-    require_place(engine, will_build=artifact is None)
+    require_place(engine, will_build=artifact is None, will_start=not was_started)
     missing = [source for source in repos.sources(settings) if checkouts.is_missing(source)]
     if missing:
         repos.pull(missing)
@@ -81,13 +80,14 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     else:
         if unwell:
             console.say(f"· Not all is well: {unwell}")
+            engine.require()
         start(engine, timeout, wanted)
         first_parse.wait(engine)
     first_parse.warn(engine)
     tell_where(settings, open_page)
 
 
-def require_place(engine: Engine, *, will_build: bool) -> None:
+def require_place(engine: Engine, *, will_build: bool, will_start: bool = True) -> None:
     """What the start wants, before minutes go into clones and a build. Raises UserError for all that is wrong."""
     settings = engine.settings
     checks: list[Callable[[], None]] = [
@@ -97,7 +97,7 @@ def require_place(engine: Engine, *, will_build: bool) -> None:
     ]
     if will_build:
         checks.append(lambda: files.require_ours(settings.build_dir, "BUILD_DIR"))
-    if not engine.states():  # what is left of an earlier start may hold the port, and is ended first
+    if will_start and not engine.states():  # what is left of an earlier start may hold the port, and is ended first
         checks.append(lambda: ports.require_free(settings.airflow_port, engine.holder))
     raise_all(collected(checks))
 

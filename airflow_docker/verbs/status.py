@@ -44,7 +44,7 @@ def report(engine: Engine, *, as_json: bool) -> None:
 
 def gather(engine: Engine) -> dict[str, Any]:
     """All that is known, in the form that docs/operating.md gives."""
-    engine.require()
+    engine.require_answer()
     settings = engine.settings
     with ThreadPoolExecutor() as pool:
         disk = pool.submit(_disk, engine)
@@ -99,7 +99,8 @@ def _repositories(engine: Engine) -> dict[str, Any]:
         built = revisions.get(source.name)
         try:
             head = checkouts.head(source)
-            behind = checkouts.commits_since(source, built) if built else None
+            is_behind = built and built != head.commit
+            behind = checkouts.commits_since(source, built) if is_behind else 0 if built else None
             found[source.name] = {"built": built, "checkout": head.commit, "behind": behind, "dirty": head.dirty}
         except UserError:  # no checkout yet
             found[source.name] = {"built": built, "checkout": None, "behind": None, "dirty": None}
@@ -120,10 +121,12 @@ def _dags(engine: Engine) -> tuple[dict[str, Any] | None, int | None]:
     """What the database knows, and its size; nothing if it cannot be asked."""
     since = (datetime.now(UTC) - timedelta(hours=24)).strftime("%Y-%m-%d %H:%M:%S+00:00")
     try:
-        loaded = engine.store.query(f"SELECT count(*) FROM dag WHERE {release.of(engine.settings).is_known}")  # noqa: S608
-        errors = engine.store.query(first_parse.QUERY)
-        runs = engine.store.query(f"SELECT state, count(*) FROM dag_run WHERE start_date > '{since}' GROUP BY state")  # noqa: S608
-        size = engine.store.query(engine.store.size_query)
+        loaded, errors, runs, size = engine.store.queries(
+            f"SELECT count(*) FROM dag WHERE {release.of(engine.settings).is_known}",  # noqa: S608
+            first_parse.QUERY,
+            f"SELECT state, count(*) FROM dag_run WHERE start_date > '{since}' GROUP BY state",  # noqa: S608
+            engine.store.size_query,
+        )
     except UserError:
         return None, None
     listed = first_parse.from_rows(errors, engine.settings.workflow_dev_dir / engine.settings.dags_dir)

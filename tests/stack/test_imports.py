@@ -1,12 +1,11 @@
 """What a DAG file sees when it is imported: the same as its tasks, in every service that imports it."""
 
-import json
 import re
 
 import pytest
 
 from airflow_docker.engines.choice import choose
-from stack.conftest import AIRFLOW_3, CELERY, FLAVOURS, run, until
+from stack.conftest import AIRFLOW_3, CELERY, FLAVOURS, until
 
 FOLDERS = {"mnt": "/mnt", "data": "bdrc/data", "extra": "extra"}
 """By the name that begins the task ids: the folder that is listed, below the home folder if it is relative."""
@@ -81,7 +80,9 @@ def test_with_workers_and_airflow_3_too_and_up_names_what_cannot_be_imported(ima
     broken = project.settings.workflow_dev_dir / project.settings.dags_dir / "broken.py"
     broken.write_text("from airflow import DAG\n\nimport no_such_module\n")
     said = project.inv("up")
-    assert "broken.py:3: this DAG file cannot be imported (ModuleNotFoundError: No module named 'no_such_module')" in said
+    assert (
+        "broken.py:3: this DAG file cannot be imported (ModuleNotFoundError: No module named 'no_such_module')" in said
+    )
     broken.unlink()
     must_run(project)
     for service in set(choose(project.settings, tell=False).dag_services) - {"worker"}:

@@ -134,6 +134,25 @@ def test_a_full_disk_is_a_sentence_even_when_nobody_knows_which_file():
         guarded(full)()
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_compiled_modules_are_kept_unless_python_is_not_to(inv, tmp_path, monkeypatch, keeps):
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    none = {} if keeps else {"PYTHONDONTWRITEBYTECODE": "1"}
+    inv("config", PYTHONPYCACHEPREFIX=str(tmp_path / "compiled"), **none)
+    kept = {file.name.partition(".")[0] for file in (tmp_path / "compiled").rglob("*.pyc")}
+    assert ({"tasks", "config", "console"} <= kept) == keeps
+
+
+def test_a_pull_with_nothing_new_loads_no_gitpython(inv, remote, tmp_path):
+    env = "".join(f"{name}_URL={remote.bare}\n" for name in ("AO_WORKFLOWS", "ARCHIVE_OPS"))
+    assert inv("pull", env=env)[0] == 0
+    code, said = inv("pull", env=env, PYTHONPROFILEIMPORTTIME="1")
+    assert code == 0 and said.count("already at") == 2
+    loaded = set(re.findall(r"^import time:.*\| +(\S+)$", said, re.M))
+    heavy = {"git", "rich", "packaging", "psutil", "airflow_docker.engines", "airflow_docker.building"}
+    assert "airflow_docker.sources.checkouts" in loaded and not loaded & heavy
+
+
 def test_what_is_started_inherits_no_secret(inv, tmp_path):
     """The real git is started by a script that notes what it was given."""
     (tmp_path / "git").write_text(f'#!/bin/sh\nenv >>"{tmp_path}/noted"\nexec "$REAL_GIT" "$@"\n')

@@ -8,7 +8,7 @@ import yaml
 
 from airflow_docker import PROJECT
 from airflow_docker.engines import ServiceState, images
-from airflow_docker.engines.compose import commands
+from airflow_docker.engines.compose import commands, postgres
 from airflow_docker.engines.compose import engine as compose
 from airflow_docker.engines.compose.engine import Compose
 
@@ -279,3 +279,17 @@ def test_no_default_credential_is_shipped():
     for file in (PROJECT / "compose.yaml", PROJECT / ".env.example", *Path(PROJECT, "docker").rglob("*")):
         if file.is_file() and file.parent.name != "__pycache__":
             assert not re.search(r"(?i)password\s*[:=]\s*(airflow|admin|postgres)\b", file.read_text()), file
+
+
+def test_several_questions_are_one_script_whose_answer_is_parted():
+    assert postgres.script(["SELECT 1", "SELECT 2"]) == "SELECT 1;\n\\echo '\x1e'\nSELECT 2;\n\\echo '\x1e'\n"
+    rows = [["a", "two\nlines, and a \x1e"], ["", "b"]]
+    assert postgres.parted('a,"two\nlines, and a \x1e"\n,b\n\x1e\n\x1e\n3\n\x1e\n') == [rows, [], [["3"]]]
+
+
+def test_the_container_of_a_service_that_runs_is_asked_for_alone(make_settings):
+    name = "com.docker.compose"
+    filters = [f"label={name}.project=p", f"label={name}.service=postgres", f"label={name}.oneoff=False"]
+    assert Compose(make_settings("COMPOSE_PROJECT_NAME=p\n")).running_command("postgres") == [
+        "docker", "ps", "--quiet", "--no-trunc", *(word for one in filters for word in ("--filter", one)),
+    ]  # fmt: skip

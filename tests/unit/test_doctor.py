@@ -104,6 +104,12 @@ def test_within_limits_every_program_and_the_shorter_time_counts():
     assert shell.capture(["sleep", "0.2"]).returncode == 0
 
 
+def test_progress_is_heard_line_by_line_and_the_exit_code_kept():
+    heard = []
+    assert shell.listen(["sh", "-c", "cat; echo no; printf 'one\\rtwo\\n\\nend' >&2; exit 3"], heard.append) == 3
+    assert heard == ["one", "two", "", "end"]
+
+
 def test_a_folder_named_like_a_missing_program_is_not_taken_for_it(tmp_path, monkeypatch):
     (tmp_path / "docker").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_docker.sources import remotes
 
-GIT_SAID = remotes.last_line(RuntimeError("fatal: it did not work for https://me:token@host/"))
+GIT_SAID = remotes.last_line("fatal: it did not work for https://me:token@host/\n")
 
 
 @pytest.fixture

@@ -250,13 +250,13 @@ def test_git_is_too_old(remote, tmp_path, monkeypatch):
     (tmp_path / "git").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(UserError, match="git: version 2.25.1 is too old. Install git 2.31 or newer."):
-        sync(remote, tmp_path / "x")
+        repos.pull([source(remote, tmp_path / "x")])
 
 
 def test_git_is_missing(remote, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="git: the program is not installed"):
-        sync(remote, tmp_path / "x")
+        repos.pull([source(remote, tmp_path / "x")])
 
 
 def test_no_such_ref(remote, checkout, tmp_path):
@@ -275,6 +275,41 @@ def test_a_file_where_the_folder_should_be(remote, tmp_path):
     with pytest.raises(UserError, match="WORKFLOW_DEV_DIR: .* is not a folder"):
         sync(remote, tmp_path / "x")
     assert (tmp_path / "x").read_text() == "mine"
+
+
+def test_what_is_broken_is_not_taken_for_the_repository_around_it(remote, tmp_path):
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "commit", "--quiet", "--allow-empty", "--message", "x")
+    sync(remote, tmp_path / "x")
+    shutil.rmtree(tmp_path / "x/.git/objects")
+    for look in (lambda made: checkouts.head(made), lambda made: checkouts.sync(made, lambda stage, part: None)):
+        with pytest.raises(UserError, match="holds files and is not a git repository"):
+            look(source(remote, tmp_path / "x"))
+
+
+def test_where_a_checkout_stands(remote, checkout):
+    made = source(remote, checkout)
+    commit = git(checkout, "rev-parse", "HEAD")
+    assert checkouts.head(made) == checkouts.Head(commit, "main", False)
+    assert checkouts.time_of(made, commit) == 1767323045  # conftest's 2026-01-02T03:04:05Z
+    (checkout / "new.txt").write_text("untracked")
+    assert not checkouts.head(made).dirty
+    git(checkout, "add", "new.txt")
+    git(checkout, "checkout", "--quiet", "--detach")
+    assert checkouts.head(made) == checkouts.Head(commit, "", True)
+    assert checkouts.commits_since(made, commit) == 0
+    git(checkout, "commit", "--quiet", "--message", "mine")
+    assert checkouts.commits_since(made, commit) == 1
+    assert checkouts.commits_since(made, "0" * 40) is None
+
+
+def test_a_fetch_says_how_far_it_is(remote, checkout):
+    remote.commit("second")  # a file, a folder, a commit
+    remote.commit("third", "other.txt")
+    stages = []
+    checkouts.sync(source(remote, checkout), lambda stage, part: stages.append((stage, part)))
+    assert ("counting", 0.5) in stages and ("counting", 1.0) in stages
+    assert {stage for stage, _ in stages} <= {"counting", "compressing", "receiving", "resolving"}
 
 
 def test_a_folder_that_is_no_repository(remote, tmp_path):

@@ -265,3 +265,19 @@ def test_an_unreachable_index_is_not_called_a_conflict(lock, monkeypatch):
     with pytest.raises(UserError, match="^requirements: cannot be resolved.") as caught:
         lock("six\n")
     assert "exclude" not in caught.value.text
+
+
+@pytest.mark.parametrize(
+    "line", ["six", "A.b_c-d", "x9 >= 1.15 , < 2", "bdrc-bag==0.0.8a", "boto3~=1.21.21", "a!=2,>1.0rc1,<=3.0b2"]
+)
+def test_the_usual_lines_are_read_as_packaging_reads_them(line):
+    from packaging.requirements import Requirement
+
+    assert requirement_files._USUAL.fullmatch(line)[1] == Requirement(line).name
+
+
+@pytest.mark.parametrize(
+    "line", ["six-", "-six", "a b", "six>1.", "x~=1", "x==1.*", "x[y]", "x>=1;os_name=='nt'", "six=1", "é", "x>=1,"]
+)
+def test_what_is_unusual_is_for_packaging_to_judge(line):
+    assert requirement_files._USUAL.fullmatch(line) is None

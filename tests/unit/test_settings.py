@@ -263,10 +263,12 @@ def test_compose_uses_only_settings_and_every_runtime_setting_is_used():
     assert set(names()) - used == elsewhere
 
 
-def test_listing_the_verbs_and_reading_settings_imports_nothing_heavy():
+def test_listing_the_verbs_reading_settings_and_taking_compose_imports_nothing_heavy():
     code = (
-        "import sys, tasks, airflow_docker.verbs.stack, airflow_docker.settings; airflow_docker.settings.load(environ={});"
-        "print(sorted(sys.modules.keys() & {'git', 'rich', 'pooch', 'packaging'}))"
+        "import sys, tasks; from airflow_docker.settings import load; from airflow_docker.engines.choice import made;"
+        "from airflow_docker.verbs import builds, stack, status; made(load(environ={}), 'compose').decides();"
+        "print(sorted(sys.modules.keys() & {'git', 'rich', 'pooch', 'packaging', 'psutil', 'requests',"
+        "'airflow_docker.engines.standalone', 'airflow_docker.engines.swarm', 'airflow_docker.verbs.overview'}))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

@@ -1,7 +1,9 @@
 """The builders of the standalone engine, to the letter, and its small parts."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -16,6 +18,7 @@ from airflow_docker.engines.choice import choose
 from airflow_docker.engines.standalone import environments, logs, processes
 from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.engines.standalone.home import links, make_home
+from airflow_docker.engines.standalone.sqlite import Sqlite
 from airflow_docker.engines.standalone.supervisor import Plan, Supervisor, told_of
 from airflow_docker.engines.standalone.variables import own_variables, variables
 from airflow_docker.errors import UserError
@@ -309,13 +312,21 @@ def test_odd_notes_are_no_notes(make_settings, tmp_path, text):
     assert environments.labels(tmp_path / "e") is None
 
 
-def test_a_project_stays_on_the_engine_that_it_runs_on(make_settings, tmp_path, monkeypatch):
+def test_a_project_stays_on_the_engine_that_it_runs_on(make_settings, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", "/nowhere")
     settings = make_settings()
     settings.state_dir.mkdir()
     (settings.state_dir / "up.compose").write_text("begun")
     with pytest.raises(UserError, match="ENGINE: this project runs on compose, and there is no docker on PATH"):
         choose(settings)
+    (tmp_path / "docker").write_text(f"#!/bin/sh\necho $1 >>{tmp_path}/asked\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(processes, "marked", None)  # nor is it looked for what runs of standalone
+    assert choose(settings).name == "compose"
+    assert "Engine: compose (it was up here last)" in capsys.readouterr().err
+    assert (tmp_path / "asked").read_text() == "version\n"
+    monkeypatch.undo()
     (settings.state_dir / "up.compose").unlink()
     (settings.state_dir / "up.standalone").write_text("begun")
     (tmp_path / "docker").write_text("#!/bin/sh\n")
@@ -333,3 +344,15 @@ def test_the_published_constraints_are_taken_only_if_they_are_such(make_settings
     assert environments._tested(make_settings(), "3.11", cache) == {"flask": "2.2.5"}
     cache.write_bytes(b"\xff\xfe")
     assert environments._tested(make_settings(), "3.11", cache) == {}
+
+
+def test_several_questions_are_answered_by_sqlite_one_by_one(tmp_path):
+    file = tmp_path / "airflow.db"
+    with contextlib.closing(sqlite3.connect(file)) as opened:
+        opened.execute("CREATE TABLE t AS SELECT 1 AS a, NULL AS b UNION SELECT 2, 'x'")
+        opened.commit()
+    store = Sqlite(tmp_path, file)
+    assert store.queries("SELECT * FROM t ORDER BY a", "SELECT count(*) FROM t") == [[["1", ""], ["2", "x"]], [["2"]]]
+    assert store.query("SELECT b FROM t WHERE a = 2") == [["x"]]
+    with pytest.raises(UserError, match="cannot be asked .no such table: none."):
+        store.queries("SELECT 1", "SELECT * FROM none")

@@ -348,6 +348,8 @@ def test_what_swarm_wants_of_the_settings_is_said_at_once(make_settings):
     assert [line.partition(":")[0] for line in caught.value.text.splitlines()] == [
         "EXECUTOR", "IMAGE_REGISTRY", "COMPOSE_PROJECT_NAME",
     ]  # fmt: skip
+    with pytest.raises(UserError, match="^EXECUTOR: "):  # before a stack is made of it
+        choose(make_settings("ENGINE=swarm\n"), tell=False).decides()
     text = (
         "ENGINE=swarm\nEXECUTOR=CeleryExecutor\nIMAGE_REGISTRY=r:5000/team\nAIRFLOW_IMAGE=a\nCOMPOSE_PROJECT_NAME=p\n"
     )

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from airflow_docker.settings import Settings, names
 COMPOSE_FILE, OVERLAYS = PROJECT / "compose.yaml", PROJECT / "docker"
 NOT_AIRFLOW = ("postgres", "redis")
 """Services that run another image than ours."""
-_LABEL, _ONCE = "com.docker.compose.project", "com.docker.compose.oneoff"
+_LABEL, _SERVICE, _ONCE = (f"com.docker.compose.{name}" for name in ("project", "service", "oneoff"))
 _STOP_SECONDS = "30"
 _SOON = ("--timeout", _STOP_SECONDS)
 """Who starts or ends everything waits for no tasks, which may be sensors that take days.
@@ -143,8 +143,12 @@ class Commands:
     def containers_command(self, *, once: bool = False) -> list[str]:
         """The containers of the services, or, ``once``, those that run one command alone."""
         labels = (f"{_LABEL}={self.settings.compose_project_name}", f"{_ONCE}={once}")
-        filters = [word for label in labels for word in ("--filter", f"label={label}")]
-        return ["docker", "ps", "--all", "--quiet", "--no-trunc", *filters]
+        return ["docker", "ps", "--all", "--quiet", "--no-trunc", *_with(labels)]
+
+    def running_command(self, service: str) -> list[str]:
+        """The containers of one service that run."""
+        labels = (f"{_LABEL}={self.settings.compose_project_name}", f"{_SERVICE}={service}", f"{_ONCE}=False")
+        return ["docker", "ps", "--quiet", "--no-trunc", *_with(labels)]
 
     def volumes_command(self) -> list[str]:
         label = f"label={_LABEL}={self.settings.compose_project_name}"
@@ -189,11 +193,16 @@ class Commands:
         return ["docker", "image", "ls", "--filter", label, "--format", shown, self.image_name]
 
 
+def _with(labels: Sequence[str]) -> list[str]:
+    return [word for label in labels for word in ("--filter", f"label={label}")]
+
+
+@cache
 def _read_layer(file: Path) -> dict[str, Any]:
     """A compose file; ``!reset`` takes away what a layer below it has, ``!override`` stands for what follows it."""
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml's, where it is there
         """Compose's own two tags besides."""
 
     Loader.add_constructor("!reset", lambda _, node: None)

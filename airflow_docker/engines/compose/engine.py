@@ -68,6 +68,9 @@ class Compose(Commands):
             return error
         return None
 
+    def require_answer(self) -> None:
+        images.require_engine()
+
     def require(self) -> None:
         images.require_engine()
         plugin_version()
@@ -281,7 +284,7 @@ class Compose(Commands):
 
     def container(self, service: str) -> str:
         """The running container of a service. Raises UserError if there is none."""
-        found = [s.container for s in self.states() if s.service == service and s.state == "running"]
+        found = shell.capture(self.running_command(service), timeout=images.ASK_SECONDS).stdout.split()
         if not found:
             raise UserError(service, "the service is not running.", "Type: inv up")
         return found[0]

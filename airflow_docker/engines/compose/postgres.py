@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 USED, BEFORE, RESTORED = "airflow", "airflow_before", "airflow_restored"
 _SERVICE, _ROLE = "postgres", "airflow"
+_END = "\x1e"
+"""What ends an answer: ASCII's record separator, which no name, state or number is."""
 _END_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'airflow%';\n"
 
 
@@ -65,12 +67,15 @@ class Postgres:
     # --- what is done ---
 
     def query(self, sql: str) -> list[list[str]]:
+        return self.queries(sql)[0]
+
+    def queries(self, *sql: str) -> list[list[list[str]]]:
         command = self.query_command(self.compose.container(_SERVICE))
-        asked = shell.capture(command, stdin=sql, timeout=images.ASK_SECONDS)
+        asked = shell.capture(command, stdin=script(sql), timeout=images.ASK_SECONDS)
         if asked.returncode:
             last = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
             raise UserError(_SERVICE, f"the database cannot be asked ({last}).", "Type: inv status")
-        return list(csv.reader(io.StringIO(asked.stdout)))
+        return parted(asked.stdout)
 
     def exists(self) -> bool:
         return bool(self.compose.data())
@@ -167,6 +172,22 @@ def take_back_sql(password: str) -> str:
         for old, new in ((USED, RESTORED), (BEFORE, USED))
     )
     return f"{_END_OTHERS}{drop}BEGIN;\n{renames}{_password_sql(password)}COMMIT;\n{drop}"
+
+
+def script(sql: Sequence[str]) -> str:
+    """Several questions for one psql, which ends its answer to each with a line of its own."""
+    return "".join(f"{statement};\n\\echo '{_END}'\n" for statement in sql)
+
+
+def parted(answers: str) -> list[list[list[str]]]:
+    """The rows of each answer; a cell may hold line ends, and what it holds is quoted."""
+    found: list[list[list[str]]] = [[]]
+    for row in csv.reader(io.StringIO(answers)):
+        if row == [_END]:
+            found.append([])
+        else:
+            found[-1].append(row)
+    return found[:-1]
 
 
 def _password_sql(password: str) -> str:

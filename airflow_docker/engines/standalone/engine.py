@@ -60,6 +60,9 @@ class Standalone:
     def store(self) -> Sqlite:
         return Sqlite(self.folder, self.database)
 
+    def require_answer(self) -> None:
+        self.require()
+
     def require(self) -> None:
         if sys.platform not in ("linux", "darwin"):
             raise UserError("ENGINE", f"standalone does not run on {sys.platform}.", "Set ENGINE=compose.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -38,9 +39,12 @@ class Sqlite:
         return self.file.parent.with_suffix(".restored")
 
     def query(self, sql: str) -> list[list[str]]:
+        return self.queries(sql)[0]
+
+    def queries(self, *sql: str) -> list[list[list[str]]]:
         try:
             with contextlib.closing(probes.reading(self.file)) as opened:
-                return [["" if cell is None else str(cell) for cell in row] for row in opened.execute(sql)]
+                return [_as_text(opened.execute(statement)) for statement in sql]
         except sqlite3.Error as problem:
             raise UserError(str(self.file), f"cannot be asked ({problem}).", "Type: inv status") from None
 
@@ -108,6 +112,10 @@ class Sqlite:
     def _forget_start(self) -> None:
         """The next start initialises: another Airflow may have written this database."""
         (self.folder / "initialised").unlink(missing_ok=True)
+
+
+def _as_text(rows: Iterable[Sequence[object]]) -> list[list[str]]:
+    return [["" if cell is None else str(cell) for cell in row] for row in rows]
 
 
 def _address(file: Path) -> str:

@@ -60,13 +60,19 @@ class Swarm(Compose):
     def image_name(self) -> str:
         return f"{self.settings.image_registry}/{self.settings.airflow_image}"
 
+    def require_answer(self) -> None:
+        super().require_answer()
+        nodes().require(self.project)
+
     def require(self) -> None:
         super().require()
         nodes().require(self.project)
 
     def require_fit(self) -> None:
-        own = [self._require_workers, self._require_registry, self._require_short_name]
-        raise_all(collected([*own, super().require_fit]))
+        raise_all(collected([self._require_settings, super().require_fit]))
+
+    def _require_settings(self) -> None:
+        raise_all(collected([self._require_workers, self._require_registry, self._require_short_name]))
 
     def _require_workers(self) -> None:
         if not self.is_celery:
@@ -90,6 +96,7 @@ class Swarm(Compose):
         self.write_overlay()
         asked = shell.capture(commands.config(self.command()), env=self.environment())
         if asked.returncode:
+            self.require()  # the plugin may be what is missing
             raise UserError("docker compose config", f"{asked.stderr.strip()}.", "Mend it and type: inv up")
         found: Made = json.loads(asked.stdout)
         return found
@@ -126,6 +133,7 @@ class Swarm(Compose):
         return found + ([] if settings.dags_in_image else [settings.workflow_dev_dir / settings.dags_dir])
 
     def decides(self) -> str:
+        self._require_settings()  # others make no stack
         config = self.config()
         return json.dumps(self.whole(config, self.vault(config)), sort_keys=True)
 

@@ -48,8 +48,7 @@ def _refs(source: Source) -> dict[str, str]:
         what = f"{shown} has not answered in {late.seconds:g} s."
         raise UserError(source.url_setting, what, f"Try: git ls-remote {shown}") from None
     if asked.returncode:
-        said = remotes.last_line(RuntimeError(asked.stderr))
-        raise remotes.explain(source.url, source.url_setting, said)
+        raise remotes.explain(source.url, source.url_setting, remotes.last_line(asked.stderr))
     lines = (line.split("\t") for line in asked.stdout.splitlines() if "\t" in line)
     return {name: commit for commit, name in lines}
 
