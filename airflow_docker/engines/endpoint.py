@@ -33,7 +33,10 @@ class Endpoint:
     @property
     def is_elsewhere(self) -> bool:
         """True if the address is that of another machine. Looks a host name up, which may take time."""
-        parts = urlsplit(self.address)
+        try:
+            parts = urlsplit(self.address if "://" in self.address else f"tcp://{self.address}")
+        except ValueError:  # docker refuses it too, and says so
+            return False
         return parts.scheme not in ("unix", "npipe", "fd") and not _is_own(parts.hostname or "")
 
     @property

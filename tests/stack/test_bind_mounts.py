@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from airflow_docker.engines import endpoint
 from airflow_docker.verbs import builds
-from stack.conftest import ComposeProject, run
+from stack.conftest import ComposeProject, docker, run
 from stack.engine import private_engine
 
 PORT = 2375
@@ -127,3 +128,28 @@ def test_doctor_judges_by_the_endpoint_and_the_host_name(here, engine):
     here.docker_host, here.inside = "", ()
     assert bind_mounts()["found"] == "unix:///var/run/docker.sock is the engine of this machine"
     assert engine.docker("ps", "--all", "--quiet") == ""
+
+
+def test_the_endpoint_is_read_as_docker_reads_it(docker_engine, tmp_path, monkeypatch):
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    docker("context", "create", "far", "--docker", "host=ssh://me@192.0.2.1")
+    docker("context", "create", "near", "--docker", f"host=unix://{tmp_path}/sock")
+    inspected = ("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+    seen = set()
+    for used, variable in (("far", ""), ("far", "near"), ("near", ""), ("near", "default")):
+        docker("context", "use", used)
+        if variable:
+            monkeypatch.setenv("DOCKER_CONTEXT", variable)
+        assert endpoint.current().address == docker(*inspected)
+        seen.add(endpoint.current().address)
+        monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    assert len(seen) == 3
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@192.0.2.2")
+    assert endpoint.current().address == docker(*inspected) == "ssh://me@192.0.2.2"
+    monkeypatch.delenv("DOCKER_HOST")
+    docker("context", "use", "far")
+    assert endpoint.current().remedy == "docker context use default"
+    docker(*endpoint.current().remedy.split()[1:])
+    assert endpoint.current() == endpoint.Endpoint(endpoint.DEFAULT)

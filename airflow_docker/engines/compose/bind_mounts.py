@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import secrets as random
-import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,6 +85,8 @@ class Look:
 
     def _is_same(self, number: int, folder: Path, mark: str) -> bool:
         """Whether the mark is there, or else the time is the same, and both have something in them or neither."""
+        import tarfile
+
         before = folder.stat().st_mtime
         with shell.reading(self.read_command(f"{number}/{mark}")) as output:
             try:
