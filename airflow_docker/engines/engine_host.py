@@ -11,7 +11,7 @@ from pathlib import Path
 from airflow_docker.engines import images
 from airflow_docker.engines.endpoint import Endpoint
 
-_DESKTOP, _ORBSTACK, _COLIMA = "Docker Desktop", "OrbStack", "Colima"
+_DESKTOP, _ORBSTACK, _COLIMA, _LIMA = "Docker Desktop", "OrbStack", "Colima", "Lima"
 _SHARED_ON_MACOS = tuple(map(Path, ("/Users", "/Volumes", "/private", "/tmp", "/var/folders")))  # noqa: S108  to compare
 """What Docker Desktop for Mac shares unless told otherwise: https://docs.docker.com/desktop/settings-and-maintenance/settings/#file-sharing"""
 
@@ -32,7 +32,7 @@ class EngineHost:
         """What runs the virtual machine; empty if it is none that we know."""
         if self.system in (_DESKTOP, _ORBSTACK):
             return self.system
-        known = {"colima": _COLIMA, "lima": "Lima", "minikube": "minikube"}
+        known = {"colima": _COLIMA, "lima": _LIMA, "minikube": "minikube"}
         return known.get(self.name.partition("-")[0], "")
 
     @property
@@ -41,10 +41,10 @@ class EngineHost:
         return f"{self.name}{virtual}"
 
     def shares(self, folder: Path) -> bool:
-        """True if its virtual machine has ``folder`` unless told otherwise."""
-        own = {_DESKTOP: _SHARED_ON_MACOS, _ORBSTACK: (Path("/"),), "minikube": ()}.get(self.product, ())
-        home = () if self.product == "minikube" else (Path.home(),)
-        return any(folder.is_relative_to(shared) for shared in (*own, *home))
+        """True if it is a virtual machine that has ``folder`` unless told otherwise."""
+        home = Path.home()
+        known = {_DESKTOP: (home, *_SHARED_ON_MACOS), _ORBSTACK: (Path("/"),), _COLIMA: (home,), _LIMA: (home,)}
+        return any(folder.is_relative_to(shared) for shared in known.get(self.product, ()))
 
 
 def ask() -> EngineHost:

@@ -120,6 +120,12 @@ def test_every_folder_that_compose_mounts_is_looked_at(make_settings, tmp_path, 
     }  # fmt: skip
 
 
+def test_what_a_link_in_state_dir_leads_to_is_looked_at_too(make_settings, tmp_path):
+    (tmp_path / ".state").mkdir()
+    (tmp_path / ".state" / "mnt").symlink_to("/srv")
+    assert Compose(make_settings()).mounted_folders()["ARCH_ROOT"] == tmp_path / ".state" / "mnt"
+
+
 def test_standalone_mounts_nothing(make_settings):
     engine = Standalone(make_settings())
     assert engine.mounted_folders() == {}
@@ -259,8 +265,12 @@ def test_doctor_knows_this_machine_by_its_name(make_settings, answers, home):
     assert finding(make_settings()) == ("ok", "unix:///var/run/docker.sock is the engine of this machine", "")
     answers(docker_desktop.INFO | {"Name": "other", "OperatingSystem": "Debian GNU/Linux 12 (bookworm)"})
     state, found, remedy = finding(make_settings("ARCHIVE0_DIR=/a\n"))
-    assert state == "warning" and "runs on other, which may not see ARCHIVE0_DIR (/a)." in found.replace(str(home), "~")
-    assert remedy == "inv up looks at each. Type inv on the machine where the engine runs."
+    assert (state, remedy) == ("warning", "inv up looks at each. Type inv on the machine where the engine runs.")
+    named = {"STATE_DIR": home / ".state", "SECRETS_DIR": home / ".secrets"}
+    named |= {"DAGS_DIR": home / "sources/ao-workflows/airflow-docker/dags", "ARCHIVE0_DIR": "/a"}
+    unsure = ", ".join(f"{name} ({folder})" for name, folder in named.items())
+    at = "the engine at unix:///var/run/docker.sock runs on other"
+    assert found == f"{at}, which may not see {unsure}."
 
 
 # --- macOS, with recorded answers ---

@@ -85,8 +85,9 @@ class Compose(Commands):
         """What the containers are to see of this machine; STATE_DIR stands for all that is in it."""
         settings = self.settings
         found = {bind_mounts.STATE: settings.state_dir, "SECRETS_DIR": settings.secrets_dir}
+        inside = settings.state_dir.resolve()  # what is linked to from there is elsewhere
         others = folders.mounted(settings).items()
-        return found | {name: one for name, one in others if not one.is_relative_to(settings.state_dir)}
+        return found | {name: one for name, one in others if not one.resolve().is_relative_to(inside)}
 
     def require_fit(self) -> None:
         raise_all(collected([self._require_tags, self._require_users]))
