@@ -19,6 +19,7 @@ from airflow_docker.engines.engine_host import EngineHost
 from airflow_docker.engines.standalone import variables
 from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.engines.swarm.engine import Swarm
+from airflow_docker.engines.swarm.tasks import Services
 from airflow_docker.errors import UserError
 from airflow_docker.verbs.checks import machine, project, remote
 
@@ -223,6 +224,54 @@ def test_the_remedy_is_that_of_the_virtual_machine():
         ("a5f0", "Debian", own, "Type inv on the machine where the engine runs."),
     ]:
         assert engine_host.remedy(EngineHost(name, system), at, two) == expected
+
+
+def _entered(context):
+    with context:
+        pass
+
+
+MOUNTING = {
+    "up": lambda made: _entered(made.starting(as_before=False)),
+    "restart": lambda made: _entered(made.restarting(["scheduler"])),
+    "scale": lambda made: made.scale(2),
+    "dags": lambda made: made.parse_dags(apart=True),
+    "rotate": lambda made: made.take_key("fernet_key"),
+    "restore": lambda made: _entered(made.store.serving()),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "verb"),
+    [*((Compose, verb) for verb in MOUNTING), *((Swarm, verb) for verb in ("up", "restart", "dags", "rotate"))],
+)
+def test_whatever_mounts_looks_first(make_settings, monkeypatch, kind, verb):
+    """On swarm a database has no folder of ours, nor has `inv scale` anything to mount that was not mounted before."""
+    settings = make_settings("EXECUTOR=CeleryExecutor\n")
+    settings.state_dir.mkdir()
+    made, ran = kind(settings, "i:1"), []
+
+    def refuse(self):
+        raise UserError("docker", "the engine does not see it.")
+
+    monkeypatch.setattr(kind, "require_bind_mounts", refuse)
+    monkeypatch.setattr(kind, "states", lambda self: [])
+    monkeypatch.setattr("airflow_docker.engines.images.require", lambda name, where: {"Id": "i"})
+    monkeypatch.setattr("airflow_docker.engines.ports.require_free", lambda port, holder: None)
+    for name in ("capture", "stream", "start"):
+        monkeypatch.setattr(f"airflow_docker.shell.{name}", lambda command, **_: ran.append(command) or Ended())
+    if kind is Swarm:
+        monkeypatch.setattr(kind, "told", lambda self: Services({}, [], {}))
+        monkeypatch.setattr(kind, "_prepared", lambda self, *_, **__: ({}, None))
+    with pytest.raises(UserError, match="does not see it"):
+        MOUNTING[verb](made)
+    assert [command for command in ran if "up" in command or "run" in command or "deploy" in command] == []
+
+
+class Ended:
+    """A program that has done its work."""
+
+    returncode, stdout, stderr = 0, "", ""
 
 
 # --- what doctor says, which starts nothing ---
