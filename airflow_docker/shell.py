@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from airflow_docker import interruption
 from airflow_docker.errors import UserError
@@ -133,6 +133,17 @@ def pipe(
     ):
         errors = process.communicate()[1]
     return subprocess.CompletedProcess(args, process.returncode, None, errors)
+
+
+@contextmanager
+def reading(args: Sequence[str]) -> Iterator[IO[bytes]]:
+    """Give its output as it comes; who has read enough may leave, and the program is ended. Its errors are dropped.
+
+    Raises UserError if it cannot be started.
+    """
+    with _started(args, env=_environment(None), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        yield cast(IO[bytes], process.stdout)
+        process.terminate()
 
 
 def relay(args: Sequence[str], clean: Callable[[str], str], *, env: Mapping[str, str] | None = None) -> int:

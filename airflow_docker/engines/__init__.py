@@ -111,6 +111,12 @@ class Engine(Builder, Protocol):
     def require_fit(self) -> None:
         """Raise UserError unless it can run what the settings ask for."""
 
+    def mounted_folders(self) -> dict[str, Path]:
+        """The folders of this machine that containers are to see, by the settings that name them."""
+
+    def require_bind_mounts(self) -> None:
+        """Raise UserError unless containers see those folders."""
+
     # --- building ---
 
     def has(self, artifact: str) -> bool:

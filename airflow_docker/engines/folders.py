@@ -102,6 +102,13 @@ def unwritable_archives(settings: Settings, owner: int | None) -> list[UserError
     return [e for name, folder in archives.items() if (e := _unwritable(name, folder, owner))]
 
 
+def mounted(settings: Settings) -> dict[str, Path]:
+    """Every folder of this machine that is mounted into containers, by the setting that names it."""
+    named = {name: getattr(settings, name.lower()) for name in (*WRITTEN, *ARCHIVES)}
+    extra = {f"EXTRA_MOUNTS ({target})": host for host, target in settings.extra_mounts}
+    return {"DAGS_DIR": settings.workflow_dev_dir / settings.dags_dir, **named, **extra}
+
+
 def _ours(settings: Settings) -> dict[str, Path]:
     """The folders that are made when they are missing."""
     names = [*WRITTEN, *(name for name in ARCHIVES if settings.sources[name] == "default")]

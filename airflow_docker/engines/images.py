@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_docker import console, files, shell
-from airflow_docker.engines import inventory
+from airflow_docker.engines import endpoint, inventory
 from airflow_docker.errors import UserError
 from airflow_docker.requirements.platforms import Platform
 
@@ -110,7 +110,7 @@ def require_engine() -> None:
 
 def _closed_socket() -> Path | None:
     """The engine's socket, if it is there and not for this user."""
-    host = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+    host = endpoint.current().address
     file = Path(host.removeprefix("unix://"))
     return file if host.startswith("unix://") and file.is_socket() and not os.access(file, os.R_OK | os.W_OK) else None
 

@@ -56,6 +56,7 @@ CHECKS = (
     Check("disk, BUILD_DIR", machine.build_disk),
     Check("disk, STATE_DIR", machine.state_disk),
     Check("disk, docker", machine.docker_disk, docker_only=True, asks_docker=True),
+    Check("bind mounts", machine.bind_mounts, docker_only=True),
     Check("memory", machine.memory),
     Check("port", machine.port),
     Check("clock", machine.clock, asks_docker=True),

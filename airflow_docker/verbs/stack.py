@@ -68,6 +68,8 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
         repos.pull(missing)
     raise_all(folders.dag_problems(settings, engine.reader.owner))
     write_secrets(engine)
+    if artifact is None:  # a start looks too, but only after a build
+        engine.require_bind_mounts()
     engine = engine.using(artifact or builds.build(engine))
     folders.prepare(settings, engine.reader.owner)
     builds.tell_news(engine)

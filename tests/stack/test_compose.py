@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 import pytest
 
@@ -141,6 +142,21 @@ def test_no_build_and_no_engine(project, tmp_path):
         assert "docker: no Docker engine answers." in project.inv("up", code=1)
     finally:
         os.environ["PATH"] = path
+
+
+def test_a_look_at_the_folders_leaves_nothing_and_none_is_needed_when_all_is_up(stack, tmp_path, monkeypatch):
+    """What docker is called for is written down by a program that hands it on."""
+    calls, real = tmp_path / "calls", shutil.which("docker")
+    (tmp_path / "docker").write_text(f'#!/bin/sh\necho "$1" >>{calls}\nexec {real} "$@"\n')
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert "Already up and healthy" in stack.inv("up")
+    assert not {"create", "run", "cp", "rm"} & set(calls.read_text().split())
+    calls.unlink()
+    assert "sample_sync" in stack.inv("dags")
+    assert {"create", "cp", "rm"} <= set(made := calls.read_text().split()) and "run" not in made
+    left = docker("ps", "--all", "--quiet", "--filter", f"name={stack.settings.compose_project_name}-bind-mounts")
+    assert left == "" and not list(stack.settings.state_dir.glob(".seen-*"))
 
 
 def test_a_dag_is_read_only_for_the_containers(stack):

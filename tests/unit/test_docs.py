@@ -71,6 +71,8 @@ def test_settings_named_in_the_docs_exist():
         "POSTGRES_PASSWORD",
         "EXPOSE_CONFIG",
         "HELM_CHART_SCHEMA",
+        "DOCKER_HOST",
+        "DOCKER_CONTEXT",
     }
     for file in DOCS:
         for name in re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]*[A-Z0-9])`", file.read_text()):

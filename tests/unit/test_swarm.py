@@ -368,9 +368,10 @@ def test_auto_never_means_swarm_but_says_so(make_settings, tmp_path):
 def test_folders_of_all_hosts_are_those_that_are_named(make_settings, tmp_path):
     settings = make_settings("ENGINE=swarm\nARCH_ROOT=/a\nLOGS_DIR=/l\nEXTRA_MOUNTS=/e:/e\n")
     dags = settings.workflow_dev_dir / settings.dags_dir
-    assert sorted(map(str, Swarm(settings)._shared())) == sorted(["/l", "/a", "/e", str(dags)])
+    named = {"DAGS_DIR": str(dags), "LOGS_DIR": "/l", "ARCH_ROOT": "/a", "EXTRA_MOUNTS (/e)": "/e"}
+    assert {name: str(folder) for name, folder in Swarm(settings).mounted_folders().items()} == named
     built = make_settings("ENGINE=swarm\nDAGS_DELIVERY=image\n")
-    assert Swarm(built)._shared() == []
+    assert Swarm(built).mounted_folders() == {}
 
 
 def test_the_stack_is_made_of_the_files_of_compose(make_settings):

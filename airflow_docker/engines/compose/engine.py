@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 from airflow_docker import console, files, interruption, secrets, shell
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
-from airflow_docker.engines import ServiceState, health, images, ports
-from airflow_docker.engines.compose import image_context
+from airflow_docker.engines import ServiceState, folders, health, images, ports
+from airflow_docker.engines.compose import bind_mounts, image_context
 from airflow_docker.engines.compose.commands import Commands, build_overlay, identity
 from airflow_docker.engines.compose.postgres import Postgres
 from airflow_docker.errors import UserError, collected, raise_all
@@ -40,6 +40,8 @@ class Compose(Commands):
     name = "compose"
     renewed_while_running: ClassVar[tuple[str, ...]] = ()
     one_shot = ("init",)
+    instead_of_mounts = "Or set ENGINE=standalone."
+    """What can be done where the engine does not see our folders."""
     context = (*image_context.OURS, lock_file.LOCK, bundle.HOME, bundle.BIN)
     purged = (*context, ".dockerignore", "base-image.json", "compose.build.yaml", *bundle.NOTES)
 
@@ -74,6 +76,21 @@ class Compose(Commands):
     def require(self) -> None:
         images.require_engine()
         plugin_version()
+
+    def require_bind_mounts(self) -> None:
+        there = {name: folder for name, folder in self.mounted_folders().items() if folder.is_dir()}
+        if there:
+            image = self.image or images.require(self.settings.postgres_image, "POSTGRES_IMAGE")["Id"]
+            look = bind_mounts.Look(self.settings.compose_project_name, image, there)
+            bind_mounts.require(look, self.instead_of_mounts)
+
+    def mounted_folders(self) -> dict[str, Path]:
+        """What the containers are to see of this machine; STATE_DIR stands for all that is in it."""
+        settings = self.settings
+        found = {bind_mounts.STATE: settings.state_dir, "SECRETS_DIR": settings.secrets_dir}
+        inside = settings.state_dir.resolve()  # what is linked to from there is elsewhere
+        others = folders.mounted(settings).items()
+        return found | {name: one for name, one in others if not one.resolve().is_relative_to(inside)}
 
     def require_fit(self) -> None:
         raise_all(collected([self._require_tags, self._require_users]))
@@ -199,6 +216,7 @@ class Compose(Commands):
             images.require(self.settings.postgres_image, "POSTGRES_IMAGE")
             if self.is_celery:
                 images.require(self.settings.redis_image, "REDIS_IMAGE")
+            self.require_bind_mounts()
             self.write_overlay()
             self._end_others(list(before.values()))
             log = self.settings.state_dir / "up.log"
@@ -228,6 +246,7 @@ class Compose(Commands):
 
     def scale(self, workers: int) -> None:
         with files.locked(self.settings.state_dir / "up.lock", "inv up"):
+            self.require_bind_mounts()
             self.write_overlay()
             code = shell.stream(self.scale_command(workers), env=self.environment())
         if code:
@@ -298,6 +317,7 @@ class Compose(Commands):
         return shell.relay(command, lambda line: line.removeprefix(_ERASE), env=env)
 
     def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
+        self.require_bind_mounts()
         self.write_overlay()
         runs = bool(self.states())
         result = shell.capture(self.parse_command(own_database=apart or not runs), env=self.environment())
@@ -306,6 +326,7 @@ class Compose(Commands):
         return result
 
     def take_key(self, name: str) -> CompletedProcess[str]:
+        self.require_bind_mounts()
         self.write_overlay()
         return shell.capture(self.keys_command(name), env=self.environment())
 

@@ -89,6 +89,7 @@ class Postgres:
             yield
             return
         images.require(self.compose.settings.postgres_image, "POSTGRES_IMAGE")
+        self.compose.require_bind_mounts()
         try:
             started = shell.capture(self.start_command(), env=self.compose.environment())
             if started.returncode:

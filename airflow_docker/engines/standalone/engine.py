@@ -75,6 +75,12 @@ class Standalone:
             raise UserError("EXECUTOR", "standalone has no workers: its scheduler runs the tasks.", "Leave it unset.")
         ports.require_allowed(self.settings.airflow_port)
 
+    def mounted_folders(self) -> dict[str, Path]:
+        return {}
+
+    def require_bind_mounts(self) -> None:
+        """There are no containers: the services see what this machine has."""
+
     # --- building ---
 
     @property

@@ -18,7 +18,7 @@ from airflow_docker.engines import ServiceState, health, images, ports
 from airflow_docker.engines.compose import image_context
 from airflow_docker.engines.compose.commands import THROWN_AWAY
 from airflow_docker.engines.compose.engine import Compose
-from airflow_docker.engines.folders import ARCHIVES, WRITTEN
+from airflow_docker.engines.folders import ARCHIVES, WRITTEN, mounted
 from airflow_docker.engines.swarm import commands, delivery
 from airflow_docker.engines.swarm.nodes import nodes
 from airflow_docker.engines.swarm.postgres import SwarmPostgres
@@ -39,6 +39,7 @@ class Swarm(Compose):
 
     name = "swarm"
     renewed_while_running: ClassVar[tuple[str, ...]] = ("webserver_secret_key", "jwt_secret")
+    instead_of_mounts = ""
 
     def using(self, artifact: str) -> Swarm:
         return Swarm(self.settings, artifact)
@@ -113,9 +114,9 @@ class Swarm(Compose):
         plan = Plan(
             project=self.project, artifact=self.artifact_name, where=str(PROJECT), secrets=vault.names(),
             images={name: delivery.reference(name, settings.image_registry) for name in self._images()},
-            uid=settings.airflow_uid, shared=frozenset(map(str, self._shared())), logs_dir=str(settings.logs_dir),
-            workers=workers or settings.workers, is_encrypted=settings.overlay_encryption == "YES",
-            dags_in_image=settings.dags_in_image,
+            uid=settings.airflow_uid, shared=frozenset(map(str, self.mounted_folders().values())),
+            logs_dir=str(settings.logs_dir), workers=workers or settings.workers,
+            is_encrypted=settings.overlay_encryption == "YES", dags_in_image=settings.dags_in_image,
         )  # fmt: skip
         return stack(config, plan)
 
@@ -125,12 +126,12 @@ class Swarm(Compose):
         found = {self.artifact_name: "AIRFLOW_IMAGE", settings.postgres_image: "POSTGRES_IMAGE"}
         return found | {settings.redis_image: "REDIS_IMAGE"}
 
-    def _shared(self) -> list[Path]:
+    def mounted_folders(self) -> dict[str, Path]:
         """Host folders that are the same on all hosts: those that somebody has named, and DAGs that are not built."""
         settings = self.settings
-        named = [name for name in (*WRITTEN, *ARCHIVES) if settings.sources[name] != "default"]
-        found = [getattr(settings, name.lower()) for name in named] + [host for host, _ in settings.extra_mounts]
-        return found + ([] if settings.dags_in_image else [settings.workflow_dev_dir / settings.dags_dir])
+        own = [name for name in (*WRITTEN, *ARCHIVES) if settings.sources[name] == "default"]
+        own += ["DAGS_DIR"] if settings.dags_in_image else []
+        return {name: folder for name, folder in mounted(settings).items() if name not in own}
 
     def decides(self) -> str:
         self._require_settings()  # others make no stack
@@ -164,6 +165,7 @@ class Swarm(Compose):
             if self.release.page not in self.told().services:
                 ports.require_free(self.settings.airflow_port, self.holder)
             whole, vault = self._prepared(workers)
+            self.require_bind_mounts()
             vault.create(vault.files)
             self._remove_in_order(anew)
             rollout = Rollout(self, whole, init=init)
@@ -362,6 +364,7 @@ class Swarm(Compose):
         with files.locked(self.settings.state_dir / "once.lock", "swarm"):
             was_up = bool(self.states())
             whole, vault = self._prepared(images_of=["AIRFLOW_IMAGE"])
+            self.require_bind_mounts()
             made = once(whole, service, words, environment)
             vault.create(made["secrets"])
             shell.capture(commands.remove_services(self.project, [ONCE]))  # what a killed run has left

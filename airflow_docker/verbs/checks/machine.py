@@ -6,7 +6,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from airflow_docker.engines import Engine, images, ports, release
+from airflow_docker.engines import Engine, endpoint, engine_host, images, ports, release
 from airflow_docker.errors import UserError
 from airflow_docker.settings import Settings, is_macos
 from airflow_docker.verbs.checks import Finding, ok
@@ -43,6 +43,28 @@ def _disk(folder: Path, remedy: str) -> Finding:
     if free < DISK_WISHED:
         return Finding("warning", f"only {found}.", f"10 GB are better. {remedy}")
     return ok(found)
+
+
+def bind_mounts(settings: Settings, engine: Engine) -> Finding:
+    """Judged by where the engine is, as nothing is started; `inv up` looks at each folder."""
+    at, folders = endpoint.current(), engine.mounted_folders()
+    if not folders:
+        return ok("no folder of this machine is mounted")
+    if at.is_elsewhere:
+        what = f"the engine at {at.shown} is on another machine, and its containers see no folder of this one."
+        return Finding("error", what, engine_host.elsewhere(at))
+    try:
+        host = engine_host.ask()
+    except UserError:
+        return Finding("skipped", "Docker does not answer.", "See what is said of docker.")
+    if host.is_this:
+        return ok(f"{at.shown} is the engine of this machine")
+    unsure = {name: folder for name, folder in folders.items() if not host.shares(folder)}
+    where = f"the engine at {at.shown} runs on {host.shown}"
+    if not unsure:
+        return ok(f"{where}, which shares these folders unless it is told otherwise; inv up looks at each")
+    what = f"{where}, which may not see {', '.join(f'{name} ({folder})' for name, folder in unsure.items())}."
+    return Finding("warning", what, f"inv up looks at each. {engine_host.remedy(host, at, unsure.values())}")
 
 
 def memory(settings: Settings, engine: Engine) -> Finding:

@@ -1,0 +1,155 @@
+"""An engine that has other folders than this machine: what `inv` says, before anything is built or started."""
+
+import json
+import shutil
+import tarfile
+from contextlib import contextmanager
+
+import pytest
+
+from airflow_docker.engines import endpoint
+from airflow_docker.verbs import builds
+from stack.conftest import ComposeProject, docker, run
+from stack.engine import private_engine
+
+PORT = 2375
+ADDRESS = f"tcp://127.0.0.1:{PORT}"
+TINY = "airflow-docker-test/tiny:1"
+"""An image with a shell and what a look at folders needs, and nothing else."""
+NEEDED = ("sh", "stat", "ls")
+SENTENCE = f"docker: the engine at {ADDRESS} (DOCKER_HOST) does not see "
+TODO = (
+    "To use the engine of this machine: unset DOCKER_HOST. Or type inv on the machine where the engine runs. "
+    "Or set ENGINE=standalone."
+)
+
+
+def tiny(file):
+    """This machine's own programs with their libraries, as an image's root."""
+    programs = {f"bin/{name}": shutil.which(name) for name in NEEDED}
+    words = run("ldd", *programs.values()).stdout.split()
+    libraries = {word.strip("/"): word for word in words if word.startswith("/") and not word.endswith(":")}
+    with tarfile.open(file, "w", dereference=True) as root:
+        for name, program in (programs | libraries).items():
+            root.add(program, name)
+
+
+@pytest.fixture(scope="module")
+def engine(docker_engine, tmp_path_factory):
+    """One over TCP, with a host name of its own and the tiny image."""
+    with private_engine("elsewhere", f"--host={ADDRESS}", "--tls=false") as made:
+        root = tmp_path_factory.mktemp("tiny") / "root.tar"
+        tiny(root)
+        made.docker("import", str(root), TINY)
+        yield made
+
+
+@pytest.fixture
+def here(engine, tmp_path):
+    """Its base image cannot be had: whoever gets as far as a build ends with that."""
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (archive / "Works").mkdir()
+    made = ComposeProject(
+        tmp_path / "here", POSTGRES_IMAGE=TINY, AIRFLOW_BASE_IMAGE="localhost:1/no:1", ARCHIVE0_DIR=str(archive)
+    )
+    made.docker_host = ADDRESS
+    made.inside = ("nsenter", f"--net=/run/netns/{engine.network}")
+    yield made
+    shutil.rmtree(tmp_path)
+
+
+@contextmanager
+def hidden(engine, folder, *made):
+    """For the engine alone, ``folder`` is another one, with the empty folders ``made`` in it."""
+    for command in (["mount", "-t", "tmpfs", "tmpfs", str(folder)], ["mkdir", "-p", *map(str, (folder, *made))]):
+        done = engine.inside(*command)
+        assert done.returncode == 0, done.stderr
+    try:
+        yield
+    finally:
+        assert engine.inside("umount", str(folder)).returncode == 0
+
+
+def said_by_up(here, engine):
+    """The last line of `inv up`, which fails; nothing is left of it on the engine or here."""
+    said = here.inv("up", code=1)
+    assert "Building" not in said and "Starting" not in said
+    assert engine.docker("ps", "--all", "--quiet") == ""
+    assert engine.docker("volume", "ls", "--quiet") == ""
+    assert not list(here.settings.state_dir.glob(".seen-*"))
+    return said.splitlines()[-1]
+
+
+def expected(*named):
+    return f"{SENTENCE}{', '.join(f'{name} ({folder})' for name, folder in named)}. {TODO}"
+
+
+def outside(here):
+    """What of the default folders a project has besides the archive."""
+    settings = here.settings
+    dags = settings.workflow_dev_dir / settings.dags_dir
+    return ("STATE_DIR", settings.state_dir), ("SECRETS_DIR", settings.secrets_dir), ("DAGS_DIR", dags)
+
+
+def test_folders_that_are_missing_or_others_are_named_before_anything_is_built(here, engine):
+    named = outside(here)
+    with hidden(engine, here.folder):
+        assert said_by_up(here, engine) == expected(*named)
+    folders = [folder for _, folder in named]
+    with hidden(engine, here.folder, *folders):
+        assert said_by_up(here, engine) == expected(*named)
+    archive = here.settings.archive0_dir
+    with hidden(engine, archive):
+        assert said_by_up(here, engine) == expected(("ARCHIVE0_DIR", archive))
+    assert said_by_up(here, engine).startswith("AIRFLOW_BASE_IMAGE: localhost:1/no:1 is not on this machine")
+
+
+def test_a_start_of_what_is_built_says_the_same_and_so_do_other_verbs_that_mount(here, engine):
+    here.inv("secrets")
+    here.inv("pull")
+    note = {"artifact": TINY, "settings": builds._deciding(here.settings)}
+    (here.settings.state_dir / "build.compose.json").write_text(json.dumps(note))
+    named = outside(here)
+    with hidden(engine, here.folder, *(folder for _, folder in named)):
+        assert said_by_up(here, engine) == expected(*named)
+        assert here.inv("dags", code=1).splitlines()[-1] == expected(*named)
+
+
+def test_doctor_judges_by_the_endpoint_and_the_host_name(here, engine):
+    def bind_mounts():
+        return next(check for check in here.json("doctor")["checks"] if check["name"] == "bind mounts")
+
+    found = bind_mounts()
+    assert found["state"] == "warning"
+    runs = f"the engine at {ADDRESS} (DOCKER_HOST) runs on elsewhere, which may not see STATE_DIR ("
+    assert found["found"].startswith(runs)
+    assert found["remedy"].startswith("inv up looks at each. To use the engine of this machine: unset DOCKER_HOST.")
+    here.docker_host, here.inside = "", ()
+    assert bind_mounts()["found"] == "unix:///var/run/docker.sock is the engine of this machine"
+    assert engine.docker("ps", "--all", "--quiet") == ""
+
+
+def test_the_endpoint_is_read_as_docker_reads_it(docker_engine, tmp_path, monkeypatch):
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    docker("context", "create", "far", "--docker", "host=ssh://me@192.0.2.1")
+    docker("context", "create", "near", "--docker", f"host=unix://{tmp_path}/sock")
+    inspected = ("context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+    seen = set()
+    for used, variable in (("far", ""), ("far", "near"), ("near", ""), ("near", "default")):
+        docker("context", "use", used)
+        if variable:
+            monkeypatch.setenv("DOCKER_CONTEXT", variable)
+        assert endpoint.current().address == docker(*inspected)
+        seen.add(endpoint.current().address)
+        monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    assert len(seen) == 3
+    monkeypatch.setenv("DOCKER_HOST", "ssh://me@192.0.2.2")
+    assert endpoint.current().address == docker(*inspected) == "ssh://me@192.0.2.2"
+    monkeypatch.delenv("DOCKER_HOST")
+    docker("context", "use", "far")
+    assert endpoint.current().remedy == "docker context use default"
+    docker(*endpoint.current().remedy.split()[1:])
+    assert endpoint.current() == endpoint.Endpoint(endpoint.DEFAULT)
