@@ -281,7 +281,8 @@ def _default_branch(source: Source, folder: Path) -> tuple[str, str]:
 
 def _commit(folder: Path, ref: str) -> str:
     """The commit of that name; empty if there is none."""
-    return _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").stdout.strip()
+    asked = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    return "" if asked.returncode else asked.stdout.strip()  # of a range it names both ends before it refuses
 
 
 def _check_position(source: Source, found: Head, branch: str, new: str) -> None:

@@ -261,6 +261,7 @@ def test_git_is_missing(remote, tmp_path, monkeypatch):
 
 def test_no_such_ref(remote, checkout, tmp_path):
     assert "AO_WORKFLOWS_REF: 'nope' is no branch, tag or commit of" in refused(remote, checkout, "nope")
+    assert "'main..main' is no branch, tag or commit of" in refused(remote, checkout, "main..main")
     with pytest.raises(UserError, match="'nope' is no branch, tag or commit"):
         sync(remote, tmp_path / "new", "nope")
     assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".new*"))

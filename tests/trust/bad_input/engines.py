@@ -53,7 +53,7 @@ ENGINES = [
     docker("a docker without compose", "up", 'case "$1" in version) echo 27.0;; *) echo "docker: compose is not a docker command" >&2; exit 1;; esac', "docker compose: the compose plugin (version 2) is missing.", "Install docker-compose-plugin"),
     docker("an old compose", "up", 'case "$1" in version) echo 20.10;; compose) echo 1.29.2;; *) exit 1;; esac', "docker compose: version 2 is needed, and this is 1.29.2.", "Install docker-compose-plugin"),
     docker("a docker that is none", "up", "echo hello", "docker compose: version 2 is needed, and this is hello.", "Install docker-compose-plugin"),
-    docker("a docker that is none for status", "status", "echo hello", "docker compose: version 2 is needed, and this is hello.", "Install docker-compose-plugin"),
+    docker("a docker that is none for status", "status", "echo hello", "docker: its answer is not that of Docker ('hello').", "type -a docker"),
     docker("a docker that is none for an image", "image --name x", "echo hello", "docker: its answer is not that of Docker ('hello').", "type -a docker"),
     docker("a docker that is none for logs", "logs", "echo hello", "docker compose: version 2 is needed, and this is hello.", "Install docker-compose-plugin"),
     docker("a docker that is not executable", "up", "", "docker: there is no docker on PATH.", START, make=lambda place: (without_docker(place), (place.bin / "docker").chmod(0o644))),
