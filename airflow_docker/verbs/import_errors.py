@@ -1,0 +1,29 @@
+"""What Airflow keeps of a DAG file that cannot be imported, in one line: where in that file, and which error."""
+
+from __future__ import annotations
+
+import re
+
+_BEGIN = "Traceback (most recent call last):"
+_TIMED_OUT = re.compile(r"DagBag import timeout for .+ after ([\d.]+)s\.")
+_TIMEOUT_OPTION = "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT"
+
+
+def line_of(file: str, traceback: str) -> int | None:
+    """The last line of the DAG file itself that led to the error; None if the traceback does not name the file.
+
+    ``file`` is its path in the container, or below the DAG folder, as Airflow 3 keeps it.
+    """
+    found = re.findall(rf'File "(?![^"]*/site-packages/)(?:[^"]*/)?{re.escape(file)}", line (\d+)', traceback)
+    return int(found[-1]) if found else None
+
+
+def error_of(traceback: str) -> str:
+    """The error without its traceback: its type, and the first line of its message."""
+    if timed_out := _TIMED_OUT.search(traceback):
+        seconds = f"{float(timed_out[1]):g} s"
+        return f"the import takes longer than {seconds}. Raise {_TIMEOUT_OPTION}, or move work into tasks."
+    lines = [line.rstrip() for line in traceback.rpartition(_BEGIN)[2].splitlines() if line.strip()]
+    last = lines[-1].strip() if lines else "no reason given"
+    is_frame = str.isspace if _BEGIN in traceback else bool
+    return next((line for line in lines if not is_frame(line[0])), last)
