@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 DONE, FAILED, WARNING = "✓", "✗", "!"
 _COLOURS = {DONE: "32", FAILED: "31", WARNING: "33"}
 _lock = threading.Lock()
+_erase: list[str] = []
+"""What takes a transient line away, if there is one."""
 
 
 def _coloured(mark: str) -> str:
@@ -30,9 +33,20 @@ def say(words: str = "") -> None:
         _print(words)
 
 
-def _print(words: str) -> None:
+def _print(words: str, end: str = "\n") -> None:
     with _lock:
-        print(words, file=sys.stderr, flush=True)
+        print(f"{_erase.pop() if _erase else ''}{words}", file=sys.stderr, end=end, flush=True)
+
+
+def transient(words: str) -> None:
+    """A plain line that the next one replaces, where a terminal can do that."""
+    if os.environ.get("AIRFLOW_DOCKER_QUIET"):
+        return
+    if not is_terminal():
+        _print(words)
+        return
+    _print(words[: shutil.get_terminal_size().columns - 1], end="")
+    _erase.append("\r\x1b[2K")
 
 
 def done(words: str) -> None:
