@@ -292,16 +292,32 @@ def scale(c: Context, workers: str, timeout: str = DEFAULT_TIMEOUT) -> None:
     help={
         "run": "trigger this DAG and follow its tasks to the end",
         "conf": "its configuration, as JSON",
+        "unpause": "unpause it, if it is paused",
+        "follow": "trigger nothing: follow this run of it, by its run id",
         "json": "as JSON, on standard output",
     },
 )
-def dags(c: Context, run: str = "", conf: str = "", json: bool = False) -> None:
+def dags(
+    c: Context, run: str = "", conf: str = "", unpause: bool = False, follow: str = "", json: bool = False
+) -> None:
     """Parse every DAG in what was built; or run one."""
+    from airflow_docker.verbs import dag_run
     from airflow_docker.verbs import dags as look
 
-    if conf and not run:
-        raise UserError("--conf", "is for a run.", "Name the DAG: inv dags --run DAG --conf JSON", USAGE)
-    look.run(engine_for(c), run, conf) if run else look.check(engine_for(c), json)
+    if not run:
+        for flag, given in (("--conf", conf), ("--unpause", unpause), ("--follow", follow)):
+            if given:
+                raise UserError(flag, "is for a run.", f"Name the DAG: inv dags --run DAG {flag}", USAGE)
+        look.check(engine_for(c), json)
+        return
+    if json:
+        raise UserError("--json", "is for the list of DAGs.", "Leave it out, or leave --run out.", USAGE)
+    if follow and conf:
+        raise UserError("--conf", "is for a new run, and --follow triggers none.", "Say one of them.", USAGE)
+    if follow:
+        dag_run.follow(engine_for(c), run, follow, unpause)
+    else:
+        dag_run.run(engine_for(c), run, conf, unpause)
 
 
 @verb(

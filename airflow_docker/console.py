@@ -19,6 +19,8 @@ _COLOURS = {DONE: "32", FAILED: "31", WARNING: "33"}
 _GAP = "  "
 """Between the columns of a table."""
 _lock = threading.Lock()
+_erase: list[str] = []
+"""What takes a transient line away, if there is one."""
 
 
 def _coloured(mark: str) -> str:
@@ -33,9 +35,20 @@ def say(words: str = "") -> None:
         _print(words)
 
 
-def _print(words: str) -> None:
+def _print(words: str, end: str = "\n") -> None:
     with _lock:
-        print(words, file=sys.stderr, flush=True)
+        print(f"{_erase.pop() if _erase else ''}{words}", file=sys.stderr, end=end, flush=True)
+
+
+def transient(words: str) -> None:
+    """A plain line that the next one replaces, where a terminal can do that."""
+    if os.environ.get("AIRFLOW_DOCKER_QUIET"):
+        return
+    if not is_terminal():
+        _print(words)
+        return
+    _print(words[: shutil.get_terminal_size().columns - 1], end="")
+    _erase.append("\r\x1b[2K")
 
 
 def done(words: str) -> None:

@@ -29,6 +29,8 @@ _POLL_SECONDS = 0.01
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _came: list[int] = []
 """The signal that has come, if one has."""
+_advice = ["Type it again to go on."]
+"""What to do after an interruption; the last one holds."""
 
 
 class Interrupted(BaseException):
@@ -60,6 +62,14 @@ def answered(verb: Callable[[], str]) -> Iterator[None]:
     finally:
         if _came:
             ending.leave(_came[0])
+
+
+@contextmanager
+def advice(words: str) -> Iterator[None]:
+    """Inside, this is what an interruption leaves to do; it holds until an interrupted program has ended."""
+    _advice.append(words)
+    yield
+    _advice.pop()
 
 
 @contextmanager
@@ -123,7 +133,7 @@ class _Ending:
             with suppress(OSError, ValueError):
                 sys.stdout.flush()
             with suppress(OSError):
-                os.write(2, f"{self.verb()}: interrupted. Type it again to go on.\n".encode())
+                os.write(2, f"{self.verb()}: interrupted. {_advice[-1]}\n".encode())
             os._exit(128 + number)
 
     def _tell(self) -> None:

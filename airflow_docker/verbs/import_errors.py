@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _BEGIN = "Traceback (most recent call last):"
 _TIMED_OUT = re.compile(r"DagBag import timeout for .+ after ([\d.]+)s\.")
@@ -27,3 +28,8 @@ def error_of(traceback: str) -> str:
     last = lines[-1].strip() if lines else "no reason given"
     is_frame = str.isspace if _BEGIN in traceback else bool
     return next((line for line in lines if not is_frame(line[0])), last)
+
+
+def described(file: str, traceback: str) -> dict[str, Any]:
+    """All of it, as `inv dags --json` has it."""
+    return {"file": file, "line": line_of(file, traceback), "error": error_of(traceback), "traceback": traceback}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from airflow_docker import console, secrets
 from airflow_docker.building.manifest import Bundle
@@ -13,6 +14,8 @@ from airflow_docker.engines import Engine, folders
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings, dotenv_file
 from airflow_docker.verbs import backup, builds, dags, deprecations, stack
+
+_SYNTAX = "AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX"
 
 
 def upgrade(engine_of: Callable[[str], Engine], version: str, timeout: float) -> None:
@@ -32,7 +35,7 @@ def upgrade(engine_of: Callable[[str], Engine], version: str, timeout: float) ->
     console.say(f"· From Airflow {old.settings.airflow_version} to {version}")
     with _nothing_changed(old):
         stack.require_place(new, will_build=True)
-        made = _looked_at(new)
+        made = _looked_at(old, new)
         way_back = _way_back(old, version)
     _switch(old, new.using(made.manifest.artifact), way_back, timeout)
     builds.take(new, made)
@@ -71,7 +74,7 @@ def _nothing_changed(old: Engine) -> Iterator[None]:
         raise
 
 
-def _looked_at(new: Engine) -> Bundle:
+def _looked_at(old: Engine, new: Engine) -> Bundle:
     """What was built of this version beside the one there is. Raises UserError unless every DAG file fits it."""
     settings = new.settings
     made = builds.build_beside(new)
@@ -84,12 +87,43 @@ def _looked_at(new: Engine) -> Bundle:
     if count := len(found["errors"]):
         dags.show_errors(found, on_stderr=True)
         files = f"{count} file{'s' * (count > 1)}"
-        todo = (
-            "Mend what stands above. A variable or connection that a file reads while it is imported needs a default."
-        )
+        todo = "Fix what stands above. A variable or connection that a file reads while it is imported needs a default."
         raise UserError("DAGS_DIR", f"{files} cannot be imported with Airflow {settings.airflow_version}.", todo)
     console.done(f"All DAGs ({len(found['dags'])}) can be imported with Airflow {settings.airflow_version}")
+    if before := _dags_before(old):
+        _warn_of_changes(before, found, settings)
     return made
+
+
+def _dags_before(old: Engine) -> dict[str, Any] | None:
+    """What came of each DAG file with the Airflow there is; None where that is not known any more."""
+    artifact, version = old.in_use() or builds.last_artifact(old), old.settings.airflow_version
+    if artifact and old.has(artifact):
+        try:
+            with console.step(f"Importing every DAG with Airflow {version} too, to compare"):
+                return dags.parse(old.using(artifact), apart=True)
+        except UserError as problem:
+            console.warn(problem.text)
+    console.warn(f"The DAGs of Airflow {version} cannot be listed, so nothing says which appear or go.")
+    return None
+
+
+def _warn_of_changes(before: dict[str, Any], after: dict[str, Any], settings: Settings) -> None:
+    """Name the DAGs that only one of the two finds."""
+    appear, go = only_in(after, before), only_in(before, after)
+    for names, what in ((appear, "appear"), (go, "are not found any more")):
+        if names:
+            console.warn(f"With Airflow {settings.airflow_version} these DAGs {what}: {', '.join(names)}")
+    folder = settings.workflow_dev_dir / settings.dags_dir
+    if (appear or go) and _SYNTAX not in settings.airflow_options and any(folder.rglob(".airflowignore")):
+        console.say(f"  Airflow 2 reads .airflowignore as regexp, 3 as glob. As 2 does: {_SYNTAX}=regexp in .env")
+
+
+def only_in(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The DAGs that one parse has found and another has not, each with its file."""
+    known = {dag["dag"] for dag in other["dags"]}
+    new = {dag["dag"]: dags.short(dag["file"], one["folder"]) for dag in one["dags"] if dag["dag"] not in known}
+    return [f"{dag} ({file})" for dag, file in sorted(new.items())]
 
 
 def _way_back(old: Engine, version: str) -> schema.Noted | None:

@@ -124,6 +124,19 @@ def stack(request, stacks):
 
 
 @pytest.fixture
+def dags(stack):
+    """The folder of the DAGs; what a test puts there is gone afterwards."""
+    folder = stack.settings.workflow_dev_dir / stack.settings.dags_dir
+    before = set(folder.iterdir())
+    yield folder
+    for entry in set(folder.iterdir()) - before:
+        if entry.is_file():
+            entry.unlink()
+        elif entry.name != "__pycache__":
+            shutil.rmtree(entry)
+
+
+@pytest.fixture
 def project(request, make_project, tmp_path):
     """A project that nothing has been done with yet, of each flavour in turn."""
     made = make_project(request.param, tmp_path)

@@ -14,6 +14,7 @@ import pytest
 from conftest import INV
 
 from airflow_docker import PROJECT
+from airflow_docker.engines.standalone import logs
 from stack.conftest import FLAVOURS, run, until
 
 QUICK = """
@@ -34,17 +35,6 @@ quick()
 
 
 @pytest.fixture
-def dags(stack):
-    """The folder of the DAGs; what a test puts there is gone afterwards."""
-    folder = stack.settings.workflow_dev_dir / stack.settings.dags_dir
-    before = set(folder.iterdir())
-    yield folder
-    for file in set(folder.iterdir()) - before:
-        if file.is_file():
-            file.unlink()
-
-
-@pytest.fixture
 def quick(stack, dags):
     # That it is known does not say that it stays so: the file of the test before may just be found missing.
     parsed = f"select last_parsed_time from dag where dag_id = 'quick' and {stack.release.is_known}"
@@ -62,6 +52,12 @@ def test_logs_of_one_service_with_tail_and_since(stack):
     said_by = {re.sub(r"-\d+$", "", line.split()[0]) for line in everything.splitlines() if " | " in line}
     assert said_by >= {*stack.release.commands, stack.task_service}
     assert len(stack.inv("logs", "--since", "1s", shows_services=True).splitlines()) < len(everything.splitlines())
+    recent = stack.inv("logs", "--since", "3h", shows_services=True)
+    assert len(recent.splitlines()) >= len(everything.splitlines())
+    if stack.engine == "standalone":
+        moments = [logs.moment_of(line.partition(" | ")[2]) for line in recent.splitlines()]
+        assert (known := [moment for moment in moments if moment]) == sorted(known)
+        assert len(known) > len(moments) / 2
     assert "nope: there is no such service. There are: " in stack.inv("logs", "nope", code=2)
     assert "--since: 'yesterday' is neither a duration nor a time." in stack.inv("logs", "--since", "yesterday", code=2)
     assert "--tail: 'x' is not a number of lines." in stack.inv("logs", "--tail", "x", code=2)
@@ -113,25 +109,12 @@ def test_restart_of_one_service(stack):
 
 def test_restart_of_what_does_not_run(stack):
     stack.inv("down")
+    for words in (["--run", "sample_sync"], ["--run", "sample_sync", "--follow", "x"]):
+        assert "is not running. Type: inv up" in stack.inv("dags", *words, code=1)
     stack.inv("restart")
     assert stack.json("status")["state"] == "healthy"
     assert "Already up and healthy" in stack.inv("up")
     assert "There are: " in stack.inv("restart", "nope", code=2)
-
-
-@pytest.mark.on(*FLAVOURS)
-def test_dags_are_parsed_and_import_errors_have_file_and_line(stack, dags):
-    assert re.search(r"^sample_sync +sample_sync.py +4 +@continuous", stack.inv("dags"), re.M)
-    (dags / "broken.py").write_text("from airflow import DAG\n\nimport no_such_module\n")
-    (dags / "slow.py").write_text("import time\nfrom airflow import DAG\ntime.sleep(3.2)\n")
-    said = stack.inv("dags", code=1)
-    assert re.search(r"^broken.py:3 +ModuleNotFoundError: No module named 'no_such_module'", said, re.M)
-    assert "slow.py takes 3" in said
-    assert "inv dags: 1 file cannot be imported." in said
-    found = stack.json("dags")
-    assert [e["line"] for e in found["errors"]] == [3] and [d["dag"] for d in found["dags"]] == ["sample_sync"]
-    until(lambda: stack.json("status")["dags"]["import_errors"], 90)
-    (dags / "broken.py").unlink()
 
 
 @pytest.mark.on(*FLAVOURS)
@@ -146,7 +129,7 @@ def test_a_dag_is_run_and_its_end_told_by_the_exit_code(stack, quick):
     assert "knows no such DAG" in stack.inv("dags", "--run", "nope", code=1)
     assert "--conf: is not JSON" in stack.inv("dags", "--run", "quick", "--conf", "{", code=2)
     stack.inv("airflow", "dags pause quick")
-    assert 'Type: inv airflow "dags unpause quick"' in stack.inv("dags", "--run", "quick", code=1)
+    assert "Type: inv dags --run quick --unpause" in stack.inv("dags", "--run", "quick", code=1)
     stack.inv("airflow", "dags unpause quick")
 
 

@@ -20,6 +20,13 @@ from airflow.utils.dates import days_ago
 with DAG("gone", schedule=None, start_date=days_ago(1)):
     pass
 """
+BESIDE = {
+    ".airflowignore": "old/.*\n",
+    "old/hidden.py": "from airflow import DAG\n\ndag = DAG('hidden', schedule=None)\n",
+    "names.py": "NAME = 'helped'\n",
+    "helped.py": "from airflow import DAG\nfrom names import NAME\n\ndag = DAG(NAME, schedule=None)\n",
+}
+"""A file that only Airflow 2 is told to ignore, and one that imports a module beside it."""
 STOPS_3 = {"AIRFLOW__API__WORKERS": "none"}
 """An option that Airflow 2 knows nothing of, and with which the page of Airflow 3 does not start."""
 
@@ -118,7 +125,12 @@ def comes_back_when_the_new_one_does_not_start(upgrade):
 
 def keeps_history_and_logins(upgrade):
     project, before = upgrade.project, history(upgrade.project)
+    for name, text in BESIDE.items():
+        (project.settings.workflow_dev_dir / project.settings.dags_dir / name).parent.mkdir(exist_ok=True)
+        (project.settings.workflow_dev_dir / project.settings.dags_dir / name).write_text(text)
     said = upgrade()
+    assert f"! With Airflow {AIRFLOW_3} these DAGs appear: hidden (old/hidden.py)" in said
+    assert "AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX=regexp in .env" in said
     (file,) = [line for line in said.splitlines() if line.endswith(".backup")]
     lines = " ".join(f"{name}={value}" for name, value in ({"AIRFLOW_VERSION": AIRFLOW_3} | upgrade.environ).items())
     assert f"Now set in .env, as the next inv up wants it: {lines}" in said

@@ -35,10 +35,12 @@ def test_commands(make_settings):
     assert made.stop_command(["scheduler"]) == [*COMPOSE, "stop", "--timeout", "30", "scheduler"]
     assert made.end_command(["c"]) == ["docker", "stop", "-t", "30", "c"]
     logs = [*COMPOSE, "logs"]
-    assert made.logs_command([], False, None, "") == logs
+    assert made.logs_command([], False, None, "") == [*logs, "--timestamps"]
     assert made.logs_command(["a", "b"], True, 5, "2026-01-01") == [
         *logs, "--follow", "--tail", "5", "--since", "2026-01-01", "a", "b",
     ]  # fmt: skip
+    coloured = made.logs_command(["a"], False, None, "", colours=True)
+    assert coloured == [*COMPOSE, "--ansi", "always", "logs", "--timestamps", "a"]
     assert made.exec_command("c", ["x", "y z"], terminal=True) == [
         "docker",
         "exec",

@@ -127,7 +127,11 @@ def test_the_repository_of_a_hook_is_left_alone(monkeypatch):
     [
         (["stauts"], "inv: No idea what 'stauts' is. Did you mean status?"),
         (["logs", "--tiel", "5"], "Did you mean --tail?"),
-        (["dags", "--conf", "{}"], "--conf: is for a run."),
+        (["dags", "--conf", "{}"], "--conf: is for a run. Name the DAG: inv dags --run DAG --conf"),
+        (["dags", "--unpause"], "--unpause: is for a run."),
+        (["dags", "--follow", "x"], "--follow: is for a run."),
+        (["dags", "--run", "x", "--json"], "--json: is for the list of DAGs."),
+        (["dags", "--run", "x", "--follow", "y", "--conf", "{}"], "--conf: is for a new run, and --follow triggers"),
         (["restore"], "inv: 'restore' did not receive required positional arguments: 'file'."),
     ],
 )
@@ -145,10 +149,10 @@ def test_a_reader_that_has_seen_enough_is_no_error(typed):
 
 
 @pytest.mark.parametrize(("code", "said"), [(0, ""), (3, '{"dags":')])
-def test_a_dag_file_that_ends_the_parse_is_named(code, said, capsys):
-    ended = subprocess.CompletedProcess([], code, said, "reading /d/a.py\nreading /d/b c.py\nthe last word\n")
+def test_a_parse_without_an_answer_shows_what_was_said(code, said, capsys):
+    ended = subprocess.CompletedProcess([], code, said, "the last word\n")
     engine = SimpleNamespace(parse_dags=lambda apart: ended)
-    with pytest.raises(UserError, match=rf"ended with exit code {code}, in /d/b c.py"):
+    with pytest.raises(UserError, match=rf"ended with exit code {code}"):
         dags.parse(engine, apart=True)
     assert "the last word" in capsys.readouterr().err
 

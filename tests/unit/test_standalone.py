@@ -238,12 +238,45 @@ def test_logs_are_merged_by_time_cut_by_service_and_since(tmp_path, capsys):
     )
     (tmp_path / "b.log").write_text("banner\n[2026-01-01 11:00:00 +0000] b1\n")
     logs.show(tmp_path, ["a", "b"], False, None, None)
-    assert [line[-2:] for line in log_lines(capsys)] == ["er", "a1", "a1", "b1", "a2"]
+    assert [line[-2:] for line in log_lines(capsys)] == ["a1", "a1", "er", "b1", "a2"]
     logs.show(tmp_path, ["a", "b"], False, 1, None)
     assert [line[-2:] for line in log_lines(capsys)] == ["b1", "a2"]
     logs.show(tmp_path, ["a", "b"], False, None, datetime(2026, 1, 1, 10, 30, tzinfo=UTC))
-    assert [line[-2:] for line in log_lines(capsys)] == ["b1", "a2"]
+    assert [line[-2:] for line in log_lines(capsys)] == ["er", "b1", "a2"]
     logs.show(tmp_path, ["a", "missing"], False, 0, None)
+    assert log_lines(capsys) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[2026-01-31T08:00:00.250-0500] {scheduler_job.py:1} INFO - Airflow 2",
+        "[2026-01-31 08:00:00 -0500] [77] [INFO] gunicorn",
+        '127.0.0.1 - - [31/Jan/2026:08:00:00 -0500] "GET /health HTTP/1.1" 200 318 "-" "-"',
+        "2026-01-31T13:00:00.250000Z [info     ] Airflow 3      [airflow.jobs] loc=a.py:1",
+        "2026-01-31T08:00:00.250-05:00 [info     ] with a zone",
+        "2026-01-31 13:00:00 [info     ] without one",
+        "\x1b[2m2026-01-31T13:00:00.250000Z\x1b[0m [\x1b[32minfo\x1b[0m] in colours",
+        '{"timestamp":"2026-01-31T13:00:00.250000Z","level":"info","event":"json_logs"}',
+        '{"event": "x", "timestamp": "2026-01-31T13:00:00Z", "level": "info"}',
+    ],
+)
+def test_the_time_of_a_line_in_each_form_that_services_write(line):
+    moment = logs.moment_of(line)
+    assert moment is not None and moment.replace(microsecond=0) == datetime(2026, 1, 31, 13, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("line", ["banner", "", "2026-99-31T13:00:00Z [info", "took 2026-01-31T13:00:00Z", "12:00:00"])
+def test_a_line_without_a_time(line):
+    assert logs.moment_of(line) is None
+
+
+def test_lines_of_a_log_without_any_time_have_that_of_its_file(tmp_path, capsys):
+    (tmp_path / "a.log").write_text("x1\nx2\n")
+    os.utime(tmp_path / "a.log", (1.8e9, 1.8e9))
+    logs.show(tmp_path, ["a"], False, None, datetime(2026, 1, 1, tzinfo=UTC))
+    assert log_lines(capsys) == ["x1", "x2"]
+    logs.show(tmp_path, ["a"], False, None, datetime(2028, 1, 1, tzinfo=UTC))
     assert log_lines(capsys) == []
 
 

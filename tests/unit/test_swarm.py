@@ -215,6 +215,7 @@ def test_commands():
     assert commands.logs("p_a", follow=True, tail=5, since="2026-01-01") == [
         "docker", "service", "logs", "--follow", "--tail", "5", "--since", "2026-01-01", "p_a",
     ]  # fmt: skip
+    assert commands.logs("p_a", stamped=True) == ["docker", "service", "logs", "--timestamps", "p_a"]
     assert commands.create_secret("p", "p_aws_1") == [
         "docker", "secret", "create", "--label", "airflow-docker.project=p", "p_aws_1", "-",
     ]  # fmt: skip

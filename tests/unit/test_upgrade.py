@@ -46,6 +46,9 @@ class Engine:
     def in_use(self):
         return "built for 2.11.2"
 
+    def has(self, artifact):
+        return True
+
     def labels(self, artifact):
         return {schema.LABEL: artifact.rpartition(" ")[2]}
 
@@ -146,18 +149,26 @@ def machine(engine, monkeypatch):
         schema.note(started)
 
     made = SimpleNamespace(manifest=SimpleNamespace(artifact="built for 3.3.2", python="3.11"))
-    parsed = {"folder": "/dags", "dags": [{}], "errors": [], "files": []}
+    dag = {"dag": "sample", "file": "/dags/sample.py"}
+    parsed = {"folder": "/dags", "dags": [dag], "errors": [], "files": []}
+    parsed_before = {"folder": "/dags", "dags": [dag], "errors": [], "files": []}
+
+    def parse(parsing, *, apart):
+        assert apart
+        is_new = parsing.settings.airflow_version == "3.3.2"
+        return step("parse", parsed)() if is_new else step("parse as before", parsed_before)()
+
     for module, name, act in [
         (replacement, "undo_interrupted", lambda engine: None), (stack, "require_place", step("place")),
         (builds, "build_beside", step("lock and build", made)), (builds, "take", step("take")),
         (secrets, "write", lambda *_: []), (folders, "prepare", lambda *_: None),
-        (dags, "parse", step("parse", parsed)), (deprecations, "report", step("deprecations")),
+        (dags, "parse", parse), (deprecations, "report", step("deprecations")),
         (backup, "create", step("backup", Path(OLD_FILE))), (stack, "start", start),
         (backup, "put_back", lambda engine, file: (done.append(f"restore {file}"), schema.note(engine))),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, act)
     schema.note(engine)
-    return SimpleNamespace(engine=engine, done=done, failing=failing, parsed=parsed)
+    return SimpleNamespace(engine=engine, done=done, failing=failing, parsed=parsed, before=parsed_before)
 
 
 def run(machine, version="3.3.2"):
@@ -165,7 +176,8 @@ def run(machine, version="3.3.2"):
     upgrade.upgrade(lambda named: at(engine, named or engine.settings.airflow_version), version, 10.0)
 
 
-LOOKING = ["place", "lock and build", "parse", "deprecations"]
+REFUSED = ["place", "lock and build", "parse", "deprecations"]
+LOOKING = [*REFUSED, "parse as before"]
 
 
 def test_it_looks_then_backs_up_then_switches(machine, capsys):
@@ -188,8 +200,37 @@ def test_a_file_that_cannot_be_imported_is_named_with_what_is_deprecated(machine
     machine.parsed["errors"] = [{"file": "/dags/a.py", "line": 3, "error": "ImportError: no"}]
     with pytest.raises(UserError, match=r"1 file cannot be imported with Airflow 3\.3\.2"):
         run(machine)
-    assert machine.done == LOOKING
+    assert machine.done == REFUSED
     assert "a.py:3" in capsys.readouterr().err
+
+
+def test_dags_that_appear_and_go_are_named_with_the_option_that_reads_the_ignore_file_as_before(machine, capsys):
+    settings = machine.engine.settings
+    folder = settings.workflow_dev_dir / settings.dags_dir / "old"
+    folder.mkdir(parents=True)
+    machine.parsed["dags"] = [{"dag": name, "file": f"/dags/old/{name}.py"} for name in ("y", "x", "sample")]
+    machine.before["dags"].append({"dag": "gone", "file": "/dags/gone.py"})
+    run(machine)
+    told = capsys.readouterr().err
+    assert "! With Airflow 3.3.2 these DAGs appear: x (old/x.py), y (old/y.py)\n" in told
+    assert "! With Airflow 3.3.2 these DAGs are not found any more: gone (gone.py)\n" in told
+    assert "DAG_IGNORE_FILE_SYNTAX" not in told
+    (folder / ".airflowignore").write_text("x.*")
+    upgrade._warn_of_changes(machine.before, machine.parsed, settings)
+    assert "AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX=regexp in .env" in capsys.readouterr().err
+    upgrade._warn_of_changes(machine.before, machine.before, settings)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("reason", ["parse fails", "artifact is gone"])
+def test_an_upgrade_goes_on_where_the_dags_of_before_cannot_be_listed(machine, capsys, monkeypatch, reason):
+    machine.failing["parse as before"] = UserError("DAGS_DIR", "the DAGs could not be parsed.")
+    monkeypatch.setattr(Engine, "has", lambda self, artifact: reason == "parse fails")
+    run(machine)
+    assert (
+        "! The DAGs of Airflow 2.11.2 cannot be listed, so nothing says which appear or go." in capsys.readouterr().err
+    )
+    assert machine.done[-1] == "take"
 
 
 def test_a_start_that_fails_brings_the_old_one_back(machine):

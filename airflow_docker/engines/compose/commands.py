@@ -122,9 +122,13 @@ class Commands:
     def exec_command(self, container: str, words: list[str], terminal: bool) -> list[str]:
         return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *words]
 
-    def logs_command(self, services: list[str], follow: bool, tail: int | None, since: str) -> list[str]:
-        options = [*(["--follow"] if follow else []), *([] if tail is None else ["--tail", str(tail)])]
-        return self.command("logs", *options, *(["--since", since] if since else []), *services)
+    def logs_command(
+        self, services: list[str], follow: bool, tail: int | None, since: str, colours: bool = False
+    ) -> list[str]:
+        """With the time of each line, by which they are merged, unless they come one by one."""
+        options = ["--follow" if follow else "--timestamps", *([] if tail is None else ["--tail", str(tail)])]
+        ansi = ["--ansi", "always"] if colours else []
+        return self.command(*ansi, "logs", *options, *(["--since", since] if since else []), *services)
 
     def parse_command(self, own_database: bool) -> list[str]:
         """A container like the scheduler's, with the database of the stack, or with one that nobody keeps."""

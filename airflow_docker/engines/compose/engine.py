@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from airflow_docker import console, files, interruption, secrets, shell
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
-from airflow_docker.engines import ServiceState, folders, health, images, ports
+from airflow_docker.engines import ServiceState, folders, health, images, merged_logs, ports
 from airflow_docker.engines.compose import bind_mounts, image_context
 from airflow_docker.engines.compose.commands import Commands, build_overlay, identity
 from airflow_docker.engines.compose.postgres import Postgres
@@ -30,7 +30,6 @@ KNOWS_TAGS = (2, 24, 4)
 """The oldest compose plugin with ``!override``: https://docs.docker.com/reference/compose-file/merge/#replace-value"""
 INSTALL_PLUGIN = "Install docker-compose-plugin, or docker-compose of version 2 and docker-buildx."
 _USERS = "images-in-use"
-_ERASE = "\x1b[2K"  # compose 2.26 begins each line with it, even in a pipe
 
 
 @dataclass(frozen=True)
@@ -311,10 +310,13 @@ class Compose(Commands):
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         stamp = since.isoformat() if since else ""
         self.write_overlay()
-        command, env = self.logs_command(services, follow, tail, stamp), self.environment()
-        if sys.stdout.isatty():
+        is_terminal, env = sys.stdout.isatty(), self.environment()
+        command = self.logs_command(services, follow, tail, stamp, colours=is_terminal and not follow)
+        if not follow:
+            return merged_logs.show([command], env)
+        if is_terminal:
             return shell.stream(command, env=env)
-        return shell.relay(command, lambda line: line.removeprefix(_ERASE), env=env)
+        return shell.relay(command, lambda line: line.removeprefix(merged_logs.ERASE), env=env)
 
     def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
         self.require_bind_mounts()

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow_docker import console
 
-# Airflow: [2026-11-23T10:50:32.034-0500], gunicorn: [2026-11-23 11:04:31 -0500]
-_STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)? ?([+-]\d{4})\]")
+# Airflow 2: [2026-11-23T10:50:32.034-0500], gunicorn: [2026-11-23 11:04:31 -0500], Airflow 3:
+# 2026-11-23T15:50:32.034567Z [info, with json_logs {"timestamp":"2026-11-23T15:50:32.034567Z", at any place of it;
+# a time without a zone is in UTC there. Colours may surround it.
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_STAMP = re.compile(
+    r"""(?:^\[?|^\{.*"timestamp":\s*")(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,6})?"""
+    r"""\ ?(Z|[+-]\d\d:?\d\d)?(?=[]" ]|$)"""
+)
+# The requests that gunicorn has answered: 127.0.0.1 - - [23/Nov/2026:10:50:32 -0500] "GET …
+_REQUEST = re.compile(r"^\S+ \S+ \S+ \[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] ")
 _LOOK_SECONDS = 0.3
 
 
@@ -31,20 +38,39 @@ def show(folder: Path, services: list[str], follow: bool, tail: int | None, sinc
                 console.out(f"{service:{width}} | {line}")
 
 
+def moment_of(line: str) -> datetime | None:
+    """When a line was written, in any form that the services of Airflow 2 and 3 use; None if it does not say."""
+    plain = _COLOUR.sub("", line) if "\x1b" in line else line
+    try:
+        if found := _STAMP.match(plain):
+            day, time_of_day, fraction, zone = found.groups()
+            return datetime.fromisoformat(f"{day}T{time_of_day}{(fraction or '.0').ljust(7, '0')}{zone or 'Z'}")
+        if found := _REQUEST.match(plain):
+            return datetime.strptime(found[1], "%d/%b/%Y:%H:%M:%S %z")
+    except ValueError:  # the 99th of a month
+        pass
+    return None
+
+
 def _past(
     service: str, file: Path, end: int, tail: int | None, since: datetime | None
-) -> Iterator[tuple[datetime, str, str]]:
-    """The lines up to ``end`` with their times; a line without one has that of the line before it."""
-    lines, moment = [], datetime.min.replace(tzinfo=UTC)
-    if file.is_file():
-        with file.open("rb") as log:
-            text = log.read(end).decode(errors="replace")
-        for line in text.splitlines():
-            if found := _STAMP.match(line):
-                moment = datetime.strptime("{}T{}{}".format(*found.groups()), "%Y-%m-%dT%H:%M:%S%z")
-            if since is None or moment >= since:
-                lines.append((moment, service, line))
-    yield from lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
+) -> list[tuple[datetime, str, str]]:
+    """The lines up to ``end`` with their times.
+
+    A line without one has that of the line before it, or else of the first that has one, or else of the file.
+    """
+    if not file.is_file():
+        return []
+    with file.open("rb") as log:
+        lines = log.read(end).decode(errors="replace").splitlines()
+    moments = [moment_of(line) for line in lines]
+    now = next((moment for moment in moments if moment), datetime.fromtimestamp(file.stat().st_mtime, UTC))
+    found = []
+    for line, moment in zip(lines, moments, strict=True):
+        now = moment or now
+        if since is None or now >= since:
+            found.append((now, service, line))
+    return found if tail is None else found[len(found) - min(tail, len(found)) :]
 
 
 def _news(file: Path, end: int) -> tuple[list[str], int]:

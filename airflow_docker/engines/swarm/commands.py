@@ -48,10 +48,16 @@ def scale(project: str, workers: int) -> list[str]:
 
 
 def logs(
-    target: str, *, follow: bool = False, tail: int | None = None, since: str = "", raw: bool = False
+    target: str,
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    since: str = "",
+    raw: bool = False,
+    stamped: bool = False,
 ) -> list[str]:
-    """Of a service (by its name in Swarm) or of a task."""
-    options = [*(["--raw"] if raw else []), *(["--follow"] if follow else [])]
+    """Of a service (by its name in Swarm) or of a task; ``stamped`` with the time of each line."""
+    options = [*(["--raw"] if raw else []), *(["--follow"] if follow else []), *(["--timestamps"] if stamped else [])]
     options += [*([] if tail is None else ["--tail", str(tail)]), *(["--since", since] if since else [])]
     return ["docker", "service", "logs", *options, target]
 

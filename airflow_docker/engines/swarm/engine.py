@@ -14,7 +14,7 @@ from subprocess import CompletedProcess
 from typing import ClassVar
 
 from airflow_docker import PROJECT, files, secrets, shell
-from airflow_docker.engines import ServiceState, health, images, ports
+from airflow_docker.engines import ServiceState, health, images, merged_logs, ports
 from airflow_docker.engines.compose import image_context
 from airflow_docker.engines.compose.commands import THROWN_AWAY
 from airflow_docker.engines.compose.engine import Compose
@@ -328,13 +328,15 @@ class Swarm(Compose):
         raise UserError(service, what, f"Type there: docker exec -it $(docker ps -qf name={name} | head -1) bash")
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
-        """One after the other; what comes is followed of all at once."""
+        """Merged by time; what comes is followed of all at once."""
         stamp, there = since.isoformat() if since else "", self.told().services
         calls = [
-            commands.logs(f"{self.project}_{name}", follow=follow, tail=tail, since=stamp)
+            commands.logs(f"{self.project}_{name}", follow=follow, tail=tail, since=stamp, stamped=not follow)
             for name in services or self.services() if name in there
         ]  # fmt: skip
-        with ThreadPoolExecutor(len(calls) or 1 if follow else 1) as pool:
+        if not follow:
+            return merged_logs.show(calls)
+        with ThreadPoolExecutor(len(calls) or 1) as pool:
             return max(pool.map(lambda call: shell.relay(call, str), calls), default=0)
 
     def in_use(self) -> str | None:

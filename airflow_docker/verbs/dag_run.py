@@ -1,0 +1,149 @@
+"""`inv dags --run`: trigger a DAG of the running stack, or find a run that there is, and follow it to its end."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from airflow_docker import PROJECT, console, interruption
+from airflow_docker.database import schema
+from airflow_docker.engines import Engine, release
+from airflow_docker.errors import USAGE, UserError
+from airflow_docker.verbs import task_logs
+from airflow_docker.verbs.operate import ready
+from airflow_docker.verbs.run_progress import Attempt, Run, named, quoted
+
+_SCRIPT = PROJECT / "docker" / "runtime" / "runs.py"
+_RUNS_ON = ("running", "restarting", "starting", "created", "preparing", "pending", "assigned", "accepted", "ready")
+_NEWEST, _QUIET_SECONDS = 5, 4.0
+_EXAMPLE = """Say for instance '{"work": "W1"}'."""
+
+
+def run(engine: Engine, dag: str, conf: str, unpause: bool) -> None:
+    """Trigger a DAG of the running stack and follow its tasks to the end. Raises UserError unless it succeeds."""
+    _check_conf(conf)
+    engine = _running(engine)
+    if _is_paused(engine, dag) and not unpause:
+        words = ["inv", "dags", "--run", dag, *(["--conf", conf] if conf else []), "--unpause"]
+        raise UserError(dag, "the DAG is paused, so a run would wait.", f"Type: {shlex.join(words)}")
+    made = Run(engine, dag, f"inv__{datetime.now(UTC).isoformat()}")
+    console.say(f"· Triggering {dag}: {made.run_id}")
+    with interruption.advice(f"The run may have begun. Look: {made.command}"):
+        _raise_refusal(dag, _ask(engine, "trigger", dag, made.run_id, conf or "{}", "YES" if unpause else "NO"))
+    _follow(made)
+
+
+def follow(engine: Engine, dag: str, run_id: str, unpause: bool) -> None:
+    """Follow a run that there is to its end. Raises UserError unless it succeeds."""
+    engine = _running(engine)
+    found = Run(engine, dag, run_id)
+    if not engine.store.query(f"SELECT 1 FROM dag_run {found.where}"):  # noqa: S608
+        raise UserError(run_id, f"{dag} has no such run.", _newest(engine, dag))
+    if unpause and _is_paused(engine, dag):
+        _ask(engine, "unpause", dag)
+    _follow(found)
+
+
+def _running(engine: Engine) -> Engine:
+    """The engine with what runs. Raises UserError, before anything is waited for, if no task would run."""
+    schema.require_same(engine)
+    engine = ready(engine)
+    states = engine.states()
+    if not states:
+        raise UserError(engine.settings.compose_project_name, "is not running.", "Type: inv up")
+    for service in ("scheduler", engine.task_service):
+        if not any(s.service == service and s.state in _RUNS_ON for s in states):
+            raise UserError(service, "the service is not running, so no task would run.", "Type: inv up")
+    return engine
+
+
+def _check_conf(conf: str) -> None:
+    try:
+        given = json.loads(conf or "{}")
+    except (ValueError, RecursionError) as problem:
+        raise UserError("--conf", f"is not JSON ({problem}).", _EXAMPLE, USAGE) from None
+    if not isinstance(given, dict):
+        raise UserError("--conf", "is not an object.", _EXAMPLE, USAGE)
+
+
+def _is_paused(engine: Engine, dag: str) -> bool:
+    is_known = release.of(engine.settings).is_known
+    found = engine.store.query(f"SELECT is_paused FROM dag WHERE dag_id = {quoted(dag)} AND {is_known}")  # noqa: S608
+    if not found:
+        todo = "A new file is seen within half a minute: try again; or: inv dags"
+        raise UserError(dag, "the running Airflow knows no such DAG.", todo)
+    return found[0][0] in ("1", "t")
+
+
+def _newest(engine: Engine, dag: str) -> str:
+    """The runs that could have been meant."""
+    order = f"ORDER BY start_date IS NULL DESC, start_date DESC LIMIT {_NEWEST}"
+    rows = engine.store.query(f"SELECT run_id, state FROM dag_run WHERE dag_id = {quoted(dag)} {order}")  # noqa: S608
+    there = ", ".join(f"{run_id} ({state})" for run_id, state in rows)
+    return f"The newest are: {there}." if there else f"It has none yet. Type: inv dags --run {dag}"
+
+
+def _ask(engine: Engine, *words: str) -> dict[str, Any]:
+    """What docker/runtime/runs.py says; it is handed over, so that any image of ours will do."""
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(engine.ask, "scheduler", ["python", "-c", _SCRIPT.read_text(), *words])
+        while not wait([asking], _QUIET_SECONDS).done:
+            console.transient("· Airflow takes some seconds to load")
+    asked = asking.result()
+    if asked.returncode or not asked.stdout:
+        console.say(asked.stderr.rstrip())
+        raise UserError(words[1], f"could not be asked to {words[0]} (see above).", "Type: inv status")
+    found: dict[str, Any] = json.loads(asked.stdout)
+    return found
+
+
+def _raise_refusal(dag: str, answer: dict[str, Any]) -> None:
+    """Raise UserError if Airflow has not triggered it."""
+    if refused := answer.get("params"):
+        what = "; ".join(f"param {name}: {complaint.rstrip('.')}" for name, complaint in refused)
+        example = ", ".join(f'"{name}": …' for name, _ in refused)
+        raise UserError(dag, f"{what}.", f"Give it one that fits: --conf '{{{example}}}'")
+    if answer.get("error"):
+        raise UserError(dag, f"could not be triggered ({answer['error'].rstrip('.')}).", "Type: inv status")
+
+
+def _follow(run: Run) -> None:
+    address = release.address(run.engine.settings)
+    known = f"{address}/dags/{quote(run.dag)}/"
+    two = f"{known}grid?dag_run_id={quote(run.run_id, safe='')}"
+    page = two if release.of(run.engine.settings).number == 2 else f"{known}runs/{quote(run.run_id, safe='')}"
+    with interruption.advice(f"The run goes on. Follow it: {run.command}  End it: mark it as failed at {page}"):
+        state, attempts = run.follow()
+    if state == "success":
+        _say_success(run, attempts)
+    else:
+        raise _failure(run, attempts)
+
+
+def _say_success(run: Run, attempts: Sequence[Attempt]) -> None:
+    """Say so, and what of it is less than that. Raises UserError if nothing has run."""
+    of = {state: [a.task for a in attempts if a.state == state] for state in ("success", "failed", "skipped")}
+    if of["skipped"] and not of["success"] and not of["failed"]:
+        console.done(f"{run.dag}: all tasks were skipped, none has run ({run.run_id})")
+        return
+    if not of["success"] and not of["failed"]:
+        reason = _ask(run.engine, "explain", run.dag, run.run_id).get("reason") or "Airflow has made no task for it"
+        what = f"the run counts as a success, but no task has run: {reason}."
+        raise UserError(run.dag, what, "Change that in the DAG file, and run it again.")
+    rest = [f"{word}: {named(of[word])}" for word in ("failed", "skipped") if of[word]]
+    console.done(f"{run.dag} has succeeded ({'; '.join([run.run_id, *rest])})")
+
+
+def _failure(run: Run, attempts: Sequence[Attempt]) -> UserError:
+    failed = sorted((a for a in attempts if a.state == "failed"), key=lambda a: a.task)
+    logs_dir = run.engine.settings.logs_dir
+    logs = [task_logs.file_of(logs_dir, run.dag, run.run_id, a.task, a.number) for a in failed]
+    there = [log for log in logs if log]
+    which = ", ".join(a.task for a in failed) or "no task has: it was marked so, or took longer than dagrun_timeout"
+    todo = f"Read on: {there[0]}" if there else f"Read on in the web UI: {release.address(run.engine.settings)}"
+    return UserError(run.dag, f"the run has failed ({which}).", todo)

@@ -1,0 +1,191 @@
+"""A run of a DAG while it goes on: each attempt of each task, and what is waited for, never silent for long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from airflow_docker import console
+from airflow_docker.database import schema
+from airflow_docker.engines import Engine, health
+from airflow_docker.errors import UserError
+from airflow_docker.verbs import task_logs
+
+ENDED = ("success", "failed")
+_POLL_SECONDS, _QUIET_SECONDS = 1.0, 3.0
+_SHOWN_LINES, _SHOWN_LOGS, _NAMED = 15, 3, 3
+_OVER = (*ENDED, "skipped", "upstream_failed", "removed")
+_ATTEMPT_ENDED = (*_OVER, "up_for_retry")
+_AT_WORK = ("running", "deferred", "up_for_reschedule", "restarting")
+_HISTORY_SINCE = "2.10.0"
+"""The first Airflow that keeps how each attempt ended."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt of a task; ``task`` has its map index in brackets, ``number`` is 0 before the first."""
+
+    task: str
+    number: int
+    state: str
+
+
+@dataclass
+class Run:
+    """One run, as far as it has been shown."""
+
+    engine: Engine
+    dag: str
+    run_id: str
+    shown: dict[str, Attempt] = field(default_factory=dict)
+    logs_shown: set[str] = field(default_factory=set)
+    spoke: float = 0.0
+
+    @property
+    def where(self) -> str:
+        """The condition for its rows, of all tables that have it."""
+        return f"WHERE dag_id = {quoted(self.dag)} AND run_id = {quoted(self.run_id)}"
+
+    def follow(self) -> tuple[str, list[Attempt]]:
+        """Show all until it has ended; its state and that of its tasks. Raises UserError if it cannot end."""
+        while True:
+            state, attempts = self.look()
+            self.update(attempts)
+            if state in ENDED:
+                return state, attempts
+            if time.monotonic() - self.spoke > _QUIET_SECONDS:
+                self.wait_for(self.reason(state, attempts))
+            time.sleep(_POLL_SECONDS)
+
+    def look(self) -> tuple[str, list[Attempt]]:
+        """The state of the run, and the newest attempt of each task."""
+        query = self.engine.store.query
+        try:
+            state = query(f"SELECT state FROM dag_run {self.where}")  # noqa: S608
+            rows = query(f"SELECT task_id, map_index, try_number, state FROM task_instance {self.where}")  # noqa: S608
+        except UserError:
+            self.require_stack()
+            raise
+        if not state:
+            raise UserError(self.dag, f"the run {self.run_id} is gone: somebody has deleted it.", "Look: inv status")
+        return state[0][0], attempts_of(rows)
+
+    def update(self, attempts: Sequence[Attempt]) -> None:
+        """Show what is new."""
+        for attempt in attempts:
+            before = self.shown.get(attempt.task, Attempt(attempt.task, 0, ""))
+            if attempt.state and attempt != before:
+                for missed in self._missed(before, attempt):
+                    self._show(missed)
+                self._show(attempt)
+                self.shown[attempt.task] = attempt
+
+    def _missed(self, before: Attempt, now: Attempt) -> list[Attempt]:
+        """The attempts that have ended between two looks."""
+        first = before.number + (before.number == 0 or before.state in _ATTEMPT_ENDED)
+        version = self.engine.settings.airflow_version
+        if first >= now.number or schema.is_older(version, _HISTORY_SINCE):
+            return []
+        table = f"SELECT task_id, map_index, try_number, state FROM task_instance_history {self.where}"  # noqa: S608
+        ended = [a for a in attempts_of(self.engine.store.query(table)) if a.task == now.task]
+        missed = [_as_tried_again(a) for a in ended if first <= a.number < now.number]
+        return sorted(missed, key=lambda attempt: attempt.number)
+
+    def _show(self, attempt: Attempt) -> None:
+        is_failure = attempt.state in ("failed", "up_for_retry")
+        console_of = console.failed if is_failure else console.done if attempt.state == "success" else console.say
+        console_of(words_for(attempt) if is_failure or attempt.state == "success" else f"· {words_for(attempt)}")
+        self.spoke = time.monotonic()
+        if is_failure and attempt.task not in self.logs_shown and len(self.logs_shown) < _SHOWN_LOGS:
+            self.logs_shown.add(attempt.task)
+            self._show_log(attempt)
+
+    def _show_log(self, attempt: Attempt) -> None:
+        logs_dir = self.engine.settings.logs_dir
+        if log := task_logs.file_of(logs_dir, self.dag, self.run_id, attempt.task, attempt.number):
+            lines = task_logs.last_lines(log, _SHOWN_LINES)
+            console.say("\n".join([f"--- the last lines of {log} ---", *lines, "---"]))
+
+    def wait_for(self, reason: str) -> None:
+        """Say what is waited for; on a terminal the next line takes the place of this one."""
+        console.transient(f"· {reason}")
+        self.spoke = time.monotonic()
+
+    def reason(self, state: str, attempts: Sequence[Attempt]) -> str:
+        """What is waited for, and why. Raises UserError if nothing runs any more."""
+        self.require_stack()
+        blocked, unwell = self._blocked(state), health.unwell(self.engine)
+        waits_for = f"the run waits: {blocked}" if blocked else activity(state, attempts)
+        return f"{waits_for}. Note: {unwell}. Look: inv status" if unwell else waits_for
+
+    def _blocked(self, state: str) -> str:
+        """What keeps it from going on, as far as the DAG does; empty if nothing does."""
+        found = self.engine.store.query(
+            f"SELECT is_paused, max_active_runs FROM dag WHERE dag_id = {quoted(self.dag)}"  # noqa: S608
+        )
+        if not found:
+            return "the DAG is gone, somebody has deleted it"
+        is_paused, most = found[0]
+        if is_paused in ("1", "t"):
+            return f"the DAG is paused. Unpause it: {self.command} --unpause"
+        return self._limit(int(most or 0)) if state == "queued" else ""
+
+    def _limit(self, most: int) -> str:
+        """The active runs that leave no room for this one."""
+        others = f"SELECT run_id FROM dag_run WHERE dag_id = {quoted(self.dag)} AND state = 'running'"  # noqa: S608
+        active = [row[0] for row in self.engine.store.query(others)]
+        if not most or len(active) < most:
+            return ""
+        return f"max_active_runs={most} is reached by {named(active)}"
+
+    def require_stack(self) -> None:
+        """Raise UserError unless anything runs of the stack."""
+        if not self.engine.states():
+            name = self.engine.settings.compose_project_name
+            raise UserError(name, "is not running, so the run waits.", f"Type: inv up, then: {self.command}")
+
+    @property
+    def command(self) -> str:
+        """What follows it from anywhere."""
+        return f"inv dags --run {self.dag} --follow {self.run_id}"
+
+
+def attempts_of(rows: Sequence[Sequence[str]]) -> list[Attempt]:
+    """What the database has of tasks: id, map index, number of the attempt, state."""
+    return [
+        Attempt(task if index == "-1" else f"{task}[{index}]", int(number or 0), state or "")
+        for task, index, number, state in rows
+    ]
+
+
+def activity(state: str, attempts: Sequence[Attempt]) -> str:
+    """What goes on in a run that nothing blocks."""
+    if at_work := [a for a in attempts if a.state in _AT_WORK]:
+        return named([f"{a.task} is {a.state}" for a in at_work])
+    if waiting := [a for a in attempts if a.state and a.state not in _OVER]:
+        return f"{named([f'{a.task} is {a.state}' for a in waiting])}, no task is running"
+    return f"the run is {state}, for the scheduler to go on with"
+
+
+def _as_tried_again(attempt: Attempt) -> Attempt:
+    """One that failed and was not the last."""
+    return replace(attempt, state="up_for_retry") if attempt.state == "failed" else attempt
+
+
+def words_for(attempt: Attempt) -> str:
+    """One line on an attempt."""
+    if attempt.state == "up_for_retry":
+        return f"{attempt.task}: failed (try {attempt.number}), to be tried again"
+    return f"{attempt.task}: {attempt.state}{f' (try {attempt.number})' if attempt.number > 1 else ''}"
+
+
+def named(parts: Sequence[str]) -> str:
+    """The first few of them."""
+    rest = len(parts) - _NAMED
+    return ", ".join(parts[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def quoted(text: str) -> str:
+    """A text as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"

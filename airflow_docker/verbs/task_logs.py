@@ -1,0 +1,35 @@
+"""The logs that tasks have left in LOGS_DIR, as a person reads them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+def file_of(logs_dir: Path, dag: str, run_id: str, task: str, attempt: int) -> Path | None:
+    """The log of an attempt, or else the newest of this task, where Airflow's own pattern has it."""
+    task, _, index = task.partition("[")
+    place = logs_dir / f"dag_id={dag}" / f"run_id={run_id}" / f"task_id={task}"
+    place = place / f"map_index={index.rstrip(']')}" if index else place
+    if (exact := place / f"attempt={attempt}.log").is_file():
+        return exact
+    return max(place.glob("attempt=*.log"), key=lambda log: log.stat().st_mtime, default=None)
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The end of a log; of one that this user may not read, why."""
+    try:
+        text = log.read_text(errors="replace")
+    except OSError as problem:
+        return [f"(it cannot be read: {problem.strerror})"]
+    return [shown for line in text.splitlines() for shown in readable(line)][-count:]
+
+
+def readable(line: str) -> list[str]:
+    """A line of a log as a person reads it: in Airflow 3 each is JSON, what went wrong with it in fields of its own."""
+    try:
+        read = json.loads(line)
+        causes = [f"{cause['exc_type']}: {cause['exc_value']}" for cause in read.get("error_detail") or []]
+        return [*str(read["event"]).splitlines(), *causes]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return [line]
