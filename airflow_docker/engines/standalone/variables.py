@@ -51,6 +51,8 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
         # What was queued or ran when a scheduler crashed is found within this time and run again; else after 300 s.
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
+        # Enough of the traceback of an import error to name the line of the DAG file; Airflow's own default is 2.
+        "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "30",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database(folder)}?timeout={_PATIENCE}",
         "AIRFLOW__CORE__FERNET_KEY_CMD": _reads(settings, "fernet_key"),
         **(_of_two(settings) if made.number == 2 else _of_three(settings, made.page_path(settings))),
