@@ -51,6 +51,16 @@ def transient(words: str) -> None:
     _erase.append("\r\x1b[2K")
 
 
+@contextmanager
+def tidied() -> Iterator[None]:
+    """No transient line is left after it, however it ends: others write there too."""
+    try:
+        yield
+    finally:
+        if _erase:
+            _print("", end="")
+
+
 def done(words: str) -> None:
     """Something has been achieved."""
     say(f"{_coloured(DONE)} {words}")

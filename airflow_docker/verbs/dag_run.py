@@ -90,7 +90,7 @@ def _newest(engine: Engine, dag: str) -> str:
 
 def _ask(engine: Engine, *words: str) -> dict[str, Any]:
     """What docker/runtime/runs.py says; it is handed over, so that any image of ours will do."""
-    with ThreadPoolExecutor(1) as pool:
+    with console.tidied(), ThreadPoolExecutor(1) as pool:
         asking = pool.submit(engine.ask, "scheduler", ["python", "-c", _SCRIPT.read_text(), *words])
         while not wait([asking], _QUIET_SECONDS).done:
             console.transient("· Airflow takes some seconds to load")
@@ -113,16 +113,20 @@ def _raise_refusal(dag: str, answer: dict[str, Any]) -> None:
 
 
 def _follow(run: Run) -> None:
-    address = release.address(run.engine.settings)
-    known = f"{address}/dags/{quote(run.dag)}/"
-    two = f"{known}grid?dag_run_id={quote(run.run_id, safe='')}"
-    page = two if release.of(run.engine.settings).number == 2 else f"{known}runs/{quote(run.run_id, safe='')}"
-    with interruption.advice(f"The run goes on. Follow it: {run.command}  End it: mark it as failed at {page}"):
+    advice = f"The run goes on. Follow it: {run.command}  End it: mark it as failed at {_address(run)}"
+    with interruption.advice(advice), console.tidied():
         state, attempts = run.follow()
     if state == "success":
         _say_success(run, attempts)
     else:
         raise _failure(run, attempts)
+
+
+def _address(run: Run) -> str:
+    """That of the run in the web UI."""
+    settings, run_id = run.engine.settings, quote(run.run_id, safe="")
+    path = f"grid?dag_run_id={run_id}" if release.of(settings).number == 2 else f"runs/{run_id}"
+    return f"{release.address(settings)}/dags/{quote(run.dag)}/{path}"
 
 
 def _say_success(run: Run, attempts: Sequence[Attempt]) -> None:

@@ -195,6 +195,10 @@ def test_a_line_that_is_replaced_on_a_terminal_is_one_of_many_elsewhere(monkeypa
     console.transient("b")
     console.say("c")
     assert capsys.readouterr().err == "a\r\x1b[2Kb\r\x1b[2Kc\n"
+    with pytest.raises(interruption.Interrupted), console.tidied():
+        console.transient("a")
+        raise interruption.Interrupted
+    assert capsys.readouterr().err == "a\r\x1b[2K"
 
 
 # --- triggering ---

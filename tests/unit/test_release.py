@@ -10,7 +10,7 @@ from airflow_docker.engines import release
 from airflow_docker.engines.release import THREE, TWO
 from airflow_docker.engines.standalone.variables import own_variables
 from airflow_docker.verbs import clean, rotation
-from airflow_docker.verbs.dags import _readable
+from airflow_docker.verbs.task_logs import readable
 
 
 @pytest.mark.parametrize(("version", "found"), [("2.11.2", TWO), ("2.8.3", TWO), ("3.3.2", THREE), ("3.0.0", THREE)])
@@ -81,7 +81,7 @@ def test_a_new_key_ends_the_logins_that_it_should_end(make_settings, version, na
     ],
 )
 def test_a_line_of_a_log_is_readable(line, shown):
-    assert _readable(line) == shown
+    assert readable(line) == shown
 
 
 def test_logs_of_either_release_can_be_cleaned_away_and_nothing_else(tmp_path):
