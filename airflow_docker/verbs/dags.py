@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_docker import console, secrets
 from airflow_docker.database import schema
-from airflow_docker.engines import Engine, folders, release
+from airflow_docker.engines import Engine, crashes, folders, release
 from airflow_docker.errors import FAILED, USAGE, UserError
 from airflow_docker.verbs import builds
 from airflow_docker.verbs.operate import ready
@@ -164,7 +164,8 @@ def _follow(engine: Engine, dag: str, run_id: str) -> None:
             lines = [told for line in log.read_text(errors="replace").splitlines() for told in _readable(line)]
             console.say("\n".join([f"--- the last lines of {log} ---", *lines[-_SHOWN_LINES:], "---"]))
         todo = f"Read on: {logs[0]}" if logs else "Read on in the page."
-        raise UserError(dag, f"the run has failed ({', '.join(failed) or 'no task'}).", todo)
+        what = " ".join([f"the run has failed ({', '.join(failed) or 'no task'}).", *crashes.sentences(engine)])
+        raise UserError(dag, what, todo)
     console.done(f"{dag} has succeeded ({run_id})")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_docker import console, files, secrets
 from airflow_docker.database import schema
-from airflow_docker.engines import Engine, ServiceState, folders, health, release
+from airflow_docker.engines import Engine, ServiceState, crashes, folders, health, release
 from airflow_docker.errors import FAILED, UserError, raise_all
 from airflow_docker.sources import checkouts, repos
 from airflow_docker.verbs import builds
@@ -36,8 +36,9 @@ def report(engine: Engine, *, as_json: bool) -> None:
     if found["disk"]["full"]:
         raise_all(folders.full(engine.settings))
     schema.require(engine)  # of other services than the settings name, none is looked for
-    if found["state"] == "unhealthy":
-        raise UserError(name, "not all services are well.", "Type: inv up", FAILED)
+    unwell = [UserError(name, "not all services are well.", "Type: inv up", FAILED)]
+    problems = [UserError(one["where"], one["what"], one["todo"]) for one in found["problems"]]
+    raise_all([*(unwell if found["state"] == "unhealthy" else []), *problems])
 
 
 def gather(engine: Engine) -> dict[str, Any]:
@@ -58,6 +59,7 @@ def gather(engine: Engine) -> dict[str, Any]:
             "engine": engine.name,
             "state": state if states else "not running",
             "address": release.address(settings),
+            "problems": [_problem(e) for e in crashes.recent(engine, states)] if states else [],
             "services": [_service(s) for s in in_order(states, engine.services())],
             "built": {"name": noted.get("artifact"), "at": noted.get("built")} if noted else None,
             "repositories": repositories.result(),
@@ -71,6 +73,10 @@ def in_order(states: Sequence[ServiceState], services: Sequence[str]) -> list[Se
     """As the services start; what is none of them any more comes last."""
     place = {service: number for number, service in enumerate(services)}
     return sorted(states, key=lambda state: (place.get(state.service, len(place)), state.service, state.number))
+
+
+def _problem(error: UserError) -> dict[str, str]:
+    return {"where": error.where, "what": error.what, "todo": error.todo}
 
 
 def _service(state: ServiceState) -> dict[str, Any]:
@@ -135,7 +141,7 @@ def _disk(engine: Engine) -> dict[str, int | None]:
 
 
 def _show(found: dict[str, Any]) -> None:
-    console.out(f"{found['project']} ({found['engine']}): {found['state']}, {found['address']}")
+    console.out(f"{found['project']} ({found['engine']}): {_in_a_word(found)}, {found['address']}")
     if services := found["services"]:
         called = names([(s["name"], s["number"]) for s in services])
         rows = [_row(name, s) for name, s in zip(called, services, strict=True)]
@@ -143,6 +149,13 @@ def _show(found: dict[str, Any]) -> None:
         console.table(["service", "state", "health", "since", "restarts", where, ""], rows)
     console.out("")
     console.table(["", ""], [[name, value] for name, value in _facts(found) if value])
+
+
+def _in_a_word(found: dict[str, Any]) -> str:
+    """What the first line says: services that are healthy now may have lost something a moment ago."""
+    if found["state"] != "healthy" or not found["problems"]:
+        return str(found["state"])
+    return f"running, with problems ({len(found['problems'])})"
 
 
 def names(services: Sequence[tuple[str, int]]) -> list[str]:

@@ -38,7 +38,7 @@ def prefer_local_logs() -> None:
     if ask is None:  # a later Airflow may do without
         return
 
-    def read(self, ti, path):
+    def read(self: FileTaskHandler, ti: object, path: str) -> tuple[list, list]:
         file = Path(self.local_base, path)
         return ([], []) if any(file.parent.glob(f"{file.name}*")) else ask(self, ti, path)
 
