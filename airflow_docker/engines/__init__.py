@@ -22,6 +22,8 @@ class ServiceState:
     ``image`` is the name it was started from and ``image_id`` what that was then; empty where there are no images.
     ``host`` is where it runs, if there are several.
     ``number`` tells several of one service apart.
+    ``crashed`` is when it last ended by itself and was started again, ``crash_code`` its exit code then, where that
+    is known. ``out_of_memory`` is true if it has ended because memory ran out.
     """
 
     service: str
@@ -36,6 +38,9 @@ class ServiceState:
     image_id: str = ""
     host: str = ""
     number: int = 1
+    crashed: str = ""
+    crash_code: int | None = None
+    out_of_memory: bool = False
 
     def has_not_started_since(self, before: dict[str, ServiceState]) -> bool:
         """True if the container ran, or had ended, ``before`` and has not been started again."""
@@ -213,6 +218,12 @@ class Engine(Builder, Protocol):
 
     def take_key(self, name: str) -> CompletedProcess[str]:
         """Have docker/runtime/keys.py take a new key from its file into the database, which must be served."""
+
+    def report_killed(self) -> None:
+        """Have those that run tasks report now which of their processes were killed: see crashes.py."""
+
+    def written(self) -> list[tuple[str, int]]:
+        """What those that run tasks have written into their own files, as into /tmp: name of each, bytes."""
 
     def holder(self, port: int) -> str:
         """What of its own kind listens on a port of this machine; empty if it cannot tell."""

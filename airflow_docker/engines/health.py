@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from airflow_docker import console
-from airflow_docker.engines import Engine, ServiceState
+from airflow_docker.engines import Engine, ServiceState, crashes
 from airflow_docker.errors import UserError
 
 POLL_SECONDS = 0.5
@@ -120,7 +120,8 @@ def error(engine: Engine, state: ServiceState, reason: str) -> UserError:
     """The error for a service at fault, after its last lines have been shown."""
     lines = engine.last_lines(state.container)
     console.say(f"--- the last lines of {state.service} ---\n{lines or '(it said nothing)'}\n---")
-    return UserError(state.service, f"the service {reason}.", f"Read on: inv logs {state.service}")
+    what = " ".join([f"the service {reason}.", *crashes.of_failed(engine, state)])
+    return UserError(state.service, what, f"Read on: inv logs {state.service}")
 
 
 def _late(engine: Engine, waiting: Sequence[str], timeout: float) -> UserError:

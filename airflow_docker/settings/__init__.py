@@ -43,6 +43,7 @@ from airflow_docker.settings.types import (
     package_names,
     path,
     redact,
+    shared_memory,
     text,
     time_zone,
     url_problem,
@@ -147,6 +148,7 @@ class Settings:
     airflow_uid: int = setting(default_uid, number(1, 2**31 - 1))
     airflow_admin_user: str = setting("admin", matching(r"[A-Za-z0-9._@-]+", "a user name without blanks"))
     memory_limit: str = setting("0", memory)
+    shm_size: str = setting("1g", shared_memory)
     pids_limit: int = setting("4096", number(100, 4194304))
     tz: str = setting("America/New_York", time_zone)
     pydev_debug: str = setting("NO", matching(r"YES|NO", "YES or NO"))

@@ -141,6 +141,13 @@ def memory(value: str, _: Base) -> str:
     return value
 
 
+def shared_memory(value: str, _: Base) -> str:
+    """An amount like 64m or 1g."""
+    if not re.fullmatch(r"0*[1-9]\d{0,5}[mg]", value):
+        raise ValueError(f"'{value}' is not an amount of memory like 64m or 1g")
+    return value
+
+
 def mounts(value: str, base: Base) -> tuple[tuple[Path, str], ...]:
     found: list[tuple[Path, str]] = []
     for item in filter(None, (part.strip() for part in value.split(","))):

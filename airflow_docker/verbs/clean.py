@@ -37,6 +37,7 @@ def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
     engine.require()
     found = list(leftovers(engine, int(older_than)))
     _show(found)
+    _show_containers(engine)
     chosen = [left for left in found if left.kind in kinds]
     if not kinds and found:
         console.say("To remove some of it: inv clean --images --build --downloads --logs, or one of these")
@@ -100,6 +101,14 @@ def _show(found: list[Leftover]) -> None:
         if rest := of_kind[len(shown) :]:
             rows.append([kind, f"and {len(rest)} more", megabytes(sum(left.size for left in rest))])
     console.table(["kind", "name", "size"], rows)
+
+
+def _show_containers(engine: Engine) -> None:
+    """What tasks have written into /tmp and the like: it is in use, and goes with the container."""
+    rows = [[name, megabytes(size)] for name, size in engine.written()]
+    if rows:
+        console.out("")
+        console.table(["in a container (inv down empties it)", "size"], rows)
 
 
 def _remove(engine: Engine, chosen: list[Leftover], days: int) -> None:

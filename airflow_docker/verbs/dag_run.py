@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from airflow_docker import PROJECT, console, interruption
 from airflow_docker.database import schema
-from airflow_docker.engines import Engine, release
+from airflow_docker.engines import Engine, crashes, release
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.verbs import task_logs
 from airflow_docker.verbs.operate import ready
@@ -150,4 +150,5 @@ def _failure(run: Run, attempts: Sequence[Attempt]) -> UserError:
     there = [log for log in logs if log]
     which = ", ".join(a.task for a in failed) or "no task has: it was marked so, or took longer than dagrun_timeout"
     todo = f"Read on: {there[0]}" if there else f"Read on in the web UI: {release.address(run.engine.settings)}"
-    return UserError(run.dag, f"the run has failed ({which}).", todo)
+    what = " ".join([f"the run has failed ({which}).", *crashes.sentences(run.engine)])
+    return UserError(run.dag, what, todo)

@@ -213,11 +213,15 @@ def _services(settings: Settings, claims: Mapping[str, str]) -> Values:
 
 
 def _limit(settings: Settings) -> Values:
-    """MEMORY_LIMIT in the units of Kubernetes, whose m is a thousandth."""
+    """MEMORY_LIMIT, if there is one."""
     if settings.memory_limit == "0":
         return {}
-    memory = settings.memory_limit.replace("m", "Mi").replace("g", "Gi")
-    return {"resources": {"limits": {"memory": memory}}}
+    return {"resources": {"limits": {"memory": _amount(settings.memory_limit)}}}
+
+
+def _amount(memory: str) -> str:
+    """An amount of memory in the units of Kubernetes, whose m is a thousandth."""
+    return memory.replace("m", "Mi").replace("g", "Gi")
 
 
 def _tasks(settings: Settings, claims: Mapping[str, str]) -> Values:
@@ -228,6 +232,9 @@ def _tasks(settings: Settings, claims: Mapping[str, str]) -> Values:
     for name, source, places in _folders(settings, claims):
         volumes.append({"name": name, **source})
         mounts += [{"name": name, "mountPath": place} for place in places]
+    memory = {"medium": "Memory", "sizeLimit": _amount(settings.shm_size)}
+    volumes.append({"name": "shm", "emptyDir": memory})
+    mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108  Linux has it there
     variables = {"ARCH_ROOT": "/mnt", "PYDEV_DEBUG": settings.pydev_debug}
     return {"env": _env(variables), "extraVolumes": volumes, "extraVolumeMounts": mounts}
 

@@ -11,7 +11,7 @@ from invoke.exceptions import Exit
 
 from airflow_docker import console
 from airflow_docker.database import replacement, schema
-from airflow_docker.engines import Engine, health
+from airflow_docker.engines import Engine, crashes, health
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings.types import is_count
 from airflow_docker.verbs import builds, stack
@@ -87,6 +87,7 @@ def restart(engine: Engine, services: list[str], timeout: float) -> None:
         stack.doubt_start(made)
     with made.restarting(services) as settled:
         health.wait(made, timeout=timeout, before=before, settled=settled)
+    crashes.clear(made)
     if not services:
         stack.note_start(made)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from airflow_docker import console, files, secrets
 from airflow_docker.database import replacement, schema
-from airflow_docker.engines import Engine, folders, health, ports, release
+from airflow_docker.engines import Engine, crashes, folders, health, ports, release
 from airflow_docker.engines.choice import started_file
 from airflow_docker.errors import USAGE, UserError, collected, raise_all
 from airflow_docker.settings import Settings
@@ -77,6 +77,7 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     unwell = health.unwell(engine) if as_before else ""
     if as_before and not unwell:
         console.done("Already up and healthy")
+        crashes.clear(engine)
         if wanted:
             scale(engine, wanted, timeout)
     else:
@@ -146,6 +147,7 @@ def note_start(engine: Engine) -> None:
     """Everything runs with just these settings, the database too."""
     replacement.end_interrupted(engine)
     files.write(_digest_file(engine), _digest(engine).encode())
+    crashes.clear(engine)
 
 
 def is_as_before(engine: Engine) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_docker import console, files, secrets
 from airflow_docker.database import schema
-from airflow_docker.engines import Engine, ServiceState, folders, health, release
+from airflow_docker.engines import Engine, ServiceState, crashes, folders, health, release
 from airflow_docker.errors import FAILED, UserError, raise_all
 from airflow_docker.sources import checkouts, repos
 from airflow_docker.verbs import builds, first_parse
@@ -36,10 +36,12 @@ def report(engine: Engine, *, as_json: bool) -> None:
     if found["disk"]["full"]:
         raise_all(folders.full(engine.settings))
     schema.require(engine)  # of other services than the settings name, none is looked for
+    errors = [UserError(one["where"], one["what"], one["todo"]) for one in found["problems"]]
     if found["state"] == "unhealthy":
-        raise UserError(name, "not all services are well.", "Type: inv up", FAILED)
-    if broken := first_parse.count(_import_errors(found)):
-        raise UserError(name, f"{found['state']}, but {broken}.", "Fix them, then look again: inv dags", FAILED)
+        errors.insert(0, UserError(name, "not all services are well.", "Type: inv up", FAILED))
+    if _import_errors(found):
+        errors.append(UserError(name, f"{_in_a_word(found)}.", "Fix what is named above, then look again: inv dags"))
+    raise_all(errors)
 
 
 def gather(engine: Engine) -> dict[str, Any]:
@@ -60,6 +62,7 @@ def gather(engine: Engine) -> dict[str, Any]:
             "engine": engine.name,
             "state": state if states else "not running",
             "address": release.address(settings),
+            "problems": [_problem(e) for e in crashes.recent(engine, states)] if states else [],
             "services": [_service(s) for s in in_order(states, engine.services())],
             "built": {"name": noted.get("artifact"), "at": noted.get("built")} if noted else None,
             "repositories": repositories.result(),
@@ -73,6 +76,10 @@ def in_order(states: Sequence[ServiceState], services: Sequence[str]) -> list[Se
     """As the services start; what is none of them any more comes last."""
     place = {service: number for number, service in enumerate(services)}
     return sorted(states, key=lambda state: (place.get(state.service, len(place)), state.service, state.number))
+
+
+def _problem(error: UserError) -> dict[str, str]:
+    return {"where": error.where, "what": error.what, "todo": error.todo}
 
 
 def _service(state: ServiceState) -> dict[str, Any]:
@@ -144,8 +151,7 @@ def _import_errors(found: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _show(found: dict[str, Any]) -> None:
-    state = ", ".join(filter(None, (found["state"], first_parse.count(_import_errors(found)))))
-    console.out(f"{found['project']} ({found['engine']}): {state}, {found['address']}")
+    console.out(f"{found['project']} ({found['engine']}): {_in_a_word(found)}, {found['address']}")
     if services := found["services"]:
         called = names([(s["name"], s["number"]) for s in services])
         rows = [_row(name, s) for name, s in zip(called, services, strict=True)]
@@ -153,6 +159,14 @@ def _show(found: dict[str, Any]) -> None:
         console.table(["service", "state", "health", "since", "restarts", where, ""], rows)
     console.out("")
     console.table(["", ""], [[name, value] for name, value in _facts(found) if value])
+
+
+def _in_a_word(found: dict[str, Any]) -> str:
+    """What the first line says: services that are healthy now may have lost something a moment ago."""
+    state = str(found["state"])
+    if state == "healthy" and found["problems"]:
+        state = f"running, with problems ({len(found['problems'])})"
+    return ", ".join(filter(None, (state, first_parse.count(_import_errors(found)))))
 
 
 def names(services: Sequence[tuple[str, int]]) -> list[str]:

@@ -93,7 +93,9 @@ def test_with_workers_and_airflow_3_too_and_up_names_what_cannot_be_imported(ima
 def test_status_and_up_name_the_files_that_cannot_be_imported(stack):
     folder = stack.settings.workflow_dev_dir / stack.settings.dags_dir
     broken = folder / "broken at import.py"
-    broken.write_text("from airflow import DAG\n\n\ndef load():\n    from pathlib import Path\n\n    Path('/no/such/folder/x').mkdir()\n\n\nload()\n")
+    broken.write_text(
+        "from airflow import DAG\n\n\ndef load():\n    from pathlib import Path\n\n    Path('/no/such/folder/x').mkdir()\n\n\nload()\n"
+    )
     try:
         found = until(lambda: stack.json("status")["dags"]["import_errors"], 90)
         error = "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/folder/x'"
@@ -101,7 +103,7 @@ def test_status_and_up_name_the_files_that_cannot_be_imported(stack):
         assert stack.json("status")["state"] == "healthy"
         said = stack.inv("status", code=1)
         assert "healthy, 1 DAG file cannot be imported, http" in said and f"{broken.name}:7: {error}" in said
-        assert "healthy, but 1 DAG file cannot be imported. Fix them, then look again: inv dags" in said
+        assert "healthy, 1 DAG file cannot be imported. Fix what is named above, then look again: inv dags" in said
         assert f"! {broken.name}:7: this DAG file cannot be imported ({error}). Fix it" in stack.inv("up")
     finally:
         broken.unlink()

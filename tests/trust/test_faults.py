@@ -40,7 +40,9 @@ class Rig:
         told = run(*INV, "status", "--json", env=self.stack.environ, stdin=subprocess.DEVNULL)
         found = json.loads(told.stdout) if told.stdout else {}
         assert "Traceback" not in told.stderr
-        assert found.get("state") == {0: "healthy", 1: "unhealthy", 3: "not running"}[told.returncode] or not found
+        if found:
+            code = {"healthy": 1 if found["problems"] else 0, "unhealthy": 1, "not running": 3}[found["state"]]
+            assert told.returncode == code
         return told.returncode, found, told.stderr
 
     def service(self, name):
@@ -51,8 +53,8 @@ class Rig:
         return service
 
     def heal(self):
-        """Wait until all is healthy, with nothing done for it."""
-        until(lambda: self.status()[0] == 0, HEAL_SECONDS)
+        """Wait until all services are healthy, with nothing done for it."""
+        until(lambda: self.status()[1].get("state") == "healthy", HEAL_SECONDS)
 
     def docker(self, *args):
         return self.stack.docker(*args)
@@ -67,7 +69,7 @@ class Rig:
 
 
 def crash(service):
-    """Its process is killed: it comes back by itself, and that is told."""
+    """Its process is killed: it comes back by itself, and that is told, until `inv up` has found all well."""
 
     def fault(rig):
         before = rig.service(service)["since"]
@@ -75,6 +77,9 @@ def crash(service):
         until(lambda: (now := rig.service(service))["state"] != "running" or now["since"] != before, TOLD_SECONDS)
         rig.heal()
         assert rig.service(service)["since"] != before
+        assert service in [problem["where"] for problem in rig.status()[1]["problems"]]
+        assert "Already up and healthy" in rig.stack.inv("up")
+        assert rig.status()[0] == 0
 
     return fault
 

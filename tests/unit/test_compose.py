@@ -211,8 +211,9 @@ def test_each_release_and_executor_has_its_services(made):
     besides = {"redis", "worker"} if made.is_celery else set()
     assert set(services) == {"postgres", "init", *made.release.commands} | besides
     for name, command in made.release.commands.items():
-        assert services[name]["command"] == command[:1]  # in a container, logs are served inside its network
+        assert services[name]["command"] == command
         asked = services[name]["healthcheck"]["test"]
+        assert asked[:4] == ["CMD", *commands.REPORT, name]
         assert name == "scheduler" or asked[-1] == made.release.jobs.get(name, "http://127.0.0.1:8080${HEALTH_PATH}")
     assert services["scheduler"]["stop_grace_period"] == f"{made.release.grace:.0f}s"
     assert services[made.release.parser]["volumes"]
@@ -249,12 +250,19 @@ def test_the_compose_files_keep_their_promises(made):
         assert service["read_only"] == (name not in made.dag_services), name
         assert ("healthcheck" in service) == (name not in Compose.one_shot), name
         assert service["restart"] == ("no" if name in Compose.one_shot else "unless-stopped"), name
+        in_memory = [entry for entry in service.get("tmpfs", []) if entry.partition(":")[0] == "/tmp"]
+        if name == made.task_service:
+            assert (in_memory, service["shm_size"]) == ([], "${SHM_SIZE}")
+        elif name not in commands.NOT_AIRFLOW:
+            assert in_memory == ["/tmp:exec,size=256m"], name
         for mount in service.get("volumes", []):
             if isinstance(mount, dict):
                 assert mount["bind"] == {"create_host_path": False}, name
                 assert mount["target"] != "/opt/airflow/dags" or mount["read_only"], name
         for key, value in service.get("environment", {}).items():
             assert not re.search(r"PASSWORD|KEY|CONN$", key) or key.endswith(("_CMD", "_FILE")), (name, key, value)
+    if made.is_celery:
+        assert services["worker"]["healthcheck"]["test"][1:4] == [*commands.REPORT, "worker"]
     for file in made.variable_files:
         assert not re.search(r"^\w*(PASSWORD|KEY|SECRET|CONN)=", file.read_text(), re.M), file
 

@@ -1,6 +1,7 @@
 """What container states mean, and that waiting ends at once when it is in vain."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -105,6 +106,8 @@ class Scripted:
     """An engine whose states follow a script; the last one stays."""
 
     one_shot = ONE_SHOT
+    name = "compose"
+    settings = SimpleNamespace(memory_limit="1500m", logs_dir=Path("/nowhere"), state_dir=Path("/nowhere"))
 
     def __init__(self, *script):
         self.script = list(script)
@@ -142,6 +145,19 @@ def test_wait_gives_up_with_the_last_lines_and_the_next_command(capsys):
     assert caught.value.text.startswith("webserver: the service crashes (exit code 1)")
     assert "Read on: inv logs webserver" in caught.value.text
     assert "the last lines of id-webserver" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("failed", "said"),
+    [
+        (state("init", "exited", "", exit_code=137, out_of_memory=True), "It was killed because memory ran out"),
+        (state("init", "exited", "", exit_code=137), "It was killed, as happens when memory runs out"),
+    ],
+)
+def test_a_kill_for_want_of_memory_is_said_with_the_limit(failed, said):
+    with pytest.raises(UserError) as caught:
+        wait(Scripted([HEALTHY[0], failed, HEALTHY[2]]))
+    assert caught.value.what == f"the service has ended with exit code 137. {said} (MEMORY_LIMIT is 1500m)."
 
 
 def test_what_was_there_before_counts_for_nothing_until_the_engine_has_acted():

@@ -23,7 +23,7 @@ ENV = [{"name": str, "value": str}]
 VOLUMES = [
     {
         "name": str,
-        "emptyDir": {},
+        "emptyDir": {"medium": str, "sizeLimit": str},
         "hostPath": {"path": str, "type": str},
         "persistentVolumeClaim": {"claimName": str},
         "secret": {"secretName": str, "defaultMode": int},
@@ -110,6 +110,7 @@ TASKS = {
         {"name": "task-secrets", "secret": {"secretName": "af-tasks", "defaultMode": 0o440}},
         {"name": "app-log-dir", "emptyDir": {}},
         {"name": "work-data-dir", "emptyDir": {}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}},
     ],
     "extraVolumeMounts": [
         *(
@@ -119,6 +120,7 @@ TASKS = {
         {"name": "app-log-dir", "mountPath": "/home/airflow/bdrc/log"},
         {"name": "app-log-dir", "mountPath": "/home/airflow/log"},
         {"name": "work-data-dir", "mountPath": "/home/airflow/bdrc/data"},
+        {"name": "shm", "mountPath": "/dev/shm"},
     ],
 }
 
@@ -198,7 +200,7 @@ def test_a_digest_is_named_where_it_is_known(settings):
 
 
 def test_folders_are_claims_or_what_is_named_or_nothing(settings):
-    text = "ARCH_ROOT=/mnt\nARCHIVE2_DIR=/nas/two\nAPP_LOG_DIR=/var/log/app\nEXTRA_MOUNTS=/a:/b,/data:/data\n"
+    text = "SHM_SIZE=64m\nARCH_ROOT=/mnt\nARCHIVE2_DIR=/nas/two\nAPP_LOG_DIR=/var/log/app\nEXTRA_MOUNTS=/a:/b,/data:/data\n"
     made = values(settings(text), ARCHIVE0_DIR="zero", WORK_DATA_DIR="work", **{"/b": "extra"})["scheduler"]
     assert made["extraVolumes"][1:] == [
         {"name": "app-log-dir", "hostPath": {"path": "/var/log/app", "type": "Directory"}},
@@ -208,6 +210,7 @@ def test_folders_are_claims_or_what_is_named_or_nothing(settings):
         {"name": "archive2-dir", "hostPath": {"path": "/nas/two", "type": "Directory"}},
         {"name": "extra-0", "persistentVolumeClaim": {"claimName": "extra"}},
         {"name": "extra-1", "hostPath": {"path": "/data", "type": "Directory"}},
+        {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
     ]
     assert made["extraVolumeMounts"][6:] == [
         {"name": "arch-root", "mountPath": "/mnt"},
@@ -215,6 +218,7 @@ def test_folders_are_claims_or_what_is_named_or_nothing(settings):
         {"name": "archive2-dir", "mountPath": "/home/airflow/extern/Archive2"},
         {"name": "extra-0", "mountPath": "/b"},
         {"name": "extra-1", "mountPath": "/data"},
+        {"name": "shm", "mountPath": "/dev/shm"},
     ]
 
 

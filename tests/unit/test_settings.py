@@ -76,6 +76,8 @@ def test_images_may_be_pinned_by_digest(make_settings):
         ("AIRFLOW_PORT=http\n", "AIRFLOW_PORT: 'http' is not a whole number from 1 to 65535 (from .env)."),
         ("AIRFLOW_PORT=70000\n", "AIRFLOW_PORT: '70000' is not"),
         ("AIRFLOW_UID=0\n", "AIRFLOW_UID: '0' is not a whole number from 1"),
+        ("SHM_SIZE=0m\n", "SHM_SIZE: '0m' is not an amount of memory like 64m or 1g (from .env)."),
+        ("SHM_SIZE=1gb\n", "SHM_SIZE: '1gb' is not an amount of memory like 64m or 1g"),
         ("AIRFLOW_VERSION=latest\n", "AIRFLOW_VERSION: 'latest' is not a version from 2.7.0 on, like 2.11.2"),
         ("AIRFLOW_IMAGE=a:b\n", "AIRFLOW_IMAGE: 'a:b' is not an image name without a tag"),
         ("AIRFLOW_BASE_IMAGE='A b'\n", "AIRFLOW_BASE_IMAGE: 'A b' is not an image name"),

@@ -117,6 +117,14 @@ def test_the_database_is_on_the_labelled_host_with_its_volume_and_has_no_way_out
     assert made(is_encrypted=True)["networks"]["default"]["driver_opts"] == {"encrypted": "true"}
 
 
+def test_what_is_to_be_run_from_tmp_is_on_disk_and_shared_memory_has_its_size():
+    services = {"worker": CONFIG["services"]["worker"] | {"tmpfs": ["/tmp:exec,size=256m"], "shm_size": "67108864"}}
+    found = stack(CONFIG | {"services": services}, PLAN)["services"]["worker"]["volumes"][:2]
+    assert found == [
+        {"type": "volume", "target": "/tmp"}, {"type": "tmpfs", "target": "/dev/shm", "tmpfs": {"size": 67108864}},
+    ]  # fmt: skip
+
+
 def test_a_worker_is_on_any_host_and_has_the_folders_that_all_hosts_have():
     worker = without_version(made()["services"]["worker"])
     assert worker == {
@@ -277,10 +285,13 @@ def test_a_crash_is_told_with_its_task_and_code_until_the_next_one_runs():
     crashed = task(1, "failed", desired="shutdown", err="task: non-zero exit (7)", code=7)
     waiting = told(crashed, task(2, "ready", desired="ready"))
     assert waiting.states() == [
-        state(1, ("restarting", ""), exit_code=7, restarts=1, started="t2", probe="task: non-zero exit (7)")
-    ]
+        state(1, ("restarting", ""), exit_code=7, restarts=1, started="t2", probe="task: non-zero exit (7)",
+              crashed="t1", crash_code=7)
+    ]  # fmt: skip
     assert waiting.last_failure("worker")["ID"] == "task1"
-    assert told(crashed, task(2, "running")).states() == [state(2, ("running", "healthy"), restarts=1)]
+    assert told(crashed, task(2, "running")).states() == [
+        state(2, ("running", "healthy"), restarts=1, crashed="t1", crash_code=7)
+    ]
 
 
 def test_a_crash_of_another_version_or_during_an_update_is_not_ours_to_judge():

@@ -27,6 +27,8 @@ _SOON = ("--timeout", _STOP_SECONDS)
 Workers have as long as the scheduler has, which runs the tasks otherwise; only `inv scale` gives them
 the time that compose has for them.
 """
+REPORT = ("sh", "/opt/airflow-docker/memory.sh")
+"""Reports what was killed in a container, then is the command that follows the service's name."""
 THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
 
 
@@ -199,6 +201,11 @@ class Commands:
 
 def _with(labels: Sequence[str]) -> list[str]:
     return [word for label in labels for word in ("--filter", f"label={label}")]
+
+
+def sizes_command(containers: Sequence[str]) -> list[str]:
+    """The name of each, and the bytes of what it has written into its own files."""
+    return ["docker", "inspect", "--size", "--format", "{{.Name}} {{.SizeRw}}", *containers]
 
 
 @cache

@@ -19,7 +19,7 @@ from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
 from airflow_docker.engines import ServiceState, folders, health, images, merged_logs, ports
 from airflow_docker.engines.compose import bind_mounts, image_context
-from airflow_docker.engines.compose.commands import Commands, build_overlay, identity
+from airflow_docker.engines.compose.commands import REPORT, Commands, build_overlay, identity, sizes_command
 from airflow_docker.engines.compose.postgres import Postgres
 from airflow_docker.errors import UserError, collected, raise_all
 from airflow_docker.requirements import indexes, lock_file
@@ -351,6 +351,19 @@ class Compose(Commands):
         admin = identity([self.settings.secrets_dir / "admin_password"])
         return json.dumps([read, variables, self.overlay, admin], sort_keys=True)
 
+    def report_killed(self) -> None:
+        for container in self.task_containers():
+            shell.capture(self.exec_command(container, [*REPORT, self.task_service, "true"], terminal=False))
+
+    def task_containers(self) -> list[str]:
+        """Those on this host that run tasks."""
+        return [s.container for s in self.states() if s.service == self.task_service and s.state == "running"]
+
+    def written(self) -> list[tuple[str, int]]:
+        containers = self.task_containers()
+        sizes = shell.capture(sizes_command(containers)).stdout.splitlines() if containers else []
+        return [(name.lstrip("/"), int(size)) for name, size in map(str.split, sizes)]
+
     def holder(self, port: int) -> str:
         """Which container has published a port, if one has."""
         shown = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
@@ -371,6 +384,8 @@ def plugin_version() -> str:
 
 def _state(container: dict[str, Any]) -> ServiceState:
     state = container["State"]
+    # Docker counts from 0 again after a start by hand, and after its own.
+    has_crashed = container["RestartCount"] and state["Status"] in ("running", "restarting")
     probes = (state.get("Health") or {}).get("Log") or []
     return ServiceState(
         service=container["Config"]["Labels"]["com.docker.compose.service"],
@@ -384,4 +399,6 @@ def _state(container: dict[str, Any]) -> ServiceState:
         image=container["Config"]["Image"],
         image_id=container["Image"],
         number=int(container["Config"]["Labels"].get("com.docker.compose.container-number", 1)),
+        crashed=state["FinishedAt"] if has_crashed else "",
+        out_of_memory=state["Status"] != "running" and state["OOMKilled"],
     )

@@ -319,6 +319,12 @@ class Standalone:
         made = environments.used_by(self.settings, self.place)
         return [str(entry) for entry in (self.database, *made) if entry.exists()]
 
+    def report_killed(self) -> None:
+        """Nothing here counts that: the tasks are processes of this machine."""
+
+    def written(self) -> list[tuple[str, int]]:
+        return []  # they write where this machine's programs write
+
     def holder(self, port: int) -> str:
         return ""
 

@@ -50,7 +50,8 @@ class Told:
                 self._health(name, told["started"]) if is_supervised else ("unhealthy", "its supervisor has ended")
             )
         container = f"{name}/{self.account['supervisor']}"
-        return ServiceState(name, container, state, well, code, restarts, told["started"], probe)
+        crash = {"crashed": told.get("crashed", ""), "crash_code": told.get("crash_code")}
+        return ServiceState(name, container, state, well, code, restarts, told["started"], probe, **crash)
 
     def _health(self, name: str, started: str) -> tuple[str, str]:
         made = release.with_service(name, self.settings)

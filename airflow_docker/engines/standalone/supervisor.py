@@ -45,7 +45,10 @@ class Plan:
 
 @dataclass
 class Service:
-    """A service as ``state.json`` tells of it: ``state`` is running, restarting or exited, times are in ISO 8601."""
+    """A service as ``state.json`` tells of it: ``state`` is running, restarting or exited, times are in ISO 8601.
+
+    ``crashed`` is when it last ended by itself, ``crash_code`` its exit code then.
+    """
 
     name: str
     command: list[str]
@@ -54,6 +57,8 @@ class Service:
     started: str = ""
     exit_code: int = 0
     restarts: int = 0
+    crashed: str = ""
+    crash_code: int | None = None
     due: float = field(default=0.0, repr=False)
     pause: float = field(default=1.0, repr=False)
     began: float = field(default=0.0, repr=False)
@@ -145,6 +150,7 @@ class Supervisor:
         if time.monotonic() - service.began > _STEADY_SECONDS:
             service.pause = 1.0
         service.state, service.exit_code, service.restarts = "restarting", code, service.restarts + 1
+        service.crashed, service.crash_code = datetime.now(UTC).isoformat(), code
         service.due, service.pause = time.monotonic() + service.pause, min(2 * service.pause, _LONGEST_PAUSE)
         self._tell()
         processes.end(self.plan.mark, self.plan.grace, service.name)  # what it has left behind
@@ -157,7 +163,7 @@ class Supervisor:
             os.truncate(log, 0)
 
     def _tell(self) -> None:
-        shown = ("state", "pid", "started", "exit_code", "restarts")
+        shown = ("state", "pid", "started", "exit_code", "restarts", "crashed", "crash_code")
         services = {s.name: {k: v for k, v in asdict(s).items() if k in shown} for s in (self.init, *self.services)}
         state = {"supervisor": os.getpid(), "services": services}
         files.write(self.folder / STATE, json.dumps(state, indent=1).encode())

@@ -165,8 +165,14 @@ def _secret(given: Made, plan: Plan) -> Made:
 
 
 def _in_memory(given: Made) -> list[Made]:
-    """Swarm takes neither owner nor mode for these: anybody may write there, and there is one user."""
-    made: list[Made] = [{"type": "tmpfs", "target": entry.partition(":")[0]} for entry in given.get("tmpfs", [])]
+    """Swarm takes neither owner nor mode for these: anybody may write there, and there is one user.
+
+    Nor can a program be run from them. Where that is wanted it is a folder on disk, which goes with the container.
+    """
+    made: list[Made] = []
+    for entry in given.get("tmpfs") or []:
+        target, _, options = entry.partition(":")
+        made.append({"type": "volume" if "exec" in options.split(",") else "tmpfs", "target": target})
     if size := given.get("shm_size"):
         made.append({"type": "tmpfs", "target": "/dev/shm", "tmpfs": {"size": int(size)}})  # noqa: S108  theirs
     return made

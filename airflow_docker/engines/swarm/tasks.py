@@ -100,6 +100,8 @@ class Services:
             image_id=images.pin_of(container["Image"]),
             number=int(task.get("Slot", 0)) or 1,
             host=self.hosts.get(task.get("NodeID", ""), ""),
+            crashed=str(failed[-1]["Status"]["Timestamp"]) if failed else "",
+            crash_code=exit_code(failed[-1]) if failed else None,
         )
 
 

@@ -30,7 +30,7 @@ def docker_disk(settings: Settings, engine: Engine) -> Finding:
     folder = Path(images.engine_info("{{.DockerRootDir}}"))
     if not folder.is_dir():
         return Finding("skipped", f"{folder} is not on this machine.", "See how full it is: docker system df")
-    return _disk(folder, "See what takes the room: docker system df")
+    return _disk(folder, "See what takes the room: docker system df, and inv clean for the /tmp of the tasks")
 
 
 def _disk(folder: Path, remedy: str) -> Finding:
