@@ -149,6 +149,7 @@ def _failure(run: Run, attempts: Sequence[Attempt]) -> UserError:
     logs = [task_logs.file_of(logs_dir, run.dag, run.run_id, a.task, a.number) for a in failed]
     there = [log for log in logs if log]
     which = ", ".join(a.task for a in failed) or "no task has: it was marked so, or took longer than dagrun_timeout"
-    todo = f"Read on: {there[0]}" if there else f"Read on in the web UI: {release.address(run.engine.settings)}"
     what = " ".join([f"the run has failed ({which}).", *crashes.sentences(run.engine)])
-    return UserError(run.dag, what, todo)
+    services = " ".join(sorted({"scheduler", run.engine.task_service}))
+    elsewhere = f"LOGS_DIR has no log of it: read on at {_address(run)}, or type: inv logs {services}"
+    return UserError(run.dag, what, f"Read on: {there[0]}" if there else elsewhere)

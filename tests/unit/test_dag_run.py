@@ -298,7 +298,7 @@ def test_a_failure_names_the_tasks_and_where_to_read_on(engine):
     with pytest.raises(UserError, match=rf"the run has failed \(t1\)\. Read on: {re.escape(str(log))}"):
         end(engine, "success", "failed", "upstream_failed", run="failed")
     with pytest.raises(
-        UserError, match=r"the run has failed \(no task has: .* dagrun_timeout\)\. Read on in the web UI"
+        UserError, match=r"the run has failed \(no task has: .* dagrun_timeout\)\. LOGS_DIR has no log of it"
     ):
         end(engine, "success", run="failed")
 
