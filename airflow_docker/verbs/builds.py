@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_docker import console, files
+from airflow_docker import PROJECT, console, files
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
 from airflow_docker.database import schema
@@ -18,6 +18,8 @@ from airflow_docker.errors import UserError
 from airflow_docker.requirements import impact, lock_file, resolver
 from airflow_docker.settings import Settings, names
 from airflow_docker.sources import checkouts, repos
+
+OWN = PROJECT / "docker"
 
 
 def build(
@@ -144,9 +146,18 @@ def record(engine: Engine) -> dict[str, Any]:
 
 
 def _deciding(settings: Settings) -> dict[str, str]:
-    """The settings that decide what is in the artifact."""
+    """The settings that decide what is in the artifact, and what of our own files is in it or makes it."""
     deciding = (*bundle.SETTINGS, *(["DAGS_DIR"] if settings.dags_in_image else []))
-    return {name: _noted(settings, name) for name in names() if name in deciding}
+    return {name: _noted(settings, name) for name in names() if name in deciding} | {"docker/": _own_files()}
+
+
+def _own_files() -> str:
+    """A digest of the Dockerfile and docker/runtime: compose.yaml of another version may call what an image lacks."""
+    digest = hashlib.sha256()
+    for file in sorted([OWN / "Dockerfile", *(OWN / "runtime").iterdir()]):
+        if file.is_file():
+            digest.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:12]
 
 
 def _noted(settings: Settings, name: str) -> str:

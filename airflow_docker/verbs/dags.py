@@ -59,7 +59,7 @@ def _prepared(engine: Engine) -> Engine:
     secrets.write(engine.settings, engine.reader)
     folders.prepare(engine.settings, engine.reader.owner)
     if builds.built(engine) != artifact:
-        console.warn("the settings have changed since the last build. Type: inv build")
+        console.warn("the settings, or airflow-docker itself, have changed since the last build. Type: inv build")
     return engine.using(artifact)
 
 
