@@ -69,7 +69,7 @@ def free_port():
 
 
 class Project:
-    """A .env in a folder of its own with the two sample repositories beside it."""
+    """A .env in a folder of its own with two repositories beside it, which by default are the samples."""
 
     engine = ""
     task_service = "scheduler"
@@ -78,10 +78,10 @@ class Project:
     inside: tuple[str, ...] = ()
     """What `inv` is run by, if not by this machine in its own network."""
 
-    def __init__(self, folder: Path, **settings):
+    def __init__(self, folder: Path, repositories: Path = PROJECT / "examples", **settings):
         self.folder = folder
         for name in ("ao-workflows", "archive-ops"):
-            shutil.copytree(PROJECT / "examples" / name, folder / "remotes" / name)
+            shutil.copytree(repositories / name, folder / "remotes" / name)
             git(folder / "remotes" / name, "init", "--quiet", "--initial-branch=main")
             git(folder / "remotes" / name, "add", "--all")
             git(folder / "remotes" / name, "commit", "--quiet", "--message", "x")
