@@ -251,7 +251,7 @@ def test_the_compose_files_keep_their_promises(made):
         assert ("healthcheck" in service) == (name not in Compose.one_shot), name
         assert service["restart"] == ("no" if name in Compose.one_shot else "unless-stopped"), name
         in_memory = [entry for entry in service.get("tmpfs", []) if entry.partition(":")[0] == "/tmp"]
-        if name == made.task_service:
+        if name in made.dag_services:
             assert (in_memory, service["shm_size"]) == ([], "${SHM_SIZE}")
         elif name not in commands.NOT_AIRFLOW:
             assert in_memory == ["/tmp:exec,size=256m"], name

@@ -5,6 +5,7 @@ import json
 import re
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 from subprocess import CompletedProcess
 from types import SimpleNamespace
 
@@ -43,6 +44,9 @@ class Engine:
 
     def services(self):
         return ["scheduler"]
+
+    def report_killed(self):
+        self.asked.append("report")
 
     def ask(self, service, words):
         assert (service, words[:2]) == ("scheduler", ["python", "-c"])
@@ -301,6 +305,11 @@ def test_a_failure_names_the_tasks_and_where_to_read_on(engine):
         UserError, match=r"the run has failed \(no task has: .* dagrun_timeout\)\. LOGS_DIR has no log of it"
     ):
         end(engine, "success", run="failed")
+    crash = datetime.now(UTC).isoformat()
+    engine.up = [replace(UP[0], crashed=crash, crash_code=137)]
+    with pytest.raises(UserError, match=r"\(t0\)\. scheduler: it ended by itself with exit code 137"):
+        end(engine, "failed", run="failed")
+    assert engine.asked[-1] == "report"
 
 
 def test_what_an_interruption_leaves_to_do_is_said_after_one_alone(monkeypatch):

@@ -14,15 +14,13 @@ import pytest
 from conftest import Remote, git, snapshot
 
 from airflow_docker import PROJECT, secrets, shell
-from airflow_docker.building import bundle
 from airflow_docker.engines import ServiceState
 from airflow_docker.engines.choice import choose
 from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.errors import UserError
-from airflow_docker.settings import names as settings_names
 from airflow_docker.sources import repos
-from airflow_docker.verbs import doctor
+from airflow_docker.verbs import builds, doctor
 from airflow_docker.verbs.checks import machine, programs, project
 from airflow_docker.verbs.checks import remote as elsewhere
 from airflow_docker.verbs.checks import swarm as several
@@ -420,7 +418,7 @@ def test_a_base_image_is_not_needed_once_there_is_a_build(make_settings, docker)
     docker("case $1 in version) ;; info) echo '[]' ;; *) [ $3 = ours ] && echo '[{}]' ;; esac")
     assert state(elsewhere.base_image, settings, Compose).startswith("error: ")
     settings.state_dir.mkdir()
-    record = {"artifact": "ours", "settings": {n: settings.shown(n) for n in settings_names() if n in bundle.SETTINGS}}
+    record = {"artifact": "ours", "settings": builds._deciding(settings)}
     (settings.state_dir / "build.compose.json").write_text(json.dumps(record))
     assert state(elsewhere.base_image, settings, Compose).startswith("warning: ")
     assert state(elsewhere.postgres_image, settings, Compose).startswith("error: ")
