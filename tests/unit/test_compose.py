@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -60,6 +61,24 @@ def test_commands(make_settings):
     assert made.containers_command() == [*listed, "--filter", "label=com.docker.compose.oneoff=False"]
     assert made.containers_command(once=True) == [*listed, "--filter", "label=com.docker.compose.oneoff=True"]
     assert made.volumes_command() == ["docker", "volume", "ls", "--quiet", "--filter", label]
+
+
+def test_what_tasks_have_written_is_asked_of_their_containers_alone(make_settings, monkeypatch):
+    made, asked = engine(make_settings), []
+    states = [ServiceState("scheduler", "c", "running"), ServiceState("triggerer", "d", "running")]
+    monkeypatch.setattr(Compose, "states", lambda _: states)
+    answers = {"inspect": "/p-scheduler-1 1500000\n", "exec": ""}
+    monkeypatch.setattr(
+        compose.shell, "capture", lambda command: asked.append(command) or SimpleNamespace(stdout=answers[command[1]])
+    )
+    assert made.written() == [("p-scheduler-1", 1500000)]
+    made.report_killed()
+    assert asked == [
+        ["docker", "inspect", "--size", "--format", "{{.Name}} {{.SizeRw}}", "c"],
+        ["docker", "exec", "--interactive", "c", "sh", "/opt/airflow-docker/memory.sh", "scheduler", "true"],
+    ]
+    states.clear()
+    assert made.written() == [] and len(asked) == 2
 
 
 def test_commands_with_workers(make_settings):
