@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import time
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from airflow_docker import files
 from airflow_docker.errors import UserError
-from airflow_docker.requirements import conflicts, requirement_files
+from airflow_docker.requirements import additions, conflicts, requirement_files
 from airflow_docker.requirements.platforms import Platform
 from airflow_docker.requirements.requirement_files import Requirement, normal
 from airflow_docker.requirements.resolver import CA_BUNDLE, Resolver, Target, pins, target_of
@@ -48,14 +47,24 @@ def lock(
     preferred = known if upgrade else _preferred(known, pins(_text(output)), base.airflow_version)
     resolver = Resolver(settings, target, directory)
     began = time.monotonic()
-    content, said = resolver.solve(wanted, preferred)
+    content = None if upgrade else _with_new_lines(resolver, directory, key, wanted, preferred)
     if content is None:
-        raise conflicts.explain(resolver, wanted, said, time.monotonic() - began)
+        content, said = resolver.solve(wanted, preferred)
+        if content is None:
+            raise conflicts.explain(resolver, wanted, said, time.monotonic() - began)
     locked = restrict_hashes(content, wanted).encode()
     for lock_name, key_name in [(LOCK, _KEY), *([] if trial else [(_OWN, _OWN_KEY)])]:
         files.write(directory / lock_name, locked)
         files.write(directory / key_name, key.encode())
     return output
+
+
+def _with_new_lines(
+    resolver: Resolver, directory: Path, key: str, wanted: list[Requirement], preferred: dict[str, str]
+) -> str | None:
+    """The lock that is there with more in it, if all that is new are more lines and they change nothing in it."""
+    new = additions.new_lines(_text(directory / _KEY), key, wanted)
+    return additions.extended(resolver, _text(directory / LOCK), new, wanted, preferred) if new else None
 
 
 def keep_trial(directory: Path) -> None:
@@ -95,7 +104,6 @@ def _text(file: Path) -> str:
 
 
 def _key(target: Target, base: Platform, wanted: list[Requirement], constraints: str) -> str:
-    """Of all that decides a lock: what is asked for, and what is preferred; comments, places and order of files not."""
-    asked = sorted((r.text, r.constraint, r.hashes) for r in wanted)
+    """Of all that decides a lock: what is asked for, and what is preferred."""
     given = Path(constraints).read_bytes() if constraints and "://" not in constraints else constraints
-    return hashlib.sha256(repr([target, base.packages, base.tested, asked, given]).encode()).hexdigest()
+    return additions.key([target, base.packages, base.tested, given], wanted)

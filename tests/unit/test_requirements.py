@@ -3,11 +3,13 @@
 import http.server
 import re
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from airflow_docker.errors import UserError
-from airflow_docker.requirements import lock_file, requirement_files, resolver
+from airflow_docker.requirements import additions, lock_file, requirement_files, resolver
 from airflow_docker.requirements.platforms import Platform
 
 BASE = Platform(
@@ -196,6 +198,59 @@ def test_the_lock_is_kept_and_changes_as_little_as_possible(lock, tmp_path):
     upgraded = resolver.pins(lock("six\npyfiglet\nxxhash\n", upgrade=True))
     assert upgraded["pyfiglet"] > "1.0.2" and upgraded["six"] == "1.16.0"
     assert not list((tmp_path / "build").glob(".resolving*"))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the resolver is asked for, each time: the requirements, and whether Airflow is among them."""
+    found, solve = [], resolver.Resolver.solve
+
+    def recording(self, wanted, preferred=None, **options):
+        found.append(([r.text for r in wanted], options.get("root") is None))
+        return solve(self, wanted, preferred, **options)
+
+    monkeypatch.setattr(resolver.Resolver, "solve", recording)
+    return found
+
+
+def test_a_new_line_is_resolved_alone_to_the_lock_that_all_lines_give(lock, asked, tmp_path):
+    first = lock("six\nrequests\n", "-c more.txt\n")
+    grown = lock("six\nrequests\nrequests[socks]\ntablib\n", "-c more.txt\n")
+    assert asked == [(["six", "requests", "idna"], True), (["requests[socks]", "tablib", "idna"], False)]
+    assert set(resolver.pins(grown)) - set(resolver.pins(first)) == {"pysocks", "tablib"}
+    assert set(resolver.blocks(first)) < set(resolver.blocks(grown))
+    (tmp_path / "build/requirements.key").unlink()
+    assert lock("six\nrequests\nrequests[socks]\ntablib\n", "-c more.txt\n") == grown
+    assert asked[2] == (["six", "requests", "requests[socks]", "tablib", "idna"], True)
+
+
+ONE, TWO = (requirement_files.Requirement(text, text, Path("f"), 1) for text in ("one", "two"))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "new"),
+    [
+        ([], [ONE], [ONE]),
+        ([ONE], [TWO, ONE], [TWO]),
+        ([ONE], [replace(ONE, line=9)], []),  # places decide nothing
+        ([ONE, TWO], [ONE], None),  # a line is gone
+        ([ONE], [replace(ONE, text="one<2")], None),
+        ([ONE], [replace(ONE, hashes=(SIX_117,))], None),
+        ([ONE], [ONE, replace(TWO, constraint=True)], None),
+    ],
+)
+def test_new_lines_are_all_that_is_new_or_there_are_none(before, now, new):
+    key = additions.key("platform", before)
+    assert additions.new_lines(key, additions.key("platform", now), now) == new
+    assert additions.new_lines(key, additions.key("another platform", now), now) is None
+    assert additions.new_lines("", additions.key("platform", now), now) is None
+
+
+def test_a_new_line_that_moves_what_is_locked_has_all_resolved_again(lock, asked):
+    assert resolver.pins(lock("six\n"))["six"] == "1.16.0"
+    text = lock("six\nsix>1.16\n")
+    assert [with_airflow for _, with_airflow in asked] == [True, False, True]
+    assert resolver.pins(text)["six"] == "1.17.0"
 
 
 def test_hashes_of_the_user_hold(lock):

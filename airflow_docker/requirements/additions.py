@@ -1,0 +1,57 @@
+"""What new lines add to a lock, found without asking again about all that is locked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+
+from airflow_docker.requirements.requirement_files import Requirement, normal
+from airflow_docker.requirements.resolver import Resolver, blocks, locked
+
+
+def key(platform: object, wanted: list[Requirement]) -> str:
+    """Of all that decides a lock: a line for what it is resolved for, and one for each requirement.
+
+    Comments, places and the order of files decide nothing. Hashes, as requirements may hold passwords.
+    """
+    return "".join(f"{line}\n" for line in [_hash(platform), *sorted(map(_of, wanted))])
+
+
+def new_lines(before: str, now: str, wanted: list[Requirement]) -> list[Requirement] | None:
+    """What there is in the key ``now`` besides ``before``; None if they differ in anything else."""
+    old, new = before.splitlines(), now.splitlines()
+    more = Counter(new[1:]) - Counter(old[1:])
+    if old[:1] != new[:1] or Counter(old[1:]) - Counter(new[1:]):
+        return None
+    found = [requirement for requirement in wanted if _of(requirement) in more]
+    return None if any(requirement.constraint for requirement in found) else found
+
+
+def extended(
+    resolver: Resolver, lock: str, new: list[Requirement], wanted: list[Requirement], preferred: dict[str, str]
+) -> str | None:
+    """The lock with what the ``new`` lines need besides; None if that would change anything that is locked.
+
+    They are resolved alone, and what is locked is preferred. Whatever needs something new is visited in that, so
+    if nothing has moved, old and new fit together.
+    """
+    content, _ = resolver.solve([*new, *(r for r in wanted if r.constraint)], preferred, root="")
+    if content is None:
+        return None
+    old, found = locked(lock), locked(content)
+    if any(old.get(name, version) != version for name, version in found.items()):
+        return None
+    all_of_them = {_name(block): block for block in [*blocks(content), *blocks(lock)]}
+    return "".join(block for _, block in sorted(all_of_them.items()))
+
+
+def _name(block: str) -> str:
+    return normal(block.partition("=")[0].partition(" ")[0])
+
+
+def _of(requirement: Requirement) -> str:
+    return _hash((requirement.text, requirement.constraint, requirement.hashes))
+
+
+def _hash(what: object) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()
