@@ -18,6 +18,7 @@ from conftest import INV, git
 
 from airflow_docker import PROJECT
 from airflow_docker.engines import release
+from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.standalone import processes
 from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.settings import load
@@ -173,6 +174,10 @@ class ComposeProject(Project):
     def task_service(self):
         """The service that runs the tasks."""
         return "worker" if self.settings.executor == "CeleryExecutor" else "scheduler"
+
+    def compose(self):
+        """The engine with what was built last."""
+        return Compose(self.settings, self.json_of_build()["artifact"])
 
     def container(self, service):
         """The container of a service, the newest if there are several."""

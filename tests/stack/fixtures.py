@@ -8,6 +8,9 @@ import pytest
 
 from stack.conftest import AIRFLOW_3, FLAVOURS, STANDIN, ComposeProject, StandaloneProject, docker, run
 
+HASH = "?" * 12
+"""The end of a stand-in's tag."""
+
 
 def _missing_engine():
     if shutil.which("docker") is None:
@@ -34,7 +37,7 @@ def docker_engine():
 @pytest.fixture(scope="session")
 def images(docker_engine):
     """The images' settings: from the environment, else the stand-ins if they are here, else the defaults."""
-    names = {"AIRFLOW_BASE_IMAGE": "airflow:2.*", "POSTGRES_IMAGE": "postgres", "REDIS_IMAGE": "redis"}
+    names = {"AIRFLOW_BASE_IMAGE": f"airflow:2.11.2-{HASH}", "POSTGRES_IMAGE": "postgres", "REDIS_IMAGE": "redis"}
     return {setting: named for setting, name in names.items() if (named := os.environ.get(setting) or standin(name))}
 
 
@@ -47,7 +50,7 @@ def standin(name):
 @pytest.fixture(scope="session")
 def images_of_3(images):
     """The same for Airflow 3, whose base image AIRFLOW_3_BASE_IMAGE may name."""
-    named = os.environ.get("AIRFLOW_3_BASE_IMAGE") or standin(f"airflow:{AIRFLOW_3}*")
+    named = os.environ.get("AIRFLOW_3_BASE_IMAGE") or standin(f"airflow:{AIRFLOW_3}-{HASH}")
     return {k: v for k, v in images.items() if k != "AIRFLOW_BASE_IMAGE"} | (
         {"AIRFLOW_BASE_IMAGE": named} if named else {}
     )

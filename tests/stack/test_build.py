@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from conftest import INV
@@ -114,6 +115,38 @@ def test_built_twice_from_the_same_commits_the_images_are_the_same(built):
     ).read_bytes()
 
 
+COMPILED = """
+import importlib.util, json, pathlib
+found = {}
+for file in pathlib.Path("/home/airflow/.local/lib").rglob("*.pyc"):
+    header, source = file.read_bytes()[:16], pathlib.Path(importlib.util.source_from_cache(str(file)))
+    same = source.is_file() and header[8:] == importlib.util.source_hash(source.read_bytes())
+    found[str(source)] = [header[:4] == importlib.util.MAGIC_NUMBER, int.from_bytes(header[4:8], "little"), same]
+print(json.dumps(found))
+"""
+"""For each compiled file of an image: of this Python, its flags, whether it is of the source beside it."""
+
+
+def compiled(name):
+    return json.loads(inside(name, f"python -c '{COMPILED}'"))
+
+
+def test_what_is_compiled_is_of_its_source_and_not_checked_again(built):
+    found = compiled(image(built))
+    assert [file for file, state in found.items() if state != [True, 0b01, True]] == []
+    assert len(found) > 2000
+    assert sum(1 for file in found if "/airflow/migrations/versions/" in file) > 10  # which init runs
+    base = compiled(built.settings.airflow_base_image)
+    assert base == {}
+    sizes = [int(docker("image", "inspect", "--format", "{{.Size}}", name)) for name in
+             (image(built), built.settings.airflow_base_image)]  # fmt: skip
+    assert sizes[0] - sizes[1] < 150e6
+    modes = inside(
+        image(built), "stat -c '%a %U:%G' ~airflow/.local/lib/python3*/site-packages/airflow/__pycache__{,/settings.*}"
+    )
+    assert modes.splitlines() == ["775 airflow:root", "664 airflow:root"]
+
+
 def test_up_says_that_the_image_is_older_than_the_sources(stack):
     script = stack.folder / "sources/archive-ops/scripts/syncAnywhere/syncOneWork.sh"
     text = script.read_text()
@@ -182,10 +215,18 @@ def test_packages_audit_tool_compiled_requirements_and_configuration(project, se
     project.inv("pull")
     workflows = project.folder / "sources/ao-workflows"
     (workflows / "site.yml").write_text("a: 1\n")
-    (workflows / "airflow-docker/StagingGlacierProcess-requirements.txt").write_text("humanize\nmysqlclient==2.2.4\n")
+    (workflows / "airflow-docker/StagingGlacierProcess-requirements.txt").write_text(
+        "humanize\nmysqlclient==2.2.4\nidna==3.6\n"
+    )
     said = project.inv("build")
     assert re.search(r"mysqlclient +\S+ +2\.2\.4", said)
+    assert re.search(r"idna +\S+ +3\.6", said)
     name = image(project)
+    found = compiled(name)  # of idna there was another version, which services import
+    assert [file for file, state in found.items() if state != [True, 0b01, True]] == []
+    assert {Path(file).stem for file in found if "/idna/" in file} >= {"__init__", "core", "idnadata", "package_data"}
+    assert inside(name, "python -c 'import idna; print(idna.__version__)'") == "3.6"
+    assert {Path(file).parent.name for file in found} >= {"humanize", "MySQLdb"}
     assert "audit-tool at work" in inside(name, "audit-tool")
     assert "ASCII" in inside(name, "file --brief --dereference /etc/os-release")
     assert inside(name, "python -c 'import MySQLdb; print(MySQLdb.version_info[:3])'") == "(2, 2, 4)"

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from airflow_docker import PROJECT
+from airflow_docker.building.manifest import Manifest
 from airflow_docker.engines import ServiceState, images
 from airflow_docker.engines.compose import commands, postgres
 from airflow_docker.engines.compose import engine as compose
@@ -322,3 +323,15 @@ def test_the_container_of_a_service_that_runs_is_asked_for_alone(make_settings):
     assert Compose(make_settings("COMPOSE_PROJECT_NAME=p\n")).running_command("postgres") == [
         "docker", "ps", "--quiet", "--no-trunc", *(word for one in filters for word in ("--filter", one)),
     ]  # fmt: skip
+
+
+def test_wheels_are_a_stage_of_the_build_only_where_there_are_compilers():
+    nowhere = {"url": "u", "revision": "r", "dirty": False}
+    made = Manifest(
+        artifact="a:1", fingerprint="1" * 64, base_image="b", base_image_id="sha256:2", airflow_version="2.11.2",
+        python="3.11", lock_sha256="3", epoch=5, layer_epoch=4, repositories={"ao-workflows": nowhere},
+    )  # fmt: skip
+    for wheels, stage in ((True, "wheels"), (False, "no-wheels")):
+        build = commands.build_overlay(made, wheels)["services"]["init"]["build"]
+        assert build["args"] == {"SOURCE_DATE_EPOCH": "5", "LAYER_EPOCH": "4", "WHEELS": stage}
+        assert f"AS {stage}\n" in (PROJECT / "docker" / "Dockerfile").read_text()

@@ -248,8 +248,12 @@ def identity(files: Sequence[Path], folders: Sequence[Path] = ()) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
-def build_overlay(manifest: Manifest) -> dict[str, Any]:
-    """What a build adds to compose.yaml: labels, and the times that files and image get instead of the clock's."""
+def build_overlay(manifest: Manifest, wheels: bool) -> dict[str, Any]:
+    """What a build adds to compose.yaml: labels, and the times that files and image get instead of the clock's.
+
+    ``wheels`` are built first where compilers are asked for, in the Dockerfile's stage of that name.
+    """
     labels = {name: value.replace("$", "$$") for name, value in manifest.labels().items()}
     args = {"SOURCE_DATE_EPOCH": str(manifest.epoch), "LAYER_EPOCH": str(manifest.layer_epoch)}
+    args["WHEELS"] = "wheels" if wheels else "no-wheels"
     return {"services": {"init": {"build": {"labels": labels, "args": args}}}}

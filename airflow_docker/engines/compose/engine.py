@@ -135,7 +135,8 @@ class Compose(Commands):
 
         self.write_overlay()
         overlay = made.place / "compose.build.yaml"
-        files.write(overlay, yaml.safe_dump(build_overlay(made.manifest)).encode())
+        added = build_overlay(made.manifest, wheels=bool(self.settings.build_packages))
+        files.write(overlay, yaml.safe_dump(added).encode())
         # The builder would ask git for what the manifest has already, and git would inherit the index's password.
         own = {"AIRFLOW_DOCKER_PACKAGE_INDEX": indexes.as_script(), "BUILDX_GIT_INFO": "false"}
         env = self.environment() | own

@@ -1,0 +1,70 @@
+"""What services import is compiled: asked of processes like theirs, in containers like theirs."""
+
+import json
+import os
+
+from stack.conftest import docker, run, until
+
+ON = ("compose", "compose-3", "compose-celery")
+SIGNAL = "URG"  # which nothing of Airflow, Celery or gunicorn takes
+PROBE = f"""
+import json, os, signal, sys
+
+def note(*_):
+    specs = [getattr(module, "__spec__", None) for module in list(sys.modules.values())]
+    files = {{s.origin: os.path.exists(s.cached) for s in specs if s and s.has_location and s.cached}}
+    with open(f"/tmp/modules.{{os.getpid()}}", "w") as output:
+        json.dump(files, output)
+
+signal.signal(signal.SIG{SIGNAL}, note)
+"""
+NO_MODULES_OF_THE_IMAGE = ("/probe/", "/opt/airflow/dags/")
+
+
+def start(stack, service, probe):
+    """A second container of a service, whose processes note their modules when they get the signal."""
+    # Services that import DAG files may write their own files, and would compile what they miss.
+    environ = ("--env", "PYTHONPATH=/probe", "--env", "PYTHONDONTWRITEBYTECODE=1")
+    options = ("--detach", "--no-deps", *environ, "--volume", f"{probe}:/probe:ro")
+    engine = stack.compose()
+    made = run(*engine.command("run", *options, service), env=os.environ | engine.environment())
+    assert made.returncode == 0, made.stderr
+    return made.stdout.split()[-1]
+
+
+def modules(container):
+    """The files of all modules that its processes have imported, and whether these are compiled."""
+    until(lambda: docker("inspect", "--format", "{{.State.Health.Status}}", container) == "healthy", 300)
+    docker("exec", container, "bash", "-c", f"kill -{SIGNAL} -1; sleep 2")
+    listed = docker("exec", container, "bash", "-c", "for file in /tmp/modules.*; do cat $file; echo; done")
+    found = {}
+    for line in listed.splitlines():
+        found |= json.loads(line)
+    return {file: there for file, there in found.items() if not file.startswith(NO_MODULES_OF_THE_IMAGE)}
+
+
+def modules_of_services(stack, folder):
+    """For each service of Airflow that runs on, the files of its modules and whether these are compiled."""
+    (folder / "sitecustomize.py").write_text(PROBE)
+    folder.chmod(0o755)
+    services = [name for name in stack.compose().services() if name not in ("init", "postgres", "redis")]
+    started = {}
+    try:
+        for service in services:
+            started[service] = start(stack, service, folder)
+        return {service: modules(container) for service, container in started.items()}
+    finally:
+        run("docker", "rm", "--force", *started.values())
+
+
+def too_few_compiled(seen):
+    """Of each service in which that is so: how many modules there are, and those that are not compiled."""
+    missing = {service: sorted(file for file, there in found.items() if not there) for service, found in seen.items()}
+    return {s: (len(seen[s]), files) for s, files in missing.items() if len(files) >= len(seen[s]) / 100}
+
+
+def test_fewer_than_one_in_a_hundred_of_the_modules_that_a_service_imports_is_not_compiled(stack, tmp_path):
+    seen = modules_of_services(stack, tmp_path)
+    assert set(seen) >= {"scheduler", "triggerer", stack.release.page}
+    assert {service: len(found) for service, found in seen.items() if len(found) < 700} == {}
+    assert (few := too_few_compiled(seen)) == {}, json.dumps(few, indent=1)
