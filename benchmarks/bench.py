@@ -1,6 +1,7 @@
 """What this costs against doing it by hand or the old way: python benchmarks/bench.py [--json] [--only WORD]
 
-Needs a Docker engine. The images are taken from AIRFLOW_BASE_IMAGE, POSTGRES_IMAGE and REDIS_IMAGE.
+Needs a Docker engine. The images are taken from AIRFLOW_BASE_IMAGE, POSTGRES_IMAGE and REDIS_IMAGE; the base
+image that tests use is replaced by the fuller one, see images.py.
 Each line is a ratio of medians taken in turn in one run; absolute times are this machine's.
 """
 
@@ -23,6 +24,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests"), str(HERE)]
 
+import images  # noqa: E402
 import standalone_up  # noqa: E402
 import workers  # noqa: E402
 from conftest import git  # noqa: E402
@@ -57,8 +59,9 @@ class Bench:
 
     def __init__(self, folder: Path, runs: int) -> None:
         self.folder, self.runs = folder, runs
-        names = ("AIRFLOW_BASE_IMAGE", "POSTGRES_IMAGE", "REDIS_IMAGE")
-        self.images = {name: os.environ[name] for name in names if name in os.environ}
+        self.images = {name: os.environ[name] for name in ("POSTGRES_IMAGE", "REDIS_IMAGE") if name in os.environ}
+        if base := images.base():
+            self.images["AIRFLOW_BASE_IMAGE"] = base
         self.project = ComposeProject(folder / "project", **self.images, AIRFLOW_IMAGE="airflow-docker-bench/ours")
         (self.project.folder / "remotes/ao-workflows" / REQUIREMENTS).write_text(REAL)
         git(self.project.folder / "remotes/ao-workflows", "commit", "--quiet", "--all", "--message", "real")
@@ -168,7 +171,7 @@ class Bench:
                   for image in (name, base)]  # fmt: skip
         added = sum(int(line.split()[0]) for line in listed[0] - listed[1] if " /home/airflow/" in line)
         return Result(
-            "bytes added to the image", "wheels and scripts, unpacked", sizes[0] - sizes[1], added, 1.10, 1, "B"
+            "bytes added to the image", "packages, compiled modules, scripts", sizes[0] - sizes[1], added, 1.10, 1, "B"
         )
 
     def conflict(self) -> Result:
@@ -208,6 +211,9 @@ class Bench:
         return compare("up, cold", "docker compose up --wait", lambda: self.inv("up"),
                        [lambda: self.compose("up", "--detach", "--no-build", "--wait", "webserver", "scheduler", "triggerer")],
                        1.10, self.runs, before_ours=down, before_theirs=down)  # fmt: skip
+
+    def compiled(self) -> list[Result]:
+        return images.compiled(self.project, self.engine(), self.inv, quietly, self.runs)
 
     def warm_standalone(self) -> Result:
         return standalone_up.warm_up(self.folder, self.runs, quietly)
@@ -274,7 +280,8 @@ def main() -> int:
         try:
             sides: list[Callable[[], Result | list[Result]]] = [
                 bench.listing, bench.no_op_build, bench.script, bench.requirement, bench.size, bench.conflict,
-                bench.pull, bench.cold_up, bench.warm_up, bench.of_processor, bench.warm_standalone, bench.workers,
+                bench.pull, bench.cold_up, bench.compiled, bench.warm_up, bench.of_processor, bench.warm_standalone,
+                bench.workers,
             ]  # fmt: skip
             with_own_project: list[Callable[..., object]] = [bench.warm_standalone, bench.workers]
             results: list[Result] = []
