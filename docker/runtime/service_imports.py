@@ -14,11 +14,12 @@ from collections.abc import Callable
 PROVIDERS = ("celery", "common", "fab", "postgres", "standard")
 """Those that services are made of; others are for the tasks."""
 BY_NAME = (
-    "alembic.ddl.postgresql", "celery.app.builtins", "celery.apps.worker", "celery.backends", "celery.bin",
-    "celery.concurrency", "celery.fixups", "celery.loaders", "celery.worker", "gunicorn.workers.sync",
-    "kombu.transport.redis", "kombu.transport.virtual", "redis", "sqlalchemy.dialects.postgresql", "uvicorn",
+    "airflow.__main__", "airflow.sdk._shared.logging", "alembic.ddl.postgresql", "anyio", "asyncpg",
+    "celery.app.builtins", "celery.apps.worker", "celery.backends", "celery.bin", "celery.concurrency",
+    "celery.fixups", "celery.loaders", "celery.worker", "gunicorn", "jinja2.ext", "kombu.transport.redis",
+    "kombu.transport.virtual", "redis", "sqlalchemy.dialects.postgresql", "uvicorn",
 )  # fmt: skip
-"""Packages that load parts of themselves by a name that stands in a setting or comes over a wire."""
+"""What is run as a program, or loads parts of itself by a name that stands in a setting or comes over a wire."""
 NEVER = (".__main__", ".example_dags", ".migrations", ".providers", ".tests")
 """The ends of names that no service imports, or that are imported otherwise here."""
 
@@ -73,12 +74,12 @@ def make_web_app_of_3() -> None:
 
 
 def load_providers() -> None:
-    """What is asked of each provider as a service starts."""
+    """The hooks of all providers: the web UI has a form for each."""
     from airflow.providers_manager import ProvidersManager
 
     manager = ProvidersManager()
-    for name in ("initialize_providers_hooks", "initialize_providers_list"):
-        getattr(manager, name, lambda: None)()
+    for name in ("hooks", "connection_form_widgets", "field_behaviours"):
+        list(getattr(manager, name, {}).values())
 
 
 def main() -> None:

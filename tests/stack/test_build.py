@@ -128,7 +128,7 @@ print(json.dumps(found))
 
 
 def compiled(name):
-    return json.loads(inside(name, f"python -c '{COMPILED}'"))
+    return json.loads(inside(name, f"python -B -c '{COMPILED}'"))
 
 
 def test_what_is_compiled_is_of_its_source_and_not_checked_again(built):
@@ -239,7 +239,7 @@ def test_packages_audit_tool_compiled_requirements_and_configuration(project, se
     assert newer == ""  # no time of the clock
     assert "nothing to build" in project.inv("build")
     other = project.inv("build", "--strict", code=1)
-    assert "--strict: the install would change mysqlclient" in other
+    assert re.search(r"--strict: the install would change .*mysqlclient", other)
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.8, 1.5, 3.0, 5.0])
