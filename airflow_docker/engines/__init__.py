@@ -223,7 +223,7 @@ class Engine(Builder, Protocol):
         """Have those that run tasks report now which of their processes were killed: see crashes.py."""
 
     def written(self) -> list[tuple[str, int]]:
-        """What those that run tasks have written into their own files, as into /tmp: name of each, bytes."""
+        """What services that import DAG files have written into their own files, as into /tmp: name of each, bytes."""
 
     def holder(self, port: int) -> str:
         """What of its own kind listens on a port of this machine; empty if it cannot tell."""

@@ -66,7 +66,8 @@ def test_commands(make_settings):
 
 def test_what_tasks_have_written_is_asked_of_their_containers_alone(make_settings, monkeypatch):
     made, asked = engine(make_settings), []
-    states = [ServiceState("scheduler", "c", "running"), ServiceState("triggerer", "d", "running")]
+    names = {"scheduler": "c", "triggerer": "d", "webserver": "e"}
+    states = [ServiceState(name, container, "running") for name, container in names.items()]
     monkeypatch.setattr(Compose, "states", lambda _: states)
     answers = {"inspect": "/p-scheduler-1 1500000\n", "exec": ""}
     monkeypatch.setattr(
@@ -75,7 +76,7 @@ def test_what_tasks_have_written_is_asked_of_their_containers_alone(make_setting
     assert made.written() == [("p-scheduler-1", 1500000)]
     made.report_killed()
     assert asked == [
-        ["docker", "inspect", "--size", "--format", "{{.Name}} {{.SizeRw}}", "c"],
+        ["docker", "inspect", "--size", "--format", "{{.Name}} {{.SizeRw}}", "c", "d"],
         ["docker", "exec", "--interactive", "c", "sh", "/opt/airflow-docker/memory.sh", "scheduler", "true"],
     ]
     states.clear()

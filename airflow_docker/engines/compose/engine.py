@@ -353,15 +353,15 @@ class Compose(Commands):
         return json.dumps([read, variables, self.overlay, admin], sort_keys=True)
 
     def report_killed(self) -> None:
-        for container in self.task_containers():
+        for container in self.containers_of([self.task_service]):
             shell.capture(self.exec_command(container, [*REPORT, self.task_service, "true"], terminal=False))
 
-    def task_containers(self) -> list[str]:
-        """Those on this host that run tasks."""
-        return [s.container for s in self.states() if s.service == self.task_service and s.state == "running"]
+    def containers_of(self, services: Sequence[str]) -> list[str]:
+        """Those on this host that run."""
+        return [s.container for s in self.states() if s.service in services and s.state == "running"]
 
     def written(self) -> list[tuple[str, int]]:
-        containers = self.task_containers()
+        containers = self.containers_of(self.dag_services)
         sizes = shell.capture(sizes_command(containers)).stdout.splitlines() if containers else []
         return [(name.lstrip("/"), int(size)) for name, size in map(str.split, sizes)]
 

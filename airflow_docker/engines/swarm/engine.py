@@ -327,8 +327,9 @@ class Swarm(Compose):
         name = f"{self.project}_{service}"
         raise UserError(service, what, f"Type there: docker exec -it $(docker ps -qf name={name} | head -1) bash")
 
-    def task_containers(self) -> list[str]:
-        return shell.capture(commands.local_containers(self.project, self.task_service)).stdout.split()
+    def containers_of(self, services: Sequence[str]) -> list[str]:
+        asked = [shell.capture(commands.local_containers(self.project, name)) for name in services]
+        return [container for one in asked for container in one.stdout.split()]
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         """Merged by time; what comes is followed of all at once."""
