@@ -14,10 +14,11 @@ from collections.abc import Callable
 PROVIDERS = ("celery", "common", "fab", "postgres", "standard")
 """Those that services are made of; others are for the tasks."""
 BY_NAME = (
-    "airflow.__main__", "airflow.sdk._shared.logging", "alembic.ddl.postgresql", "anyio", "asyncpg",
-    "celery.app.builtins", "celery.apps.worker", "celery.backends", "celery.bin", "celery.concurrency",
-    "celery.fixups", "celery.loaders", "celery.worker", "gunicorn", "jinja2.ext", "kombu.transport.redis",
-    "kombu.transport.virtual", "redis", "sqlalchemy.dialects.postgresql", "uvicorn",
+    "airflow.__main__", "airflow.sdk._shared.logging", "alembic.ddl.postgresql", "anyio._backends._asyncio",
+    "anyio._core", "asyncpg", "celery.app", "celery.apps.worker", "celery.backends.database", "celery.backends.redis",
+    "celery.bin", "celery.concurrency.prefork", "celery.fixups", "celery.loaders", "celery.worker",
+    "gunicorn.app.wsgiapp", "gunicorn.glogging", "gunicorn.workers.sync", "jinja2.ext", "kombu.transport.redis",
+    "sqlalchemy.dialects.postgresql", "uvicorn",
 )  # fmt: skip
 """What is run as a program, or loads parts of itself by a name that stands in a setting or comes over a wire."""
 NEVER = (".__main__", ".example_dags", ".migrations", ".providers", ".tests")

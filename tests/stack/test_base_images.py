@@ -49,4 +49,5 @@ def test_a_work_is_synced_and_services_are_compiled(project_on, kind, tmp_path_f
     assert [file for file, state in found.items() if state != [True, 0b01, True]] == []
     sizes = [int(docker("image", "inspect", "--format", "{{.Size}}", name)) for name in
              (image(project), project.settings.airflow_base_image)]  # fmt: skip
-    assert sizes[0] - sizes[1] < 150e6
+    # The web UI of Airflow 2 imports the hooks of all providers: 160 MB of compiled modules in the fuller image.
+    assert sizes[0] - sizes[1] < (200e6 if kind == "full" else 150e6)
