@@ -82,7 +82,7 @@ def compiled(source: Path, content: bytes) -> bytes:
 
     Raises SyntaxError or ValueError for a template, or what is for another Python.
     """
-    kept = CACHE / hashlib.sha256(b"%s%s\0%s" % (importlib.util.MAGIC_NUMBER, os.fsencode(source), content)).hexdigest()
+    kept = CACHE / hashlib.sha256(f"{sys.version}\0{source}\0".encode() + content).hexdigest()
     try:
         return kept.read_bytes()
     except OSError:
