@@ -9,17 +9,19 @@ from airflow_docker.errors import UserError
 from airflow_docker.requirements import indexes, resolver
 
 TOOLS = PROJECT / "requirements-dev.txt"
+TRUST = ["tests/trust", "tests/job", "tests/stack/test_base_images.py"]
+"""What `inv test --trust` runs in full."""
 
 
 def test(only: str, k: str, trust: bool) -> None:
     """Run pytest; its exit code is ours. Needs nothing installed but what `./inv` installs.
 
-    All of them run two at a time, in the groups of tests/conftest.py. ``trust`` is for those of tests/trust
-    alone, which otherwise try less (see its conftest.py).
+    All of them run two at a time, in the groups of tests/conftest.py. ``trust`` is for those of :data:`TRUST`
+    alone, which otherwise try less, or are skipped.
     """
     _install_tools()
-    folder = only or ("tests/trust" if trust else "")
-    chosen = [*([folder] if folder else []), *(["-k", k] if k else [])]
+    folders = [only] if only else TRUST if trust else []
+    chosen = [*folders, *(["-k", k] if k else [])]
     side_by_side = [] if chosen else ["--numprocesses=2", "--dist=loadgroup"]
     _run([sys.executable, "-m", "pytest", *side_by_side, *chosen], {"TRUST": "full"} if trust else {})
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from stack.conftest import run, until
+from stack.conftest import WITH_TRUST, run, until
 
 from job import services, works
 from job.services import emulator  # noqa: F401  a fixture
@@ -177,7 +177,7 @@ def job(request, tmp_path, at, tool, make_project, monkeypatch):
         project.remove()
 
 
-@pytest.mark.parametrize("job", ["standalone", "compose"], indirect=True)
+@pytest.mark.parametrize("job", ["standalone", pytest.param("compose", marks=WITH_TRUST)], indirect=True)
 def test_each_work_arrives_whole_and_once(job):
     job.send()
     job.wait_for_end()

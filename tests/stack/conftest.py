@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 from conftest import INV, git
 
 from airflow_docker import PROJECT
@@ -38,6 +39,7 @@ FLAVOURS = {
 """What a stack can be: an engine, or one with these settings besides."""
 RELEASES = (*ENGINES, *(f"{engine}-3" for engine in ENGINES))
 """Each engine with each release of Airflow: for what depends on it."""
+WITH_TRUST = pytest.mark.skipif(os.environ.get("TRUST") != "full", reason="takes minutes: inv test --trust runs it")
 STANDIN = "airflow-docker-standin"
 SHARED_STEP_IS_GONE = "failed to solve: no active sessions"
 """What BuildKit says if a build is killed, as some tests do, just as another one waits for the same step."""

@@ -9,7 +9,7 @@ import pytest
 from airflow_docker import PROJECT
 from airflow_docker.engines.choice import choose
 from airflow_docker.verbs import demo
-from stack.conftest import ComposeProject, docker, run
+from stack.conftest import WITH_TRUST, ComposeProject, docker, run
 from stack.test_build import compiled, image
 from stack.test_compiled import modules_of_services, too_few_compiled
 
@@ -34,7 +34,7 @@ def project_on(images, tmp_path):
         project.remove()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param("full", marks=WITH_TRUST), "user-base"])
 def test_a_work_is_synced_and_services_are_compiled(project_on, kind, tmp_path_factory):
     project = project_on(kind, **KINDS[kind], AIRFLOW__WEBSERVER__WORKERS="1", MEMORY_LIMIT="3g")
     project.set(**{project.interval: "2"})
