@@ -20,6 +20,7 @@ from airflow_docker.verbs import builds, first_parse
 START_SECONDS = 300.0
 """How long a start may take that is part of another verb."""
 _MOST_WORKERS = 100
+_STOPPING = b"stopping"
 
 
 def write_secrets(engine: Engine) -> None:
@@ -126,6 +127,9 @@ def start(engine: Engine, timeout: float, workers: int = 0) -> None:
     """Start what has been built, and wait until it is healthy. Raises UserError if it does not become so."""
     if schema.will_migrate(engine) and engine.states():  # nothing else may use the database meanwhile
         stop(engine)
+    elif _stop_was_interrupted(engine):  # the engine may still be ending what seems to run
+        with console.step("Finishing a stop that was interrupted"):
+            engine.stop(False)
     before = {state.container: state for state in engine.states()}
     as_before = is_as_before(engine)
     if not as_before:
@@ -137,10 +141,15 @@ def start(engine: Engine, timeout: float, workers: int = 0) -> None:
     schema.note(engine)
 
 
-def doubt_start(engine: Engine) -> None:
-    """From now on something may run or be ending, and nobody knows with which settings: the next start is anew."""
+def doubt_start(engine: Engine, now: bytes = b"begun") -> None:
+    """From now on something may run or be ending, and nobody knows with which settings: the next start renews all."""
     files.make_directory(engine.settings.state_dir, "STATE_DIR")  # somebody may have removed it while all ran
-    files.write(_digest_file(engine), b"begun")
+    files.write(_digest_file(engine), now)
+
+
+def _stop_was_interrupted(engine: Engine) -> bool:
+    file = _digest_file(engine)
+    return file.is_file() and file.read_bytes() == _STOPPING
 
 
 def note_start(engine: Engine) -> None:
@@ -196,7 +205,7 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
 
 def stop(engine: Engine, *, volumes: bool = False) -> None:
     """End all that runs; with ``volumes`` the database too."""
-    doubt_start(engine)  # for who comes upon it half-way
+    doubt_start(engine, _STOPPING)  # for who comes upon it half-way
     with console.step(f"Stopping {engine.settings.compose_project_name}"):
         engine.stop(volumes)
     forget_start(engine)
