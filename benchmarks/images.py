@@ -37,7 +37,7 @@ def base() -> str | None:
 @contextmanager
 def variant(image: str, name: str, step: str) -> Iterator[str]:
     """The image with one step more."""
-    tag = f"airflow-docker-bench/{name}"
+    tag = f"airflow-docker-bench/{name}-{os.getpid()}"  # not another run's
     command = ["docker", "build", "--quiet", "--tag", tag, "-"]
     subprocess.run(command, input=f"FROM {image}\n{step}", text=True, check=True, capture_output=True)
     try:
