@@ -60,10 +60,11 @@ class Run:
 
     def look(self) -> tuple[str, list[Attempt]]:
         """The state of the run, and the newest attempt of each task."""
-        query = self.engine.store.query
         try:
-            state = query(f"SELECT state FROM dag_run {self.where}")  # noqa: S608
-            rows = query(f"SELECT task_id, map_index, try_number, state FROM task_instance {self.where}")  # noqa: S608
+            state, rows = self.engine.store.queries(
+                f"SELECT state FROM dag_run {self.where}",  # noqa: S608
+                f"SELECT task_id, map_index, try_number, state FROM task_instance {self.where}",  # noqa: S608
+            )
         except UserError:
             self.require_stack()
             raise

@@ -31,7 +31,7 @@ class Engine:
         self.settings, self.up = settings, list(UP)
         self.tables = {"dag": [["f", "16"]], "dag_run": [["success"]], "task_instance": [], "task_instance_history": []}
         self.answers, self.asked = {}, []
-        self.store = SimpleNamespace(query=self.query)
+        self.store = SimpleNamespace(query=self.query, queries=lambda *sql: list(map(self.query, sql)))
 
     def query(self, sql):
         assert sql.count("'") % 2 == 0
