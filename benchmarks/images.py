@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from measure import Result, seconds
+from measure import Result, spent
 from stack.conftest import STANDIN, ComposeProject, docker, until
 
 from airflow_docker.engines.compose.engine import Compose
@@ -61,10 +61,10 @@ def compiled(
             for name in (*times, *times)[run % 3 : run % 3 + 3]:  # each is first once, second once, and last
                 inv("down", "--volumes", "--yes")
                 start = _start(project, engine.using(name), quietly) if name != "ours" else lambda: inv("up")
-                times[name].append(seconds(start))
+                times[name].append(spent(start).wall)
                 command = ["docker", "exec", project.container("scheduler"), "airflow", "version"]
                 versions[name].append(
-                    statistics.median(seconds(lambda command=command: quietly(*command)) for _ in range(3))
+                    statistics.median(spent(lambda command=command: quietly(*command)).wall for _ in range(3))
                 )
         inv("down", "--volumes", "--yes")
     middle = {name: statistics.median(values) for name, values in times.items()}

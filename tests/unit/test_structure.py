@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -36,3 +38,9 @@ def test_a_module_knows_none_above_it_and_is_in_the_table(file):
 
 def test_the_table_names_every_folder():
     assert set(ROOMS) == {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").is_file()}
+
+
+def test_the_benchmark_imports_what_there_is():
+    command = [sys.executable, "benchmarks/bench.py", "--help"]
+    result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    assert result.returncode == 0 and "--only" in result.stdout, result.stderr
