@@ -26,22 +26,22 @@ def verb(group: str, words: str = "", **options: Any) -> Callable[[Callable[...,
     """A task whose failures are sentences; ``words`` is the flag that words behind the verb are for."""
 
     def make(body: Callable[..., None]) -> Task[Any]:
-        made: Any = task(**options)(guarded(apart(body)))
+        made: Any = task(**options)(guarded(scrubbed(body)))
         made.group, made.words = group, words
         return cast(Task[Any], made)
 
     return make
 
 
-def apart(body: Callable[..., None]) -> Callable[..., None]:
+def scrubbed(body: Callable[..., None]) -> Callable[..., None]:
     """``body``, with what no program may inherit: secrets, and the repository that a hook of git is told to use."""
 
     @functools.wraps(body)
     def run(*args: Any, **kwargs: Any) -> None:
-        from airflow_docker import environment
+        from airflow_docker import scrubbed_env
         from airflow_docker.sources import remotes
 
-        environment.keep()
+        scrubbed_env.keep()
         remotes.leave_surrounding_repository()
         body(*args, **kwargs)
 

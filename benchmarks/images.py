@@ -60,7 +60,7 @@ def compiled(
         for run in range(runs):
             for name in (*times, *times)[run % 3 : run % 3 + 3]:  # each is first once, second once, and last
                 inv("down", "--volumes", "--yes")
-                start = _start(project, engine.using(name), quietly) if name != "ours" else lambda: inv("up")
+                start = _start(project, engine.with_artifact(name), quietly) if name != "ours" else lambda: inv("up")
                 times[name].append(spent(start).wall)
                 command = ["docker", "exec", project.container("scheduler"), "airflow", "version"]
                 versions[name].append(

@@ -91,7 +91,7 @@ def warm_up(folder: Path, runs: int, quietly: Callable[..., None]) -> Result:
 
     inv("up")
     stack = Standalone(project.settings)
-    bare = Bare(stack.using(built(stack) or ""), folder / "bare")
+    bare = Bare(stack.with_artifact(built(stack) or ""), folder / "bare")
     try:
         inv("down")
         bare.up()

@@ -45,17 +45,17 @@ class Builder(Protocol):
         """What of BUILD_DIR an artifact is made from."""
 
     @property
-    def purged(self) -> tuple[str, ...]:
+    def generated_files(self) -> tuple[str, ...]:
         """What of BUILD_DIR goes when all is to be built anew."""
 
     @property
-    def place(self) -> Path:
+    def work_dir(self) -> Path:
         """The folder of the lock and the manifest, in BUILD_DIR."""
 
     def platform(self) -> Platform:
         """What requirements are resolved for."""
 
-    def fill(self) -> None:
+    def prepare_context(self) -> None:
         """Put into BUILD_DIR what this engine alone needs there."""
 
     def artifact(self, fingerprint: str) -> str:
@@ -89,21 +89,21 @@ def assemble(
     checkout, a file or a solution is missing; the next run starts from whatever is there.
     """
     settings = builder.settings
-    directory, place = settings.build_dir, builder.place
+    directory, work_dir = settings.build_dir, builder.work_dir
     sources = repos.sources(settings)
     heads = [checkouts.head(source) for source in sources]
     for source, head in zip(sources, heads, strict=True):  # before anything of theirs runs on this host
         console.say(f"· {source.name} {head.commit[:10]}{', with local changes' if head.dirty else ''}")
     dag_file = dag_requirements(settings, chosen)
     if refresh:
-        files.empty(directory, "BUILD_DIR", builder.purged)
-    place.mkdir(exist_ok=True)
+        files.empty(directory, "BUILD_DIR", builder.generated_files)
+    work_dir.mkdir(exist_ok=True)
     platform = builder.platform()
     _copy_site_config(settings, directory / HOME)
-    builder.fill()
+    builder.prepare_context()
     sync_scripts.collect(settings.ao_dev_dir, directory / BIN)
     lock = lock_file.lock(
-        settings, platform, [dag_file, *sync_requirements(settings)], place, upgrade, trial=trial or bool(chosen)
+        settings, platform, [dag_file, *sync_requirements(settings)], work_dir, upgrade, trial=trial or bool(chosen)
     )
     epoch = max(checkouts.time_of(source, head.commit) for source, head in zip(sources, heads, strict=True))
     _set_times(directory, builder.context, epoch)
@@ -119,8 +119,8 @@ def assemble(
         },
         base_image_digest=platform.digest,
     )  # fmt: skip
-    files.write(place / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode())
-    return Bundle(place, manifest, platform)
+    files.write(work_dir / MANIFEST, json.dumps(asdict(manifest), indent=1, sort_keys=True).encode())
+    return Bundle(work_dir, manifest, platform)
 
 
 def fingerprint_of(directory: Path, context: Sequence[str], platform: str) -> str:
@@ -181,11 +181,11 @@ def _copy_site_config(settings: Settings, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     target.chmod(0o755)
-    for name, place in settings.site_config:
+    for name, work_dir in settings.site_config:
         source = workflow_file(settings, name, "SITE_CONFIG")
         if not source.is_file():
             raise UserError("SITE_CONFIG", f"there is no file {source}.", "Paths are relative to WORKFLOW_DEV_DIR.")
-        (target / place).parent.mkdir(parents=True, exist_ok=True)
-        files.write(target / place, source.read_bytes())
+        (target / work_dir).parent.mkdir(parents=True, exist_ok=True)
+        files.write(target / work_dir, source.read_bytes())
     for folder in (f for f in target.rglob("*") if f.is_dir()):
         folder.chmod(0o755)

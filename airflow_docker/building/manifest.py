@@ -64,6 +64,6 @@ class Manifest:
 class Bundle:
     """An assembled BUILD_DIR; ``place`` is where its lock is, ``platform`` what it was resolved for."""
 
-    place: Path
+    work_dir: Path
     manifest: Manifest
     platform: Platform

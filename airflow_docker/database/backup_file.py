@@ -19,13 +19,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from airflow_docker import secrets
+from airflow_docker import secret_files
 from airflow_docker.database.encryption import damaged
 from airflow_docker.errors import UserError
 
 FORMAT = 1
 DESCRIPTION, DATABASE, SETTINGS, MANIFEST = "backup.json", "database", "settings.json", "manifest.json"
-KEYS = {name: f"keys/{name}" for name in secrets.OF_DATABASE}
+KEYS = {name: f"keys/{name}" for name in secret_files.OF_DATABASE}
 """Key of the database -> member."""
 MEMBERS = (DATABASE, *KEYS.values(), SETTINGS, MANIFEST)
 """What follows the description, in this order."""

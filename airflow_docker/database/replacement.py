@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from airflow_docker import console, files, secrets
+from airflow_docker import console, files, secret_files
 from airflow_docker.engines import Engine, folders
 from airflow_docker.errors import UserError
 
@@ -18,25 +18,25 @@ LOCK = "backup.lock"
 """In STATE_DIR: one backup or restore at a time."""
 
 
-def replace(engine: Engine, database: Path, keys: Mapping[str, str]) -> None:
-    """Use what :meth:`Store.dump` wrote, and these keys. Nothing else of the stack may run.
+def replace(engine: Engine, dump: Path, keys: Mapping[str, str]) -> None:
+    """Use what :meth:`Database.dump` wrote, and these keys. Nothing else of the stack may run.
 
     To be called with LOCK held. Raises UserError, with all as it was, if that fails.
     """
-    store, old = engine.store, secrets.kept(engine.settings)
-    had = store.exists()
+    database, old = engine.database, secret_files.saved_keys(engine.settings)
+    had = database.exists()
     # A server that begins anew, or has lost its keys, wants some before it can be asked anything.
-    is_early = not had or len(old) < len(secrets.OF_DATABASE)
+    is_early = not had or len(old) < len(secret_files.OF_DATABASE)
     try:
         if is_early:
             _begin(engine, had, old, keys)
-        with store.serving():
-            store.load(database)
+        with database.running_server():
+            database.load(dump)
             if not is_early:
                 _begin(engine, had, old, keys)
-            store.swap(keys["postgres_password"])
+            database.swap(keys["postgres_password"])
             _note(engine).unlink()
-            store.forget()
+            database.forget()
     except BaseException:
         if is_pending(engine):
             _undo(engine)
@@ -47,7 +47,7 @@ def change_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, st
     """Another password of the database, there and in its file. To be called with LOCK held, while it serves."""
     try:
         _begin(engine, True, old, new)
-        engine.store.set_password(new["postgres_password"])
+        engine.database.set_password(new["postgres_password"])
         _note(engine).unlink()
     except BaseException:
         if is_pending(engine):
@@ -59,11 +59,11 @@ def change_admin_password(engine: Engine, old: Mapping[str, str], new: Mapping[s
     """Another password of the admin. What takes it in reads the file, so a kill in between is mended forwards."""
     note = _untaken(engine)
     files.write(note, b"")
-    secrets.put(engine.settings, engine.reader, new)
+    secret_files.put(engine.settings, engine.secret_owner, new)
     try:
-        take_in(engine, "admin_password", "The old password stays. Mend it and try again.")
+        apply_now(engine, "admin_password", "The old password stays. Mend it and try again.")
     except Exception:
-        secrets.put(engine.settings, engine.reader, old)
+        secret_files.put(engine.settings, engine.secret_owner, old)
         note.unlink()
         raise
     note.unlink()
@@ -72,13 +72,13 @@ def change_admin_password(engine: Engine, old: Mapping[str, str], new: Mapping[s
 def end_interrupted(engine: Engine) -> None:
     """Take in the admin's password, if a run was killed while it did. To be called while the database serves."""
     if _untaken(engine).is_file():
-        take_in(engine, "admin_password", "Mend it and type: inv secrets --rotate admin_password")
+        apply_now(engine, "admin_password", "Mend it and type: inv secrets --rotate admin_password")
         _untaken(engine).unlink(missing_ok=True)
 
 
-def take_in(engine: Engine, name: str, todo: str) -> None:
+def apply_now(engine: Engine, name: str, todo: str) -> None:
     """Have the key ``name`` taken from its file into the database. Raises UserError if that fails."""
-    result = engine.take_key(name)
+    result = engine.apply_key(name)
     if result.returncode:
         raise UserError(name, f"cannot be taken into the database.\n{result.stderr.strip()}\n", todo)
 
@@ -102,7 +102,7 @@ def undo_interrupted(engine: Engine) -> None:
 def _begin(engine: Engine, had: bool, old: Mapping[str, str], keys: Mapping[str, str]) -> None:
     note = {"had": had, "keys": dict(old)}
     files.write(_note(engine), json.dumps(note).encode(), 0o600)
-    secrets.put(engine.settings, engine.reader, keys)
+    secret_files.put(engine.settings, engine.secret_owner, keys)
 
 
 def _undo(engine: Engine) -> None:
@@ -111,8 +111,8 @@ def _undo(engine: Engine) -> None:
     if not note:
         what = "is not what was written, so the restore that was interrupted cannot be undone."
         raise UserError(str(_note(engine)), what, "Restore the backup again after moving this file away.")
-    engine.store.take_back(note["had"], note["keys"].get("postgres_password", ""))
-    secrets.put(engine.settings, engine.reader, note["keys"])
+    engine.database.rollback(note["had"], note["keys"].get("postgres_password", ""))
+    secret_files.put(engine.settings, engine.secret_owner, note["keys"])
     _note(engine).unlink()
 
 

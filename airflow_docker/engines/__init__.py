@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from airflow_docker.building.bundle import Builder
 from airflow_docker.building.manifest import Bundle
-from airflow_docker.secrets import Reader
+from airflow_docker.secret_files import SecretOwner
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ServiceState:
         return replace(self, restarts=before[self.container].restarts) if self.container in before else self
 
 
-class Store(Protocol):
+class Database(Protocol):
     """The metadata database of a stack."""
 
     @property
@@ -70,11 +70,11 @@ class Store(Protocol):
     def exists(self) -> bool:
         """True if there is one, whether anything runs or not."""
 
-    def serving(self) -> AbstractContextManager[None]:
+    def running_server(self) -> AbstractContextManager[None]:
         """It answers for so long, whatever else runs."""
 
-    def end_serving(self) -> None:
-        """End what :meth:`serving` has started, in a run that could not do so, if nothing else runs."""
+    def stop_server(self) -> None:
+        """End what :meth:`running_server` has started, in a run that could not do so, if nothing else runs."""
 
     def dump(self, file: Path) -> None:
         """Copy it as it is at one moment, while it is in use. Raises UserError if that fails."""
@@ -88,7 +88,7 @@ class Store(Protocol):
     def set_password(self, password: str) -> None:
         """Let in who has this password, if it asks for one at all."""
 
-    def take_back(self, had: bool, password: str) -> None:
+    def rollback(self, had: bool, password: str) -> None:
         """Undo :meth:`load` and :meth:`swap`, however far they came; if there was none (``had``), none is left."""
 
     def forget(self) -> None:
@@ -101,11 +101,11 @@ class Engine(Builder, Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def reader(self) -> Reader:
+    def secret_owner(self) -> SecretOwner:
         """Who reads the secrets, and where."""
 
     @property
-    def store(self) -> Store: ...
+    def database(self) -> Database: ...
 
     def require_answer(self) -> None:
         """Raise UserError unless it can be asked how what runs is."""
@@ -130,7 +130,7 @@ class Engine(Builder, Protocol):
     def build(self, bundle: Bundle, no_cache: bool) -> None:
         """Build the artifact. Raises UserError if that fails."""
 
-    def claim(self, artifact: str) -> None:
+    def mark_used(self, artifact: str) -> None:
         """Note that this project uses it now, and let go of those it used before."""
 
     def labels(self, artifact: str) -> dict[str, str] | None:
@@ -139,10 +139,10 @@ class Engine(Builder, Protocol):
     def inventory(self, artifact: str) -> dict[str, Any]:
         """What its Python has: see inventory.py. Raises UserError if it does not tell."""
 
-    def unused(self, keep: str | None) -> list[tuple[str, int]]:
+    def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
         """Artifacts of ours that nothing runs from, but for ``keep``: name, size in bytes."""
 
-    def discard(self, artifact: str) -> None:
+    def remove_artifact(self, artifact: str) -> None:
         """Remove one of them."""
 
     def remove_artifacts(self) -> None:
@@ -150,7 +150,7 @@ class Engine(Builder, Protocol):
 
     # --- running ---
 
-    def using(self, artifact: str) -> Engine:
+    def with_artifact(self, artifact: str) -> Engine:
         """The same engine, with the artifact that it runs."""
 
     @property
@@ -174,10 +174,10 @@ class Engine(Builder, Protocol):
     def is_there(self) -> bool:
         """True if anything of it runs or has run, be it what a run that was killed has left."""
 
-    def decides(self) -> str:
+    def config_digest(self) -> str:
         """All that decides how the services run, as text; it changes when they must be made anew."""
 
-    def starting(self, *, as_before: bool, workers: int = 0) -> AbstractContextManager[Callable[[], bool]]:
+    def starting(self, *, unchanged: bool, workers: int = 0) -> AbstractContextManager[Callable[[], bool]]:
         """Begin to bring everything up, ``as_before`` if nothing that decides has changed, with so many workers.
 
         What is given tells whether all has been done that was to be done, and raises UserError
@@ -210,13 +210,13 @@ class Engine(Builder, Protocol):
     def restarting(self, services: list[str]) -> AbstractContextManager[Callable[[], bool]]:
         """Begin to end and start these services, or start them where they do not run; see :meth:`starting`."""
 
-    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
+    def parse_dags(self, *, isolated: bool) -> CompletedProcess[str]:
         """Parse the DAG files, with nothing running: on standard output the JSON of docker/runtime/dags.py.
 
         They see the database of the stack if there is one, or, ``apart`` from it, an empty one that nobody keeps.
         """
 
-    def take_key(self, name: str) -> CompletedProcess[str]:
+    def apply_key(self, name: str) -> CompletedProcess[str]:
         """Have docker/runtime/keys.py take a new key from its file into the database, which must be served."""
 
     def report_killed(self) -> None:
@@ -225,10 +225,10 @@ class Engine(Builder, Protocol):
     def written(self) -> list[tuple[str, int]]:
         """What services that import DAG files have written into their own files, as into /tmp: name of each, bytes."""
 
-    def holder(self, port: int) -> str:
+    def port_owner(self, port: int) -> str:
         """What of its own kind listens on a port of this machine; empty if it cannot tell."""
 
-    def in_use(self) -> str | None:
+    def running_artifact(self) -> str | None:
         """The artifact that what runs was started from."""
 
     def last_lines(self, container: str, lines: int = 20) -> str:

@@ -77,7 +77,7 @@ def _runs_on_compose(reason: UserError) -> UserError:
     return UserError("ENGINE", f"this project runs on compose, and {reason.what}", reason.todo)
 
 
-def require_alone(engine: Engine) -> None:
+def require_no_other_engine(engine: Engine) -> None:
     """Raise UserError if another engine has a database of this project: it is written with the same keys."""
     others = [made(engine.settings, name) for name in ENGINES if name != engine.name]
     for other in [one for one in others if _has_database(one)]:
@@ -88,7 +88,7 @@ def require_alone(engine: Engine) -> None:
 
 def _has_database(engine: Engine) -> bool:
     try:
-        return engine.store.exists()
+        return engine.database.exists()
     except UserError:  # it cannot run here
         return _has_run(engine.settings, engine.name)
 

@@ -50,7 +50,7 @@ def now(engine: Engine, states: Sequence[ServiceState]) -> Verdict:
     return judge(states, engine.services(), engine.one_shot, {state.container: state for state in states})
 
 
-def unwell(engine: Engine) -> str:
+def describe_problems(engine: Engine) -> str:
     """What is not well at this moment, in words; empty if all is."""
     states = engine.states()
     if not states:
@@ -81,7 +81,7 @@ def _failure(state: ServiceState, one_shot: bool, before: dict[str, ServiceState
 
 
 def wait(
-    engine: Engine, *, timeout: float, before: dict[str, ServiceState], settled: Callable[[], bool],
+    engine: Engine, *, timeout: float, before: dict[str, ServiceState], is_done: Callable[[], bool],
     only: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Return when all services, or ``only`` some, are ready; say so of each as it becomes ready.
@@ -96,12 +96,12 @@ def wait(
     told: set[str] = set()
     is_rebased = False
     while True:
-        has_settled = settled()
+        is_settled = is_done()
         now = engine.states()
-        if has_settled and not is_rebased:  # what crashed for want of another service has that now
+        if is_settled and not is_rebased:  # what crashed for want of another service has that now
             before = before | {s.container: s for s in now if s.container in before}
             is_rebased = True
-        states = now if has_settled else [s.forgiven(before) for s in now if not s.has_not_started_since(before)]
+        states = now if is_settled else [s.forgiven(before) for s in now if not s.has_not_started_since(before)]
         verdict = judge(states, services, engine.one_shot, before)
         for service in [s for s in verdict.ready if s not in told]:
             told.add(service)
@@ -109,7 +109,7 @@ def wait(
             console.done(f"{service} {word} ({time.monotonic() - began:.1f} s)")
         if verdict.failed:
             raise error(engine, verdict.failed, verdict.reason)
-        if verdict.all_ready and has_settled:
+        if verdict.all_ready and is_settled:
             return
         if time.monotonic() - began > timeout:
             raise _late(engine, verdict.waiting, timeout)

@@ -18,7 +18,7 @@ def require_allowed(port: int) -> None:
             raise UserError("AIRFLOW_PORT", f"port {port} is reserved for root.", "Set one above 1023.") from None
 
 
-def require_free(port: int, holder: Callable[[int], str]) -> None:
+def require_free(port: int, port_owner: Callable[[int], str]) -> None:
     """Raise UserError, saying which setting to change, if something listens on the port; ``holder`` may know what."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -27,6 +27,6 @@ def require_free(port: int, holder: Callable[[int], str]) -> None:
         except PermissionError:
             return  # not ours to take, but perhaps Docker's; who has to take it itself asks before
         except OSError:
-            what = f"port {port} of 127.0.0.1 is taken by {holder(port) or 'another program'}."
+            what = f"port {port} of 127.0.0.1 is taken by {port_owner(port) or 'another program'}."
             todo = "Set AIRFLOW_PORT in .env to a free port, or stop the other."
             raise UserError("AIRFLOW_PORT", what, todo) from None

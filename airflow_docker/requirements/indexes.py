@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from airflow_docker import environment
+from airflow_docker import scrubbed_env
 from airflow_docker.requirements import certificates
 from airflow_docker.settings import Settings
 
@@ -23,7 +23,7 @@ _SAME = {
 
 def variables() -> dict[str, str]:
     """Variables for pip and uv. Indexes on this machine's own disk are left out: a build cannot see them."""
-    environ = environment.given()
+    environ = scrubbed_env.given()
     found: dict[str, str] = {}
     for option, names in _SAME.items():
         given = environ.get("PIP_" + option.upper().replace("-", "_")) or _configured(option)
@@ -70,7 +70,7 @@ def for_uv(settings: Settings, bundle: Path) -> dict[str, str]:
 
 def _of_uv() -> dict[str, str]:
     """Those of its own that were given, too: it does not inherit them."""
-    own = {name: value for name, value in environment.given().items() if name.startswith("UV_")}
+    own = {name: value for name, value in scrubbed_env.given().items() if name.startswith("UV_")}
     return own | variables()
 
 

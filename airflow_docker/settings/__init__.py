@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from airflow_docker import PROJECT, environment
+from airflow_docker import PROJECT, scrubbed_env
 from airflow_docker.errors import USAGE, UserError, raise_all
 from airflow_docker.settings import dotenv_file
 from airflow_docker.settings.types import (
@@ -209,7 +209,7 @@ def load(
     ``env_file`` defaults to ENV_FILE of the environment, then to .env beside tasks.py, which
     may be missing. Raises UserError (exit code 2) that lists every problem at once.
     """
-    environ = environment.given() if environ is None else environ
+    environ = scrubbed_env.given() if environ is None else environ
     base = Base(_env_file(env_file, environ), environ)
     in_file, errors = dotenv_file.read(base.env_file)
     errors += unknown_names(in_file, base.env_file)

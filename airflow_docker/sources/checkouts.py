@@ -13,7 +13,7 @@ from subprocess import CompletedProcess
 from airflow_docker import files, shell
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings.types import Secret, redact
-from airflow_docker.sources import half_pulled, remotes
+from airflow_docker.sources import interrupted_pull, remotes
 
 GIT = (2, 31)
 """The oldest that will do: from then on it takes configuration from its environment, which is how it is let in."""
@@ -199,8 +199,8 @@ def _fast_forward(source: Source, report: Report) -> Pulled:
     if found.returncode:
         raise _unreadable(source, found.stderr)
     git_dir = Path(found.stdout.removesuffix("\n"))
-    with files.locked(git_dir / half_pulled.LOCK, source.name) as killed:
-        half_pulled.mend(source.path.resolve(), git_dir, killed)
+    with files.locked(git_dir / interrupted_pull.LOCK, source.name) as killed:
+        interrupted_pull.finish(source.path.resolve(), git_dir, killed)
         old = head(source)
         _check_unchanged(source, old)
         _fetch(source, report)
@@ -208,9 +208,9 @@ def _fast_forward(source: Source, report: Report) -> Pulled:
         _check_position(source, old, branch, new)
         if old.commit != new:
             _require_way(source, new)
-            half_pulled.begin_step(git_dir, old.commit, new)
+            interrupted_pull.begin_step(git_dir, old.commit, new)
             _advance(source, new)
-            half_pulled.end_step(git_dir)
+            interrupted_pull.end_step(git_dir)
     return Pulled(source, branch or source.ref, old.commit, new)
 
 

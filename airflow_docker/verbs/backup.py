@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from airflow_docker import PROJECT, console, environment, files, secrets
-from airflow_docker.database import backup_file, encryption, replacement, schema
+from airflow_docker import PROJECT, console, files, scrubbed_env, secret_files
+from airflow_docker.database import backup_file, db_version, encryption, replacement
 from airflow_docker.engines import Engine, folders
-from airflow_docker.engines.choice import require_alone
+from airflow_docker.engines.choice import require_no_other_engine
 from airflow_docker.errors import USAGE, UserError, guarded
 from airflow_docker.settings import Settings
 from airflow_docker.verbs import builds, config, stack
@@ -32,9 +32,9 @@ def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> Path:
     settings = engine.settings
     engine.require()
     replacement.undo_interrupted(engine)
-    if not engine.store.exists():
+    if not engine.database.exists():
         raise UserError("inv backup", "there is no database yet, so there is nothing to back up.", "Type: inv up")
-    schema.require_whole(engine)
+    db_version.require_whole(engine)
     now = datetime.now(UTC)
     target = file or _default(settings, now)
     if target.exists():
@@ -45,7 +45,7 @@ def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> Path:
         raise UserError("--file", f"there is no folder {target.parent}.", "Make it, or name another place.")
     with _work_folder(engine) as folder:
         with console.step("Copying the database"):
-            engine.store.dump(folder / backup_file.DATABASE)
+            engine.database.dump(folder / backup_file.DATABASE)
         _gather(engine, keys, folder)
         with console.step("Packing"), files.replacing(target, MODE) as output:
             if encrypt:
@@ -72,16 +72,16 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
         keys = _keys(folder)
         _require_fit(engine, described)
         _require_consent(engine, keys, yes)
-        if keys != secrets.kept(settings):
-            require_alone(engine)
+        if keys != secret_files.saved_keys(settings):
+            require_no_other_engine(engine)
         was_running = bool(engine.states())
         if was_running:
             stack.down(engine)
         try:
-            stack.forget_start(engine)
+            stack.clear_config(engine)
             with console.step(f"Restoring {described.project} of {described.created}"):
                 replacement.replace(engine, folder / backup_file.DATABASE, keys)
-                schema.note(engine)
+                db_version.record(engine)
         except BaseException:
             if was_running:
                 _start_again(engine)
@@ -110,7 +110,7 @@ def put_back(engine: Engine, file: Path) -> None:
         _require_fit(engine, described)
         with console.step(f"Restoring {described.project} of {described.created}"):
             replacement.replace(engine, folder / backup_file.DATABASE, _keys(folder))
-            schema.note(engine)
+            db_version.record(engine)
 
 
 def _default(settings: Settings, now: datetime) -> Path:
@@ -122,8 +122,8 @@ def _default(settings: Settings, now: datetime) -> Path:
 
 
 def _all_keys(settings: Settings) -> Mapping[str, str]:
-    keys = secrets.kept(settings)
-    if missing := [name for name in secrets.OF_DATABASE if name not in keys]:
+    keys = secret_files.saved_keys(settings)
+    if missing := [name for name in secret_files.OF_DATABASE if name not in keys]:
         what = f"there is no {missing[0]}, without which a backup is worth nothing."
         todo = "Bring it back. If it is lost: inv up makes a new one, which reads nothing that the old one has written."
         raise UserError("SECRETS_DIR", what, todo)
@@ -136,7 +136,7 @@ def _work_folder(engine: Engine) -> Iterator[Path]:
     state_dir = engine.settings.state_dir
     files.make_directory(state_dir, "STATE_DIR")
     with files.locked(state_dir / replacement.LOCK, "backup"):
-        engine.store.end_serving()
+        engine.database.stop_server()
         folder = state_dir / _WORK
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
@@ -152,7 +152,7 @@ def _gather(engine: Engine, keys: Mapping[str, str], folder: Path) -> None:
     for name, member in backup_file.KEYS.items():
         (folder / member).write_text(keys[name])
     (folder / backup_file.SETTINGS).write_text(json.dumps(config.gather(engine.settings), indent=1))
-    artifact = engine.in_use() or builds.last_artifact(engine)
+    artifact = engine.running_artifact() or builds.last_artifact(engine)
     labels = engine.labels(artifact) if artifact else None
     (folder / backup_file.MANIFEST).write_text(json.dumps(labels or {}, indent=1))
 
@@ -160,8 +160,8 @@ def _gather(engine: Engine, keys: Mapping[str, str], folder: Path) -> None:
 def _description(engine: Engine, now: datetime) -> backup_file.Description:
     version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
     return backup_file.Description(
-        project=engine.settings.compose_project_name, engine=engine.name, database=engine.store.kind,
-        airflow_version=schema.of(engine), made_by=f"airflow-docker {version}",
+        project=engine.settings.compose_project_name, engine=engine.name, database=engine.database.kind,
+        airflow_version=db_version.current(engine), made_by=f"airflow-docker {version}",
         created=now.isoformat(timespec="seconds"),
     )  # fmt: skip
 
@@ -198,8 +198,8 @@ def _keys(folder: Path) -> dict[str, str]:
 
 def _require_fit(engine: Engine, described: backup_file.Description) -> None:
     """Raise UserError if the backup is another engine's or another Airflow's."""
-    if described.database != engine.store.kind:
-        what = f"its database is {described.database}, and that of the engine {engine.name} is {engine.store.kind}."
+    if described.database != engine.database.kind:
+        what = f"its database is {described.database}, and that of the engine {engine.name} is {engine.database.kind}."
         raise UserError("backup", what, f"Set ENGINE={described.engine}.")
     wanted = engine.settings.airflow_version
     if described.airflow_version != wanted:
@@ -216,22 +216,22 @@ def _require_consent(engine: Engine, keys: Mapping[str, str], yes: bool) -> None
     if engine.states():
         todo = "Type: inv down, or say --yes to stop it, replace its database and start it again."
         raise UserError("inv restore", f"{name} is running.", todo, USAGE)
-    kept = secrets.kept(engine.settings)
-    if engine.store.exists() or (kept and kept != keys):
-        what = "has a database" if engine.store.exists() else f"has other keys in {engine.settings.secrets_dir}"
+    kept = secret_files.saved_keys(engine.settings)
+    if engine.database.exists() or (kept and kept != keys):
+        what = "has a database" if engine.database.exists() else f"has other keys in {engine.settings.secrets_dir}"
         todo = "Take a backup of it, and say --yes to replace it."
         raise UserError("inv restore", f"{name} {what}, which this would replace.", todo, USAGE)
 
 
 def _new_passphrase() -> str:
     passphrase = _passphrase()
-    if not environment.given().get(PASSPHRASE) and getpass.getpass("The same again: ") != passphrase:
+    if not scrubbed_env.given().get(PASSPHRASE) and getpass.getpass("The same again: ") != passphrase:
         raise UserError("passphrase", "the two are not the same.", "Nothing was written. Try again.")
     return passphrase
 
 
 def _passphrase() -> str:
-    if given := environment.given().get(PASSPHRASE):
+    if given := scrubbed_env.given().get(PASSPHRASE):
         return given
     if not sys.stdin.isatty():
         what = "it is wanted, and there is no terminal to ask on."

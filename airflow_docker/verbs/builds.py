@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from airflow_docker import PROJECT, console, files
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
-from airflow_docker.database import schema
+from airflow_docker.database import db_version
 from airflow_docker.engines import Engine, folders
 from airflow_docker.errors import UserError
 from airflow_docker.requirements import impact, lock_file, resolver
@@ -27,13 +27,13 @@ def build(
     strict: bool = False, chosen: Path | None = None,
 ) -> str:  # fmt: skip
     """Assemble BUILD_DIR and build the artifact, unless one of that fingerprint is here; its name."""
-    schema.require(engine)
+    db_version.check_compatible(engine)
     folders.require_own_state(engine.settings)
     bundle.require_inputs(engine.settings, chosen)
     with bundle.held(engine.settings):
         made = bundle.assemble(engine, refresh=refresh, upgrade=upgrade, chosen=chosen)
         is_new = _make(engine, made, no_cache=no_cache, strict=strict)
-        engine.claim(made.manifest.artifact)
+        engine.mark_used(made.manifest.artifact)
     _note(engine, made, is_new)
     return made.manifest.artifact
 
@@ -50,8 +50,8 @@ def build_beside(engine: Engine) -> Bundle:
 def take(engine: Engine, made: Bundle) -> None:
     """Use from now on what was built beside."""
     with bundle.held(engine.settings):
-        lock_file.keep_trial(made.place)
-        engine.claim(made.manifest.artifact)
+        lock_file.keep_trial(made.work_dir)
+        engine.mark_used(made.manifest.artifact)
     _note(engine, made, is_new=True)
 
 
@@ -60,13 +60,13 @@ def _make(engine: Engine, made: Bundle, *, no_cache: bool = False, strict: bool 
     artifact = made.manifest.artifact
     is_here = engine.has(artifact)
     if strict or no_cache or not is_here:
-        locked = resolver.locked((made.place / lock_file.LOCK).read_text())
+        locked = resolver.locked((made.work_dir / lock_file.LOCK).read_text())
         impact.report(impact.changes(made.platform, locked), strict)
     if is_here and not no_cache:
         console.done(f"{artifact} is up to date: nothing to build")
         return False
     with console.step(f"Building {artifact}"):
-        engine.using(artifact).build(made, no_cache)
+        engine.with_artifact(artifact).build(made, no_cache)
     return True
 
 
@@ -118,7 +118,7 @@ def show(engine: Engine, name: str = "") -> None:
     console.table(["label", "value"], [["name", shown], *map(list, labels.items())])
 
 
-def tell_news(engine: Engine) -> None:
+def warn_if_stale(engine: Engine) -> None:
     """Say what in the checkouts has come since the last build, of what goes into the artifact."""
     settings = engine.settings
     dags = [settings.dags_dir] if settings.dags_in_image else []

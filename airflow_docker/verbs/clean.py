@@ -56,9 +56,9 @@ def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
 def leftovers(engine: Engine, days: int) -> Iterator[Leftover]:
     """All of ours that nothing uses; logs only when they are older than that."""
     settings, end = engine.settings, time.monotonic() + _LONG
-    for name, size in engine.unused(builds.last_artifact(engine)):
+    for name, size in engine.list_unused(builds.last_artifact(engine)):
         yield Leftover(IMAGES, name, size)
-    assembled = [settings.build_dir / name for name in engine.purged]
+    assembled = [settings.build_dir / name for name in engine.generated_files]
     if (settings.build_dir / files.MARKER).is_file() and any(entry.exists() for entry in assembled):
         yield Leftover(BUILD, str(settings.build_dir), sum(_size(entry, end) for entry in assembled))
     if (cache := audit_tool.cache_folder()).is_dir():
@@ -116,11 +116,11 @@ def _remove(engine: Engine, chosen: list[Leftover], days: int) -> None:
     if kinds & {IMAGES, BUILD}:
         with bundle.held(engine.settings):  # nobody builds meanwhile
             if IMAGES in kinds:
-                still = {name for name, _ in engine.unused(builds.last_artifact(engine))}
+                still = {name for name, _ in engine.list_unused(builds.last_artifact(engine))}
                 for left in [left for left in chosen if left.kind == IMAGES and left.name in still]:
-                    engine.discard(left.name)
+                    engine.remove_artifact(left.name)
             if BUILD in kinds:
-                files.empty(engine.settings.build_dir, "BUILD_DIR", engine.purged)
+                files.empty(engine.settings.build_dir, "BUILD_DIR", engine.generated_files)
     for left in chosen:
         if left.kind == DOWNLOADS:
             Path(left.name).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_docker import PROJECT, console, interruption
-from airflow_docker.database import schema
+from airflow_docker.database import db_version
 from airflow_docker.engines import Engine, crashes, release
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.verbs import task_logs
@@ -42,7 +42,7 @@ def follow(engine: Engine, dag: str, run_id: str, unpause: bool) -> None:
     """Follow a run that there is to its end. Raises UserError unless it succeeds."""
     engine = _running(engine)
     found = Run(engine, dag, run_id)
-    if not engine.store.query(f"SELECT 1 FROM dag_run {found.where}"):  # noqa: S608
+    if not engine.database.query(f"SELECT 1 FROM dag_run {found.where}"):  # noqa: S608
         raise UserError(run_id, f"{dag} has no such run.", _newest(engine, dag))
     if unpause and _is_paused(engine, dag):
         _ask(engine, "unpause", dag)
@@ -51,7 +51,7 @@ def follow(engine: Engine, dag: str, run_id: str, unpause: bool) -> None:
 
 def _running(engine: Engine) -> Engine:
     """The engine with what runs. Raises UserError, before anything is waited for, if no task would run."""
-    schema.require_same(engine)
+    db_version.require_same(engine)
     engine = ready(engine)
     states = engine.states()
     if not states:
@@ -73,7 +73,7 @@ def _check_conf(conf: str) -> None:
 
 def _is_paused(engine: Engine, dag: str) -> bool:
     is_known = release.of(engine.settings).is_known
-    found = engine.store.query(f"SELECT is_paused FROM dag WHERE dag_id = {quoted(dag)} AND {is_known}")  # noqa: S608
+    found = engine.database.query(f"SELECT is_paused FROM dag WHERE dag_id = {quoted(dag)} AND {is_known}")  # noqa: S608
     if not found:
         todo = "A new file is seen within half a minute: try again; or: inv dags"
         raise UserError(dag, "the running Airflow knows no such DAG.", todo)
@@ -83,7 +83,7 @@ def _is_paused(engine: Engine, dag: str) -> bool:
 def _newest(engine: Engine, dag: str) -> str:
     """The runs that could have been meant."""
     order = f"ORDER BY start_date IS NULL DESC, start_date DESC LIMIT {_NEWEST}"
-    rows = engine.store.query(f"SELECT run_id, state FROM dag_run WHERE dag_id = {quoted(dag)} {order}")  # noqa: S608
+    rows = engine.database.query(f"SELECT run_id, state FROM dag_run WHERE dag_id = {quoted(dag)} {order}")  # noqa: S608
     there = ", ".join(f"{run_id} ({state})" for run_id, state in rows)
     return f"The newest are: {there}." if there else f"It has none yet. Type: inv dags --run {dag}"
 

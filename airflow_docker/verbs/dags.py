@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from airflow_docker import console, secrets
-from airflow_docker.database import schema
+from airflow_docker import console, secret_files
+from airflow_docker.database import db_version
 from airflow_docker.engines import Engine, folders
 from airflow_docker.errors import FAILED, UserError
 from airflow_docker.verbs import builds, import_errors
@@ -23,7 +23,7 @@ def check(engine: Engine, as_json: bool) -> None:
     Raises UserError if there is an import error, or no DAG at all.
     """
     engine = _prepared(engine)
-    found = parse(engine, apart=schema.of(engine) != engine.settings.airflow_version)
+    found = parse(engine, isolated=db_version.current(engine) != engine.settings.airflow_version)
     if as_json:
         console.out(json.dumps(found, indent=2))
     else:
@@ -37,9 +37,9 @@ def check(engine: Engine, as_json: bool) -> None:
         raise UserError("DAGS_DIR", f"there is no DAG in {engine.settings.dags_dir}.", "Name the folder of the DAGs.")
 
 
-def parse(engine: Engine, *, apart: bool) -> dict[str, Any]:
+def parse(engine: Engine, *, isolated: bool) -> dict[str, Any]:
     """What came of each DAG file; ``apart`` from the database of the stack. Raises UserError if there is no answer."""
-    parsed = engine.parse_dags(apart=apart)
+    parsed = engine.parse_dags(isolated=isolated)
     if parsed.returncode or not parsed.stdout:
         console.say(parsed.stderr.rstrip())
         what = f"the DAGs could not be parsed (it ended with exit code {parsed.returncode})."
@@ -53,14 +53,14 @@ def _prepared(engine: Engine) -> Engine:
     """The engine with what was built, and what a parse needs besides."""
     engine.require()
     engine.require_fit()
-    schema.require(engine)
+    db_version.check_compatible(engine)
     artifact = builds.require_last(engine)
     folders.require_own_state(engine.settings)
-    secrets.write(engine.settings, engine.reader)
-    folders.prepare(engine.settings, engine.reader.owner)
+    secret_files.write(engine.settings, engine.secret_owner)
+    folders.prepare(engine.settings, engine.secret_owner.owner)
     if builds.built(engine) != artifact:
         console.warn("the settings, or airflow-docker itself, have changed since the last build. Type: inv build")
-    return engine.using(artifact)
+    return engine.with_artifact(artifact)
 
 
 def _show(found: dict[str, Any]) -> None:

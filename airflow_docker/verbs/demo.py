@@ -160,7 +160,7 @@ def _next_work(settings: Settings) -> str:
 def drop_work(engine: Engine, name: str) -> Path:
     """Zip a small work and move it, whole, into the incoming folder; the path of the zip."""
     incoming = engine.settings.arch_root / "sync-transfer"
-    owner = engine.reader.owner
+    owner = engine.secret_owner.owner
     files.make_directory(incoming, "ARCH_ROOT", owner)
     zipped = incoming / f"{name}.zip"
     whole = zipped.with_suffix(".partial")

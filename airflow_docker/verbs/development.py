@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from airflow_docker import PROJECT, console, environment, files, shell
+from airflow_docker import PROJECT, console, files, scrubbed_env, shell
 from airflow_docker.errors import UserError
 from airflow_docker.requirements import indexes, resolver
 
@@ -35,7 +35,7 @@ def lint() -> None:
 
 
 def _run(args: list[str], env: dict[str, str] | None = None) -> None:
-    code = shell.stream(args, env=environment.given() | (env or {}), cwd=PROJECT)
+    code = shell.stream(args, env=scrubbed_env.given() | (env or {}), cwd=PROJECT)
     if code:
         raise UserError(shell.show(args[1:]), f"ended with exit code {code}.", "", code)
 
@@ -49,7 +49,7 @@ def _install_tools() -> None:
         return
     with console.step("Installing the test tools"):
         command = [resolver.uv(), "pip", "install", "--quiet", "--require-hashes", "--python", sys.executable]
-        result = shell.capture([*command, "--requirement", str(TOOLS)], env=environment.given() | indexes.variables())
+        result = shell.capture([*command, "--requirement", str(TOOLS)], env=scrubbed_env.given() | indexes.variables())
         if result.returncode:
             raise UserError("requirements-dev.txt", f"cannot be installed.\n{result.stderr.strip()}\n", "Try again.")
     files.write(stamp, TOOLS.read_bytes())

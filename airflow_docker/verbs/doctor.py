@@ -63,7 +63,7 @@ CHECKS = (
     Check("AIRFLOW_VERSION", project.airflow_version, asks_docker=True),
     Check("uid", project.uid),
     Check("folders", project.host_folders),
-    Check("secrets", project.secret_files),
+    Check("secrets", project.secrets),
     Check("BUILD_DIR", project.build_dir),
     Check("DAGS_DIR", project.dags),
     Check("ao-workflows", remote.workflows),

@@ -52,7 +52,7 @@ def count(errors: Sequence[object]) -> str:
 def warn(engine: Engine) -> None:
     """Warn of each DAG file that the running Airflow cannot import."""
     try:
-        rows = engine.store.query(QUERY)
+        rows = engine.database.query(QUERY)
     except UserError:  # a database that does not answer is shown as unhealthy
         return
     for found in from_rows(rows, _dags_folder(engine)):
@@ -84,7 +84,7 @@ def _parsed_since(engine: Engine, since: str) -> set[str]:
     parsed = f"SELECT fileloc FROM dag WHERE last_parsed_time >= '{moment}'"  # noqa: S608  a time, no input
     failed = f"SELECT filename FROM import_error WHERE timestamp >= '{moment}'"  # noqa: S608
     try:
-        return {relative(row[0], _dags_folder(engine)) for row in engine.store.query(f"{parsed} UNION {failed}")}
+        return {relative(row[0], _dags_folder(engine)) for row in engine.database.query(f"{parsed} UNION {failed}")}
     except UserError:
         return set()
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_docker import secrets
+from airflow_docker import secret_files
 from airflow_docker.errors import UserError
 from airflow_docker.settings import Settings
 from airflow_docker.sources import remotes
@@ -95,7 +95,7 @@ def referenced(settings: Settings) -> dict[str, dict[str, str]]:
     }
     if is_celery(settings):
         found |= {"broker": {"connection": "broker_url"}, "redis": {"password": "redis_password"}}
-    tasks = {name.lower(): file for name, file in secrets.FILE_NAMES.items()}
+    tasks = {name.lower(): file for name, file in secret_files.FILE_NAMES.items()}
     return found | {"admin": {"admin_password": "admin_password"}, "tasks": tasks}
 
 
@@ -228,7 +228,7 @@ def _tasks(settings: Settings, claims: Mapping[str, str]) -> Values:
     """What the tasks find: variables, the three secret files, folders."""
     secret = {"secretName": f"{prefix_of(settings)}-tasks", "defaultMode": _READABLE}
     volumes: list[Values] = [{"name": "task-secrets", "secret": secret}]
-    mounts = [_secret_file("task-secrets", name.lower()) for name in secrets.FILE_NAMES]
+    mounts = [_secret_file("task-secrets", name.lower()) for name in secret_files.FILE_NAMES]
     for name, source, places in _folders(settings, claims):
         volumes.append({"name": name, **source})
         mounts += [{"name": name, "mountPath": place} for place in places]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from invoke.exceptions import Exit
 
 from airflow_docker import console
-from airflow_docker.database import replacement, schema
+from airflow_docker.database import db_version, replacement
 from airflow_docker.engines import Engine, crashes, health
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings.types import is_count
@@ -76,27 +76,27 @@ def restart(engine: Engine, services: list[str], timeout: float) -> None:
     engine.require()
     engine.require_fit()
     replacement.undo_interrupted(engine)
-    schema.require_same(engine)
+    db_version.require_same(engine)
     made = ready(engine)
     before = {state.container: state for state in made.states()}
     if not before:
         stack.up(engine, timeout=timeout)
         return
     console.say(f"· Restarting {', '.join(services) or engine.settings.compose_project_name} …")
-    if not services or not stack.is_as_before(made):
-        stack.doubt_start(made)
-    with made.restarting(services) as settled:
-        health.wait(made, timeout=timeout, before=before, settled=settled)
+    if not services or not stack.is_unchanged(made):
+        stack.mark_dirty(made)
+    with made.restarting(services) as is_done:
+        health.wait(made, timeout=timeout, before=before, is_done=is_done)
     crashes.clear(made)
     if not services:
-        stack.note_start(made)
+        stack.record_config(made)
 
 
 def scale(engine: Engine, workers: str, timeout: float) -> None:
     """Have so many workers, and wait until they are healthy. Raises UserError if nothing runs or there are none."""
     wanted = stack.worker_count("inv scale", workers)
     engine.require()
-    schema.require_same(engine)
+    db_version.require_same(engine)
     if not engine.workers():
         raise UserError(engine.settings.compose_project_name, "no worker is running.", "Type: inv up")
     stack.scale(ready(engine), wanted, timeout)
@@ -107,7 +107,7 @@ def scale(engine: Engine, workers: str, timeout: float) -> None:
 def ready(engine: Engine) -> Engine:
     """The engine with what runs, or else what was built last. Raises UserError if there is nothing."""
     engine.require()
-    return engine.using(engine.in_use() or builds.require_last(engine))
+    return engine.with_artifact(engine.running_artifact() or builds.require_last(engine))
 
 
 def _end(code: int) -> None:

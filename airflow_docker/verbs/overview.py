@@ -81,7 +81,7 @@ def _of_standalone() -> list[dict[str, Any]]:
 
     return [
         _entry(project, "standalone", where, states)
-        for where in sorted(processes.marks())
+        for where in sorted(processes.tags())
         for project, states in [supervisor.told_of(Path(where))]
     ]
 

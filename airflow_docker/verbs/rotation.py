@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from airflow_docker import console, files, secrets
-from airflow_docker.database import replacement, schema
+from airflow_docker import console, files, secret_files
+from airflow_docker.database import db_version, replacement
 from airflow_docker.engines import Engine, folders, release
-from airflow_docker.engines.choice import require_alone
+from airflow_docker.engines.choice import require_no_other_engine
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.verbs import operate, stack
 
@@ -15,27 +15,27 @@ Keys = Mapping[str, str]
 
 
 def rotate(engine: Engine, name: str) -> None:
-    """Make a new key ``name`` (see :data:`secrets.GENERATED`), and start again what reads it, if it runs.
+    """Make a new key ``name`` (see :data:`secret_files.GENERATED`), and start again what reads it, if it runs.
 
     Raises UserError, with the old key in force, if that cannot be done.
     """
-    if name not in secrets.GENERATED:
-        there = ", ".join(secrets.GENERATED)
+    if name not in secret_files.GENERATED:
+        there = ", ".join(secret_files.GENERATED)
         raise UserError("--rotate", f"there is no key '{name}'.", f"There are: {there}.", USAGE)
     engine.require()
     folders.require_own_state(engine.settings)
     replacement.undo_interrupted(engine)
-    old = secrets.kept(engine.settings, secrets.GENERATED)
+    old = secret_files.saved_keys(engine.settings, secret_files.GENERATED)
     if name not in old:
         raise UserError("--rotate", f"there is no {name} yet.", "Type: inv secrets")
-    require_alone(engine)
-    schema.require_same(engine)
-    new = {**old, **{each: secrets.GENERATED[each]() for each in _anew(engine, name)}}
+    require_no_other_engine(engine)
+    db_version.require_same(engine)
+    new = {**old, **{each: secret_files.GENERATED[each]() for each in _anew(engine, name)}}
     with files.locked(engine.settings.state_dir / replacement.LOCK, "backup"):
-        if engine.store.exists():
+        if engine.database.exists():
             _change(operate.ready(engine), name, old, new)
         else:
-            secrets.put(engine.settings, engine.reader, new)
+            secret_files.put(engine.settings, engine.secret_owner, new)
     for each in _anew(engine, name):
         console.done(f"{each} is a new one")
     for word in _CONSEQUENCES.get(name, ()):
@@ -53,15 +53,15 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
 
     An engine may give some of them to its services one by one, with nothing stopped.
     """
-    keys, runs, is_as_before = _anew(engine, name), bool(engine.states()), stack.is_as_before(engine)
+    keys, runs, unchanged = _anew(engine, name), bool(engine.states()), stack.is_unchanged(engine)
     is_renewed = set(keys) <= set(engine.renewed_while_running)
     is_stopped = runs and not is_renewed and keys != ["admin_password"]
     if is_stopped:
         with console.step(f"Stopping {engine.settings.compose_project_name}"):
-            stack.doubt_start(engine)  # for who comes upon it half-way
+            stack.mark_dirty(engine)  # for who comes upon it half-way
             engine.stop(False)
     try:
-        with console.step(f"Changing the {name}"), engine.store.serving():
+        with console.step(f"Changing the {name}"), engine.database.running_server():
             _CHANGES[name](engine, old, new)
     except Exception:
         if is_stopped:
@@ -69,20 +69,20 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
         raise
     if is_stopped or (runs and is_renewed):
         stack.start(engine, stack.START_SECONDS)
-    elif is_as_before:  # what runs has taken it in, and the next inv up need not
-        stack.note_start(engine)
+    elif unchanged:  # what runs has taken it in, and the next inv up need not
+        stack.record_config(engine)
 
 
 def _fernet_key(engine: Engine, old: Keys, new: Keys) -> None:
     """Both keys are there until all has been written with the new one, so an end at any moment loses nothing."""
     both = {**new, "fernet_key": f"{new['fernet_key']},{old['fernet_key']}"}
-    secrets.put(engine.settings, engine.reader, both)
-    replacement.take_in(engine, "fernet_key", "Both keys stay in force. Mend it and type the same again.")
-    secrets.put(engine.settings, engine.reader, new)
+    secret_files.put(engine.settings, engine.secret_owner, both)
+    replacement.apply_now(engine, "fernet_key", "Both keys stay in force. Mend it and type the same again.")
+    secret_files.put(engine.settings, engine.secret_owner, new)
 
 
 def _secret_key(engine: Engine, old: Keys, new: Keys) -> None:
-    secrets.put(engine.settings, engine.reader, new)
+    secret_files.put(engine.settings, engine.secret_owner, new)
 
 
 _CHANGES: dict[str, Callable[[Engine, Keys, Keys], None]] = {

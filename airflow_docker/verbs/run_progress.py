@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from airflow_docker import console
-from airflow_docker.database import schema
+from airflow_docker.database import db_version
 from airflow_docker.engines import Engine, health
 from airflow_docker.errors import UserError
 from airflow_docker.verbs import task_logs
@@ -61,7 +61,7 @@ class Run:
     def look(self) -> tuple[str, list[Attempt]]:
         """The state of the run, and the newest attempt of each task."""
         try:
-            state, rows = self.engine.store.queries(
+            state, rows = self.engine.database.queries(
                 f"SELECT state FROM dag_run {self.where}",  # noqa: S608
                 f"SELECT task_id, map_index, try_number, state FROM task_instance {self.where}",  # noqa: S608
             )
@@ -86,10 +86,10 @@ class Run:
         """The attempts that have ended between two looks."""
         first = before.number + (before.number == 0 or before.state in _ATTEMPT_ENDED)
         version = self.engine.settings.airflow_version
-        if first >= now.number or schema.is_older(version, _HISTORY_SINCE):
+        if first >= now.number or db_version.is_older(version, _HISTORY_SINCE):
             return []
         table = f"SELECT task_id, map_index, try_number, state FROM task_instance_history {self.where}"  # noqa: S608
-        ended = [a for a in attempts_of(self.engine.store.query(table)) if a.task == now.task]
+        ended = [a for a in attempts_of(self.engine.database.query(table)) if a.task == now.task]
         missed = [_as_tried_again(a) for a in ended if first <= a.number < now.number]
         return sorted(missed, key=lambda attempt: attempt.number)
 
@@ -116,13 +116,13 @@ class Run:
     def reason(self, state: str, attempts: Sequence[Attempt]) -> str:
         """What is waited for, and why. Raises UserError if nothing runs any more."""
         self.require_stack()
-        blocked, unwell = self._blocked(state), health.unwell(self.engine)
+        blocked, describe_problems = self._blocked(state), health.describe_problems(self.engine)
         waits_for = f"the run waits: {blocked}" if blocked else activity(state, attempts)
-        return f"{waits_for}. Note: {unwell}. Look: inv status" if unwell else waits_for
+        return f"{waits_for}. Note: {describe_problems}. Look: inv status" if describe_problems else waits_for
 
     def _blocked(self, state: str) -> str:
         """What keeps it from going on, as far as the DAG does; empty if nothing does."""
-        found = self.engine.store.query(
+        found = self.engine.database.query(
             f"SELECT is_paused, max_active_runs FROM dag WHERE dag_id = {quoted(self.dag)}"  # noqa: S608
         )
         if not found:
@@ -135,7 +135,7 @@ class Run:
     def _limit(self, most: int) -> str:
         """The active runs that leave no room for this one."""
         others = f"SELECT run_id FROM dag_run WHERE dag_id = {quoted(self.dag)} AND state = 'running'"  # noqa: S608
-        active = [row[0] for row in self.engine.store.query(others)]
+        active = [row[0] for row in self.engine.database.query(others)]
         if not most or len(active) < most:
             return ""
         return f"max_active_runs={most} is reached by {named(active)}"

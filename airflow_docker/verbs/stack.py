@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from airflow_docker import console, files, secrets
-from airflow_docker.database import replacement, schema
+from airflow_docker import console, files, secret_files
+from airflow_docker.database import db_version, replacement
 from airflow_docker.engines import Engine, crashes, folders, health, ports, release
 from airflow_docker.engines.choice import started_file
 from airflow_docker.errors import USAGE, UserError, collected, raise_all
@@ -25,20 +25,20 @@ _STOPPING = b"stopping"
 
 def write_secrets(engine: Engine) -> None:
     """Write SECRETS_DIR and say what changed and what is noteworthy."""
-    secrets.require(engine.settings, engine.reader)
+    secret_files.require(engine.settings, engine.secret_owner)
     folders.claim_state(engine.settings)
-    changed = secrets.write(engine.settings, engine.reader)
+    changed = secret_files.write(engine.settings, engine.secret_owner)
     words = ", ".join(file.name for file in changed)
     console.done(f"Secrets in {engine.settings.secrets_dir}: {f'wrote {words}' if changed else 'nothing new'}")
-    for note in secrets.notes(engine.settings):
+    for note in secret_files.notes(engine.settings):
         console.warn(note)
 
 
 def check_secrets(engine: Engine) -> None:
     """Show the state of each secret file. Raises UserError if one is missing, stale or too readable."""
-    if not secrets.report(secrets.check(engine.settings, engine.reader)):
+    if not secret_files.report(secret_files.check(engine.settings, engine.secret_owner)):
         raise UserError(str(engine.settings.secrets_dir), "not all secrets are in order.", "Type: inv secrets")
-    for note in secrets.notes(engine.settings):
+    for note in secret_files.notes(engine.settings):
         console.warn(note)
 
 
@@ -52,57 +52,57 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
     engine.require_answer()
     folders.require_own_state(settings)  # or else the notes in it are not of this project
     artifact = builds.built(engine)
-    was_started = artifact is not None and is_as_before(engine.using(artifact))
+    was_started = artifact is not None and is_unchanged(engine.with_artifact(artifact))
     if not was_started:  # with just these settings, which have been found fit then
         engine.require()
         engine.require_fit()
     if wanted:
         engine.workers()
     replacement.undo_interrupted(engine)
-    schema.require(engine)
-    schema.warn_of_migration(engine)
+    db_version.check_compatible(engine)
+    db_version.warn_of_migration(engine)
     if artifact is None and no_build:
         raise UserError("--no-build", "nothing has been built for this project yet.", "Type: inv build", USAGE)
-    require_place(engine, will_build=artifact is None, will_start=not was_started)
+    preflight(engine, will_build=artifact is None, will_start=not was_started)
     missing = [source for source in repos.sources(settings) if checkouts.is_missing(source)]
     if missing:
         repos.pull(missing)
-    raise_all(folders.dag_problems(settings, engine.reader.owner))
+    raise_all(folders.dag_problems(settings, engine.secret_owner.owner))
     write_secrets(engine)
     if artifact is None:  # a start looks too, but only after a build
         engine.require_bind_mounts()
-    engine = engine.using(artifact or builds.build(engine))
-    folders.prepare(settings, engine.reader.owner)
-    builds.tell_news(engine)
-    as_before = is_as_before(engine)
-    unwell = health.unwell(engine) if as_before else ""
-    if as_before and not unwell:
+    engine = engine.with_artifact(artifact or builds.build(engine))
+    folders.prepare(settings, engine.secret_owner.owner)
+    builds.warn_if_stale(engine)
+    unchanged = is_unchanged(engine)
+    problems = health.describe_problems(engine) if unchanged else ""
+    if unchanged and not problems:
         console.done("Already up and healthy")
         crashes.clear(engine)
         if wanted:
             scale(engine, wanted, timeout)
     else:
-        if unwell:
-            console.say(f"· Not all is well: {unwell}")
+        if problems:
+            console.say(f"· Not all is well: {problems}")
             engine.require()
         start(engine, timeout, wanted)
         first_parse.wait(engine)
     first_parse.warn(engine)
-    tell_where(settings, open_page)
+    print_access(settings, open_page)
 
 
-def require_place(engine: Engine, *, will_build: bool, will_start: bool = True) -> None:
+def preflight(engine: Engine, *, will_build: bool, will_start: bool = True) -> None:
     """What the start wants, before minutes go into clones and a build. Raises UserError for all that is wrong."""
     settings = engine.settings
     checks: list[Callable[[], None]] = [
         lambda: folders.require_own_state(settings),
-        lambda: raise_all(folders.problems(settings, engine.reader.owner)),
-        lambda: secrets.require(settings, engine.reader),
+        lambda: raise_all(folders.problems(settings, engine.secret_owner.owner)),
+        lambda: secret_files.require(settings, engine.secret_owner),
     ]
     if will_build:
         checks.append(lambda: files.require_ours(settings.build_dir, "BUILD_DIR"))
     if will_start and not engine.states():  # what is left of an earlier start may hold the port, and is ended first
-        checks.append(lambda: ports.require_free(settings.airflow_port, engine.holder))
+        checks.append(lambda: ports.require_free(settings.airflow_port, engine.port_owner))
     raise_all(collected(checks))
 
 
@@ -120,28 +120,28 @@ def scale(engine: Engine, workers: int, timeout: float) -> None:
     finish = f"; those that go may finish their tasks, for {engine.settings.worker_stop_seconds} s"
     with console.step(f"From {had} to {workers} workers{finish if workers < had else ''}"):
         engine.scale(workers)
-    health.wait(engine, timeout=timeout, before=before, settled=lambda: True, only=["worker"])
+    health.wait(engine, timeout=timeout, before=before, is_done=lambda: True, only=["worker"])
 
 
 def start(engine: Engine, timeout: float, workers: int = 0) -> None:
     """Start what has been built, and wait until it is healthy. Raises UserError if it does not become so."""
-    if schema.will_migrate(engine) and engine.states():  # nothing else may use the database meanwhile
+    if db_version.will_migrate(engine) and engine.states():  # nothing else may use the database meanwhile
         stop(engine)
     elif _stop_was_interrupted(engine):  # the engine may still be ending what seems to run
         with console.step("Finishing a stop that was interrupted"):
             engine.stop(False)
     before = {state.container: state for state in engine.states()}
-    as_before = is_as_before(engine)
-    if not as_before:
-        doubt_start(engine)
-    with engine.starting(as_before=as_before, workers=workers) as settled:
+    unchanged = is_unchanged(engine)
+    if not unchanged:
+        mark_dirty(engine)
+    with engine.starting(unchanged=unchanged, workers=workers) as is_done:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
-        health.wait(engine, timeout=timeout, before=before, settled=settled)
-    note_start(engine)
-    schema.note(engine)
+        health.wait(engine, timeout=timeout, before=before, is_done=is_done)
+    record_config(engine)
+    db_version.record(engine)
 
 
-def doubt_start(engine: Engine, now: bytes = b"begun") -> None:
+def mark_dirty(engine: Engine, now: bytes = b"begun") -> None:
     """From now on something may run or be ending, and nobody knows with which settings: the next start renews all."""
     files.make_directory(engine.settings.state_dir, "STATE_DIR")  # somebody may have removed it while all ran
     files.write(_digest_file(engine), now)
@@ -152,24 +152,24 @@ def _stop_was_interrupted(engine: Engine) -> bool:
     return file.is_file() and file.read_bytes() == _STOPPING
 
 
-def note_start(engine: Engine) -> None:
+def record_config(engine: Engine) -> None:
     """Everything runs with just these settings, the database too."""
     replacement.end_interrupted(engine)
     files.write(_digest_file(engine), _digest(engine).encode())
     crashes.clear(engine)
 
 
-def is_as_before(engine: Engine) -> bool:
+def is_unchanged(engine: Engine) -> bool:
     """True if the last start was with just these settings."""
     file = _digest_file(engine)
     return file.is_file() and file.read_text() == _digest(engine)
 
 
 def _digest(engine: Engine) -> str:
-    return hashlib.sha256(engine.decides().encode()).hexdigest()
+    return hashlib.sha256(engine.config_digest().encode()).hexdigest()
 
 
-def tell_where(settings: Settings, open_page: bool = False) -> None:
+def print_access(settings: Settings, open_page: bool = False) -> None:
     """Say where the page is and who may enter."""
     address = release.address(settings)
     console.say()
@@ -198,20 +198,20 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
         return
     stop(engine, volumes=volumes)
     if volumes:
-        schema.forget(engine)
+        db_version.clear(engine)
     if not volumes:
         console.say("  The database stays. To destroy it: inv down --volumes")
 
 
 def stop(engine: Engine, *, volumes: bool = False) -> None:
     """End all that runs; with ``volumes`` the database too."""
-    doubt_start(engine, _STOPPING)  # for who comes upon it half-way
+    mark_dirty(engine, _STOPPING)  # for who comes upon it half-way
     with console.step(f"Stopping {engine.settings.compose_project_name}"):
         engine.stop(volumes)
-    forget_start(engine)
+    clear_config(engine)
 
 
-def forget_start(engine: Engine) -> None:
+def clear_config(engine: Engine) -> None:
     """Whatever the next start finds, it is not as before."""
     _digest_file(engine).unlink(missing_ok=True)
 

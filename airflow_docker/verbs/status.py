@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_docker import console, files, secrets
-from airflow_docker.database import schema
+from airflow_docker import console, files, secret_files
+from airflow_docker.database import db_version
 from airflow_docker.engines import Engine, ServiceState, crashes, folders, health, release
 from airflow_docker.errors import FAILED, UserError, raise_all
 from airflow_docker.sources import checkouts, repos
@@ -35,7 +35,7 @@ def report(engine: Engine, *, as_json: bool) -> None:
         raise UserError(name, "is not running.", "Type: inv up", NOT_RUNNING)
     if found["disk"]["full"]:
         raise_all(folders.full(engine.settings))
-    schema.require(engine)  # of other services than the settings name, none is looked for
+    db_version.check_compatible(engine)  # of other services than the settings name, none is looked for
     errors = [UserError(one["where"], one["what"], one["todo"]) for one in found["problems"]]
     if found["state"] == "unhealthy":
         errors.insert(0, UserError(name, "not all services are well.", "Type: inv up", FAILED))
@@ -116,7 +116,7 @@ def _repositories(engine: Engine) -> dict[str, Any]:
 
 def _secrets(engine: Engine) -> str:
     try:
-        states = secrets.check(engine.settings, engine.reader)
+        states = secret_files.check(engine.settings, engine.secret_owner)
     except (UserError, OSError):  # the latter where SECRETS_DIR is, as it should be, closed to who asks
         return "unusable"
     if all(s.problem == "missing" for s in states):
@@ -128,11 +128,11 @@ def _dags(engine: Engine) -> tuple[dict[str, Any] | None, int | None]:
     """What the database knows, and its size; nothing if it cannot be asked."""
     since = (datetime.now(UTC) - timedelta(hours=24)).strftime("%Y-%m-%d %H:%M:%S+00:00")
     try:
-        loaded, errors, runs, size = engine.store.queries(
+        loaded, errors, runs, size = engine.database.queries(
             f"SELECT count(*) FROM dag WHERE {release.of(engine.settings).is_known}",  # noqa: S608
             first_parse.QUERY,
             f"SELECT state, count(*) FROM dag_run WHERE start_date > '{since}' GROUP BY state",  # noqa: S608
-            engine.store.size_query,
+            engine.database.size_query,
         )
     except UserError:
         return None, None

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from airflow_docker import console, secrets
+from airflow_docker import console, secret_files
 from airflow_docker.building.manifest import Bundle
-from airflow_docker.database import replacement, schema
+from airflow_docker.database import db_version, replacement
 from airflow_docker.engines import Engine, folders
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings, dotenv_file
@@ -30,31 +30,31 @@ def upgrade(engine_of: Callable[[str], Engine], version: str, timeout: float) ->
     new.require()
     new.require_fit()
     replacement.undo_interrupted(new)
-    old = engine_of(schema.of(named))
+    old = engine_of(db_version.current(named))
     _require_newer(old, version)
     console.say(f"· From Airflow {old.settings.airflow_version} to {version}")
     with _nothing_changed(old):
-        stack.require_place(new, will_build=True)
+        stack.preflight(new, will_build=True)
         made = _looked_at(old, new)
-        way_back = _way_back(old, version)
-    _switch(old, new.using(made.manifest.artifact), way_back, timeout)
+        rollback_point = _rollback_point(old, version)
+    _switch(old, new.with_artifact(made.manifest.artifact), rollback_point, timeout)
     builds.take(new, made)
-    stack.tell_where(new.settings)
+    stack.print_access(new.settings)
     if lines := lines_to_set(new.settings):
         console.warn(f"Now set in {new.settings.env_file.name}, as the next inv up wants it: {' '.join(lines)}")
 
 
 def _require_newer(old: Engine, version: str) -> None:
     """Raise UserError unless the database can be migrated to this version."""
-    if not old.store.exists():
+    if not old.database.exists():
         return
-    has, noted = old.settings.airflow_version, schema.read(old)
+    has, noted = old.settings.airflow_version, db_version.read(old)
     if noted and noted.begun and noted.begun != version:
-        schema.require_whole(old)
+        db_version.require_whole(old)
     if has == version:
         todo = f"Type: inv up (with AIRFLOW_VERSION={version} in .env)"
         raise UserError("inv upgrade", f"the database is of Airflow {version} already.", todo, USAGE)
-    if schema.is_older(version, has):
+    if db_version.is_older(version, has):
         what = f"the database is of Airflow {has}, and no Airflow migrates it to an older one, as {version} is."
         todo = f"To go back, set AIRFLOW_VERSION={version} and restore a backup of that time: inv restore FILE --yes"
         raise UserError("inv upgrade", what, todo, USAGE)
@@ -66,7 +66,7 @@ def _nothing_changed(old: Engine) -> Iterator[None]:
     try:
         yield
     except UserError:
-        if begun := schema.interrupted(old):
+        if begun := db_version.interrupted(old):
             console.say(f"  Nothing was changed: {begun.what} {begun.todo}")
         else:
             how = "runs on as before" if old.states() else "is left as it was"
@@ -78,10 +78,10 @@ def _looked_at(old: Engine, new: Engine) -> Bundle:
     """What was built of this version beside the one there is. Raises UserError unless every DAG file fits it."""
     settings = new.settings
     made = builds.build_beside(new)
-    secrets.write(settings, new.reader)
-    folders.prepare(settings, new.reader.owner)
+    secret_files.write(settings, new.secret_owner)
+    folders.prepare(settings, new.secret_owner.owner)
     with console.step(f"Importing every DAG with Airflow {settings.airflow_version}, beside an empty database"):
-        found = dags.parse(new.using(made.manifest.artifact), apart=True)
+        found = dags.parse(new.with_artifact(made.manifest.artifact), isolated=True)
     folder = settings.workflow_dev_dir / settings.dags_dir
     deprecations.report(folder, made.manifest.python, settings.airflow_version)
     if count := len(found["errors"]):
@@ -97,11 +97,11 @@ def _looked_at(old: Engine, new: Engine) -> Bundle:
 
 def _dags_before(old: Engine) -> dict[str, Any] | None:
     """What came of each DAG file with the Airflow there is; None where that is not known any more."""
-    artifact, version = old.in_use() or builds.last_artifact(old), old.settings.airflow_version
+    artifact, version = old.running_artifact() or builds.last_artifact(old), old.settings.airflow_version
     if artifact and old.has(artifact):
         try:
             with console.step(f"Importing every DAG with Airflow {version} too, to compare"):
-                return dags.parse(old.using(artifact), apart=True)
+                return dags.parse(old.with_artifact(artifact), isolated=True)
         except UserError as problem:
             console.warn(problem.text)
     console.warn(f"The DAGs of Airflow {version} cannot be listed, so nothing says which appear or go.")
@@ -126,12 +126,12 @@ def only_in(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return [f"{dag} ({file})" for dag, file in sorted(new.items())]
 
 
-def _way_back(old: Engine, version: str) -> schema.Noted | None:
+def _rollback_point(old: Engine, version: str) -> db_version.VersionRecord | None:
     """A backup, and what else it takes to bring back what there is; None if there is no database."""
-    if not old.store.exists():
+    if not old.database.exists():
         console.say("  There is no database yet, so there is nothing to back up.")
         return None
-    noted = schema.read(old)
+    noted = db_version.read(old)
     if noted and noted.begun:
         if not Path(noted.backup).is_file():
             what = "this backup, taken as the upgrade was begun, is the way back, and it is not there."
@@ -139,44 +139,44 @@ def _way_back(old: Engine, version: str) -> schema.Noted | None:
         console.say(f"  This upgrade was begun before; the backup of then stays the way back: {noted.backup}")
         return noted
     file = backup.create(old, None)
-    running = (old.in_use() or builds.last_artifact(old) or "") if old.states() else ""
-    return schema.Noted(old.settings.airflow_version, backup=str(file), begun=version, artifact=running)
+    running = (old.running_artifact() or builds.last_artifact(old) or "") if old.states() else ""
+    return db_version.VersionRecord(old.settings.airflow_version, backup=str(file), begun=version, artifact=running)
 
 
-def _switch(old: Engine, new: Engine, way_back: schema.Noted | None, timeout: float) -> None:
+def _switch(old: Engine, new: Engine, rollback_point: db_version.VersionRecord | None, timeout: float) -> None:
     """Stop the old one and start the new, which migrates the database; if that fails, the old one is started again."""
     try:
         if old.states():
             stack.stop(old)
-        if way_back:
-            schema.begin(new, way_back)
+        if rollback_point:
+            db_version.begin_upgrade(new, rollback_point)
         stack.start(new, timeout)
     except Exception as failure:
-        if way_back is None:
+        if rollback_point is None:
             raise
         console.failed(f"Airflow {new.settings.airflow_version} does not start: back to what was")
-        _go_back(old, new, way_back, failure)
+        _rollback(old, new, rollback_point, failure)
         if not isinstance(failure, UserError):
             raise
-        how = "runs again, with its data" if way_back.artifact else "has its data again"
-        what = f"Airflow {new.settings.airflow_version} does not start, and {way_back.airflow} {how}."
+        how = "runs again, with its data" if rollback_point.artifact else "has its data again"
+        what = f"Airflow {new.settings.airflow_version} does not start, and {rollback_point.airflow} {how}."
         reason = f"The reason: {failure.where}: {failure.what.rstrip()}"
         todo = "What it said last stands above: mend that, and type the same again."
         raise UserError("inv upgrade", f"{what} {reason}", todo) from failure
 
 
-def _go_back(old: Engine, new: Engine, way_back: schema.Noted, failure: Exception) -> None:
+def _rollback(old: Engine, new: Engine, rollback_point: db_version.VersionRecord, failure: Exception) -> None:
     """The database of the backup, and what ran, as before. Raises UserError with both reasons if that fails too."""
     try:
-        noted = schema.read(new)
+        noted = db_version.read(new)
         if noted and noted.begun:
             stack.stop(new)
-            backup.put_back(old, Path(way_back.backup))
-        if way_back.artifact:
-            stack.start(old.using(way_back.artifact), stack.START_SECONDS)
+            backup.put_back(old, Path(rollback_point.backup))
+        if rollback_point.artifact:
+            stack.start(old.with_artifact(rollback_point.artifact), stack.START_SECONDS)
     except UserError as second:
         what = f"Airflow {new.settings.airflow_version} does not start ({failure}), and neither does the old one"
-        todo = f"With AIRFLOW_VERSION={way_back.airflow}: inv restore {way_back.backup} --yes, then inv up"
+        todo = f"With AIRFLOW_VERSION={rollback_point.airflow}: inv restore {rollback_point.backup} --yes, then inv up"
         raise UserError("inv upgrade", f"{what} ({second.text}).", todo) from failure
 
 

@@ -244,11 +244,11 @@ class StandaloneProject(Project):
 
     def sql(self, query):
         """What a query gives, a line per row."""
-        with contextlib.closing(sqlite3.connect(self.stack.database, timeout=30)) as opened:
+        with contextlib.closing(sqlite3.connect(self.stack.database_file, timeout=30)) as opened:
             return "\n".join("|".join(map(str, row)) for row in opened.execute(query))
 
     def processes(self, service=None):
-        return [p for p in processes.marked(self.stack.mark, service) if p.status() != psutil.STATUS_ZOMBIE]
+        return [p for p in processes.tagged(self.stack.mark, service) if p.status() != psutil.STATUS_ZOMBIE]
 
     def environment(self):
         return self.processes("scheduler")[0].environ()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import git
 
-from airflow_docker import secrets
+from airflow_docker import secret_files
 from airflow_docker.database import backup_file, replacement
 from airflow_docker.engines.choice import choose
 from stack.conftest import ENGINES, until
@@ -51,7 +51,7 @@ class Content:
         self.last_event = last_event or project.sql("select max(id) from log")
         self.rows = {table: sorted(project.sql(f"select * from {table}").splitlines()) for table in tables}
         self.rows["log"] = project.sql(f"select * from log where id <= {self.last_event} order by id").splitlines()
-        self.keys = secrets.kept(project.settings)
+        self.keys = secret_files.saved_keys(project.settings)
 
     def require_same(self, project):
         found = Content(project, self.last_event, self.tables)
@@ -139,7 +139,9 @@ def refuses_what_is_damaged_or_in_the_way(project, backup, before, folder):
     assert "has a database, which this would replace" in project.inv("restore", str(backup), code=2)
     project.inv("backup", "--file", str(folder / "while down"))
     (folder / "of that").mkdir()
-    assert backup_file.read(folder / "while down", folder / "of that").database == choose(project.settings).store.kind
+    assert (
+        backup_file.read(folder / "while down", folder / "of that").database == choose(project.settings).database.kind
+    )
     project.inv("status", code=3)
 
 
@@ -155,9 +157,9 @@ def comes_back_on_a_machine_that_knows_nothing(project, backup, before, monkeypa
     monkeypatch.setenv("BACKUP_PASSPHRASE", right)
     project.inv("restore", str(backup))
     assert not project.running()
-    for name in secrets.OF_DATABASE:
+    for name in secret_files.OF_DATABASE:
         found = (project.settings.secrets_dir / name).stat()
-        assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o400, choose(project.settings).reader.owner)
+        assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o400, choose(project.settings).secret_owner.owner)
     project.inv("up")
     before.require_same(project)
     assert "stored: marker-stored marker-variable" in project.python(READ)
@@ -172,17 +174,17 @@ def undoes_what_was_interrupted(project, backup, folder):
     engine = choose(project.settings)
     (folder / "other").mkdir()
     backup_file.read(backup, folder / "other")
-    keys = {name: "another-" + name for name in secrets.OF_DATABASE}
-    kept = secrets.kept(project.settings)
+    keys = {name: "another-" + name for name in secret_files.OF_DATABASE}
+    kept = secret_files.saved_keys(project.settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replacement, "_undo", lambda _: None)
-        patch.setattr(type(engine.store), "forget", lambda _: None)
+        patch.setattr(type(engine.database), "forget", lambda _: None)
         patch.setattr(Path, "unlink", killed)
         with pytest.raises(KeyboardInterrupt):
             replacement.replace(engine, folder / "other" / backup_file.DATABASE, keys)
-    assert secrets.kept(project.settings) == keys
+    assert secret_files.saved_keys(project.settings) == keys
     assert "Undoing a restore that was interrupted" in project.inv("up")
-    assert secrets.kept(project.settings) == kept
+    assert secret_files.saved_keys(project.settings) == kept
     assert project.sql("select count(*) from variable where key = 'later'") == "1"
 
 

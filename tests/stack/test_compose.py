@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from airflow_docker import secrets
+from airflow_docker import secret_files
 from airflow_docker.engines.choice import choose
 from stack.conftest import docker
 
@@ -69,7 +69,9 @@ def test_a_container_for_one_command_is_not_the_service(stack):
 @pytest.mark.on(*EACH)
 def test_no_key_stands_in_an_environment_a_command_a_label_or_the_image(stack):
     settings = stack.settings
-    values = [(settings.secrets_dir / name).read_text() for name in [*secrets.GENERATED, *secrets.DERIVED[:2]]]
+    values = [
+        (settings.secrets_dir / name).read_text() for name in [*secret_files.GENERATED, *secret_files.DERIVED[:2]]
+    ]
     values += [stack.values[AWS_KEY], "marker-drs"]
     image = stack.inspect("scheduler")["Image"]
     seen = [json.dumps(stack.inspect(service)) for service in services(stack)]

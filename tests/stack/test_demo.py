@@ -67,7 +67,7 @@ def test_the_demo_shows_the_path_of_a_work_and_leaves_nothing(checkout, engine, 
         down = run("./inv", "demo", "--down", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)
     assert down.returncode == 0, down.stdout + down.stderr
     assert engine == "standalone" or of_the_demo(checkout) == []
-    assert not processes.marked(str(checkout / ".demo" / ".state" / "standalone"))
+    assert not processes.tagged(str(checkout / ".demo" / ".state" / "standalone"))
     left = {name: entry for name, entry in snapshot(checkout).items() if not re.match(r"\.venv|.*__pycache__", name)}
     assert left == files_before
     assert "There is no demo" in run("./inv", "demo", "--down", cwd=checkout, env=environ).stderr

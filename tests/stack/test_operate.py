@@ -241,7 +241,7 @@ def test_with_the_database_down_status_tells_the_truth(project):
     if project.engine == "compose":
         run("docker", "stop", project.container("postgres"))
     else:
-        project.stack.database.rename(project.stack.database.with_suffix(".away"))
+        project.stack.database_file.rename(project.stack.database_file.with_suffix(".away"))
     now = project.json("status")
     assert now["state"] == "unhealthy" and now["dags"] is None
     assert "not all services are well" in project.inv("status", code=1)
@@ -249,9 +249,9 @@ def test_with_the_database_down_status_tells_the_truth(project):
     assert re.search(r"cannot be asked|not running", said)
     if project.engine == "standalone":  # what runs has made a new file meanwhile: end it before the old one is back
         project.inv("down")
-        for left in project.stack.database.parent.glob("airflow.db*"):
+        for left in project.stack.database_file.parent.glob("airflow.db*"):
             left.unlink()
-        project.stack.database.with_suffix(".away").rename(project.stack.database)
+        project.stack.database_file.with_suffix(".away").rename(project.stack.database_file)
     project.inv("up")
     assert project.json("status")["state"] == "healthy"
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
 
-from airflow_docker import secrets
+from airflow_docker import secret_files
 from airflow_docker.engines.choice import choose
 from airflow_docker.verbs import demo
 from stack.conftest import ENGINES
@@ -36,7 +36,7 @@ print(sum(c.password == f"secret{{n}}" and c.extra_dejson == {{"k": "v"}} for n,
 def keys(stack):
     """What the infrastructure's keys are, asked anew each time."""
     stack.python(STORE)
-    return lambda: {name: (stack.settings.secrets_dir / name).read_text() for name in secrets.GENERATED}
+    return lambda: {name: (stack.settings.secrets_dir / name).read_text() for name in secret_files.GENERATED}
 
 
 def rotate(stack, keys, name):
@@ -67,13 +67,13 @@ def test_the_fernet_key_and_all_that_is_written_with_it(stack, keys):
 @pytest.mark.on("standalone")
 def test_a_fernet_key_whose_change_was_interrupted(stack, keys):
     both = {**keys(), "fernet_key": f"{Fernet.generate_key().decode()},{keys()['fernet_key']}"}
-    secrets.put(stack.settings, stack_reader(stack), both)
+    secret_files.put(stack.settings, stack_reader(stack), both)
     rotate(stack, keys, "fernet_key")
     assert "," not in keys()["fernet_key"]
 
 
 def stack_reader(stack):
-    return choose(stack.settings, tell=False).reader
+    return choose(stack.settings, tell=False).secret_owner
 
 
 @pytest.mark.on(*ENGINES, "standalone-3", "compose-celery")

@@ -31,7 +31,7 @@ def test_a_work_goes_through_the_dag_and_the_script_into_the_archive(stack):
     arrived = demo.wait_for_arrival(choose(stack.settings), "W1TEST")
     pages = sorted(str(file.relative_to(arrived)) for file in arrived.rglob("*.txt"))
     assert pages == ["dips.txt", *(f"images/W1TEST-I1/I1000{n}.txt" for n in (1, 2, 3)), "manifest-xxh64.txt"]
-    assert {file.stat().st_uid for file in arrived.rglob("*")} == {choose(stack.settings).reader.owner}
+    assert {file.stat().st_uid for file in arrived.rglob("*")} == {choose(stack.settings).secret_owner.owner}
     record = json.loads((stack.settings.app_log_dir / "synced.jsonl").read_text().splitlines()[-1])
     assert (record["work"], record["credentials"]) == ("W1TEST", ["default"])
 

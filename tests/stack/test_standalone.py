@@ -149,9 +149,9 @@ def test_what_ignores_being_asked_is_ended_all_the_same(tmp_path):
         [sys.executable, "-c", child, stubborn], env=environ, stdout=subprocess.PIPE, start_new_session=True
     ) as parent:
         parent.stdout.readline()
-        assert len(processes.marked(str(tmp_path))) == 2  # the one without a mark shares the session
+        assert len(processes.tagged(str(tmp_path))) == 2  # the one without a mark shares the session
         processes.end(str(tmp_path), grace=0.5)
-        assert not [p for p in processes.marked(str(tmp_path)) if p.status() != psutil.STATUS_ZOMBIE]
+        assert not [p for p in processes.tagged(str(tmp_path)) if p.status() != psutil.STATUS_ZOMBIE]
         assert parent.wait(5) in (-signal.SIGTERM, -signal.SIGKILL)
 
 

@@ -10,7 +10,7 @@ import pytest
 from trust.many import Many
 
 from airflow_docker.engines.compose.image_context import DAGS_IN_IMAGE
-from airflow_docker.secrets import GENERATED
+from airflow_docker.secret_files import GENERATED
 from stack.conftest import run, until
 from stack.hosts import SwarmProject, swarm_of
 

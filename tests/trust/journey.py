@@ -11,7 +11,7 @@ from urllib.parse import quote
 from conftest import INV, git
 from stack.conftest import SHARED_STEP_IS_GONE, Project, docker, free_port
 
-from airflow_docker import secrets
+from airflow_docker import secret_files
 from airflow_docker.engines.choice import choose
 from airflow_docker.verbs import demo
 from trust.locked import PACKAGE, Locked, make_index, serve_repository
@@ -116,7 +116,7 @@ class Journey:
 
     def know_keys(self) -> None:
         """Look for the keys that there are now; those that were before stay secret."""
-        for name, key in secrets.kept(self.project.settings, secrets.GENERATED).items():
+        for name, key in secret_files.saved_keys(self.project.settings, secret_files.GENERATED).items():
             if self.markers.values.get(name) != key:
                 self.markers.add(name, key)
 
@@ -198,7 +198,7 @@ class Journey:
 
     def rotate(self) -> None:
         """Every key once anew."""
-        for name in secrets.GENERATED:
+        for name in secret_files.GENERATED:
             self.inv("secrets", "--rotate", name)
             self.know_keys()
 

@@ -28,7 +28,7 @@ def of_services(stack, *services):
 def of_stack(stack):
     """The processes of a stack on either engine."""
     if stack.engine == "standalone":
-        return [process.pid for process in processes.marked(stack.stack.mark)]
+        return [process.pid for process in processes.tagged(stack.stack.mark)]
     return of_services(stack)
 
 

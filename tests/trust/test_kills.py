@@ -20,7 +20,7 @@ import pytest
 from conftest import git
 from stack.conftest import docker, run
 
-from airflow_docker import secrets
+from airflow_docker import secret_files
 from airflow_docker.database import backup_file
 from airflow_docker.engines.choice import choose
 from trust.conftest import count
@@ -206,11 +206,11 @@ class Secrets(Verb):
         return (self.settings.secrets_dir / ".lock").exists()
 
     def half_written(self):
-        written = [f for f in secrets.files_of(self.settings) if f.exists()]
+        written = [f for f in secret_files.files_of(self.settings) if f.exists()]
         return [f.name for f in written if not f.stat().st_size or f.stat().st_mode & 0o777 != 0o400]
 
     def leftovers(self):
-        known = {f.name for f in secrets.files_of(self.settings)}
+        known = {f.name for f in secret_files.files_of(self.settings)}
         return sorted({f.name for f in self.settings.secrets_dir.iterdir()} - known)
 
     def whole(self):
@@ -349,8 +349,8 @@ class Restore(Verb):
     def has_begun(self, running):
         return "Restoring" in running.text
 
-    def in_use(self):
-        return (generation_of(self.project), json.dumps(secrets.kept(self.settings), sort_keys=True))
+    def running_artifact(self):
+        return (generation_of(self.project), json.dumps(secret_files.saved_keys(self.settings), sort_keys=True))
 
     def survived(self):
         """Whichever verb comes next finds the one or the other, database and keys; every other time that is `restore`."""
@@ -358,11 +358,11 @@ class Restore(Verb):
             file = self.project.folder / "probe.backup"
             self.project.inv("backup", "--file", str(file))
             file.unlink()
-            assert self.in_use() in self.marks
+            assert self.running_artifact() in self.marks
             assert not list(self.settings.state_dir.glob("undo.*"))
 
     def whole(self):
-        assert self.marks[self.in_use()] == self.wanted
+        assert self.marks[self.running_artifact()] == self.wanted
 
     def leftovers(self):
         left = list(self.settings.state_dir.glob("standalone/airflow.*")) + list(self.settings.state_dir.glob("undo.*"))
@@ -380,16 +380,16 @@ def generation_of(project):
     """The mark that a test has put into the database."""
     if project.engine == "standalone":
         return project.sql("SELECT generation FROM marked")
-    with serving(project) as container:
+    with running_server(project) as container:
         words = ("psql", "-U", "airflow", "-d", "airflow", "-Atc", "SELECT generation FROM marked")
         return docker("exec", container, *words)
 
 
 @contextlib.contextmanager
-def serving(project):
+def running_server(project):
     """The database's container, started for so long."""
     engine = choose(project.settings)
-    with engine.store.serving():
+    with engine.database.running_server():
         yield engine.container("postgres")
 
 
@@ -399,11 +399,11 @@ def two_generations(project):
         if project.engine == "standalone":
             made_by_hand(project, name)
         else:
-            with serving(project) as container:
+            with running_server(project) as container:
                 mark = f"DROP TABLE IF EXISTS marked; CREATE TABLE marked AS SELECT '{name}' AS generation"
                 docker("exec", container, "psql", "-U", "airflow", "-d", "airflow", "-c", mark)
         project.inv("backup", "--file", str(project.folder / f"{name}.backup"))
-        keys = json.dumps(secrets.kept(project.settings), sort_keys=True)
+        keys = json.dumps(secret_files.saved_keys(project.settings), sort_keys=True)
         (project.folder / f"{name}.keys").write_text(keys)
     return ("first", "second")
 
@@ -413,10 +413,10 @@ def made_by_hand(project, name, megabytes=12):
     stack = project.stack
     shutil.rmtree(project.settings.secrets_dir, ignore_errors=True)
     project.inv("secrets")
-    stack.database.parent.mkdir(parents=True, exist_ok=True)
+    stack.database_file.parent.mkdir(parents=True, exist_ok=True)
     (stack.folder / ".made-by-airflow-docker").touch()
-    stack.database.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(stack.database)) as made, made:
+    stack.database_file.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(stack.database_file)) as made, made:
         made.execute("CREATE TABLE alembic_version AS SELECT '1' AS version_num")
         made.execute("CREATE TABLE marked AS SELECT ? AS generation", [name])
         made.execute("CREATE TABLE connection AS SELECT 'marker-stored' AS password")
@@ -460,7 +460,7 @@ def test_backup_and_restore_compose(contained, figure):
     """Nothing else runs, so each starts the database, and must end it whatever has become of the one before."""
     contained.inv("secrets")
     rows = "CREATE TABLE log AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 20000) n"
-    with serving(contained) as container:
+    with running_server(contained) as container:
         for sql in ("CREATE TABLE alembic_version AS SELECT '1' AS version_num", rows):
             docker("exec", container, "psql", "-U", "airflow", "-d", "airflow", "-c", sql)
     kill_again_and_again(Backup(contained), count(6, 1), figure)

@@ -15,7 +15,7 @@ import pytest
 from conftest import INV, git
 from stack.conftest import FLAVOURS, docker
 
-from airflow_docker import secrets
+from airflow_docker import secret_files
 from trust import containers
 from trust.conftest import TRUST, count
 from trust.journey import Journey
@@ -192,7 +192,7 @@ def test_the_way_was_gone_with_every_secret_in_use(journey):
     """Else there was nothing to find: each was asked for by somebody who needed it."""
     assert {journey.workflows, journey.scripts, journey.index} <= journey.server.let_in
     assert journey.server.turned_away
-    assert set(secrets.GENERATED) <= set(journey.markers.values)
+    assert set(secret_files.GENERATED) <= set(journey.markers.values)
     for words in (("git", "fetch"), ("uv", "pip", "compile"), ("airflow", "scheduler"), ("pull",)):
         assert journey.watch.saw(*words), words
 
@@ -288,7 +288,7 @@ def test_a_backup_holds_keys_for_its_owner_alone_and_an_encrypted_one_none(journ
     search = Search(journey.markers)
     search.file(plain)
     held = {re.search(r": ([\w, ]+) \(", hit)[1] for hit in search.hits}
-    assert held == set(secrets.OF_DATABASE)  # its keys; none of the tasks' secrets, no password of a URL
+    assert held == set(secret_files.OF_DATABASE)  # its keys; none of the tasks' secrets, no password of a URL
     sealed = Search(journey.markers)
     sealed.file(journey.sealed)
     assert sealed.places and not sealed.hits

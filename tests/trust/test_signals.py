@@ -120,7 +120,7 @@ def test_a_look_at_a_docker_that_hangs(alone, ended, tmp_path, way, verb):
 def large(project, megabytes=100):
     """A database whose copy takes a while, where that of Airflow would be."""
     project.inv("secrets")
-    file = project.stack.database
+    file = project.stack.database_file
     project.stack.folder.mkdir()
     (project.stack.folder / ".made-by-airflow-docker").touch()
     file.parent.mkdir()

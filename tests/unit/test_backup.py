@@ -18,13 +18,13 @@ from types import SimpleNamespace
 import pytest
 from conftest import snapshot
 
-from airflow_docker import files, secrets, shell
+from airflow_docker import files, secret_files, shell
 from airflow_docker.database import backup_file, encryption, replacement
 from airflow_docker.engines.compose import postgres
 from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.standalone.sqlite import Sqlite
 from airflow_docker.errors import UserError
-from airflow_docker.secrets import Reader
+from airflow_docker.secret_files import SecretOwner
 from airflow_docker.verbs import backup, operate, stack
 
 DESCRIBED = backup_file.Description("p", "standalone", "sqlite", "2.11.2", "airflow-docker 0", "2026-01-02T03:04:05Z")
@@ -233,7 +233,7 @@ def test_a_header_cannot_ask_for_all_the_memory(cheap):
 
 # --- the verbs, on a standalone database ---
 
-KEYS = {name: f"old-{name}" for name in secrets.OF_DATABASE}
+KEYS = {name: f"old-{name}" for name in secret_files.OF_DATABASE}
 
 
 def make_database(file, word):
@@ -246,8 +246,8 @@ def make_database(file, word):
     return opened
 
 
-def content_of(store):
-    opened = sqlite3.connect(store.file)
+def content_of(database):
+    opened = sqlite3.connect(database.file)
     try:
         return opened.execute("SELECT version FROM alembic_version").fetchone()[0]
     finally:
@@ -260,22 +260,22 @@ def engine(make_settings):
     settings = make_settings("COMPOSE_PROJECT_NAME=p\nSECRET_AWS__default__key=hunter2\n")
     settings.state_dir.mkdir()
     folder = settings.state_dir / "standalone"
-    store = Sqlite(folder, folder / "airflow" / "airflow.db")
+    database = Sqlite(folder, folder / "airflow" / "airflow.db")
     return SimpleNamespace(
-        name="standalone", settings=settings, store=store, reader=Reader(os.geteuid(), "x"), place=settings.build_dir,
-        require=lambda: None, require_fit=lambda: None, states=list, in_use=lambda: None,
+        name="standalone", settings=settings, database=database, secret_owner=SecretOwner(os.geteuid(), "x"), work_dir=settings.build_dir,
+        require=lambda: None, require_fit=lambda: None, states=list, running_artifact=lambda: None,
     )  # fmt: skip
 
 
 @pytest.fixture
 def filled(engine):
     """The same, with a database and keys."""
-    store = engine.store
-    files.claim(store.folder, "STATE_DIR")
-    store.folder.chmod(0o700)
-    make_database(store.file, "old").close()
-    (store.file.parent / "airflow.cfg").write_text("mine")
-    secrets.put(engine.settings, engine.reader, KEYS)
+    database = engine.database
+    files.claim(database.folder, "STATE_DIR")
+    database.folder.chmod(0o700)
+    make_database(database.file, "old").close()
+    (database.file.parent / "airflow.cfg").write_text("mine")
+    secret_files.put(engine.settings, engine.secret_owner, KEYS)
     return engine
 
 
@@ -296,16 +296,16 @@ def test_a_backup_is_for_its_owner_and_holds_no_secret_of_the_application(filled
 
 
 def test_a_backup_says_what_runs_and_not_what_was_assembled_last(filled):
-    filled.in_use, filled.labels = lambda: "it", lambda name: {"airflow-docker.fingerprint": name}
+    filled.running_artifact, filled.labels = lambda: "it", lambda name: {"airflow-docker.fingerprint": name}
     with tarfile.open(made(filled)) as tar:
         assert json.load(tar.extractfile("manifest.json")) == {"airflow-docker.fingerprint": "it"}
 
 
 def test_a_database_is_copied_whole_while_another_writes(filled, tmp_path):
-    writer = sqlite3.connect(filled.store.file)
+    writer = sqlite3.connect(filled.database.file)
     writer.execute("BEGIN IMMEDIATE")
     writer.execute("UPDATE alembic_version SET version = 'half done'")
-    filled.store.dump(tmp_path / "copy")
+    filled.database.dump(tmp_path / "copy")
     writer.close()
     assert content_of(Sqlite(tmp_path, tmp_path / "copy")) == "old"
 
@@ -326,25 +326,25 @@ def test_without_a_database_or_its_keys_there_is_nothing_to_back_up(engine, fill
     (engine.settings.secrets_dir / "fernet_key").unlink()
     with pytest.raises(UserError, match="there is no fernet_key"):
         made(engine)
-    filled.store.file.unlink()
+    filled.database.file.unlink()
     with pytest.raises(UserError, match="there is no database yet"):
         made(engine)
 
 
 def test_restore_needs_consent_for_what_it_replaces(filled, monkeypatch):
     file = made(filled)
-    before = snapshot(filled.store.folder)
+    before = snapshot(filled.database.folder)
     with pytest.raises(UserError, match="p has a database, which this would replace"):
         backup.restore(filled, file)
     monkeypatch.setattr(filled, "states", lambda: ["scheduler"])
     with pytest.raises(UserError, match=r"p is running\. Type: inv down"):
         backup.restore(filled, file)
     monkeypatch.setattr(filled, "states", list)
-    filled.store.file.unlink()
-    secrets.put(filled.settings, filled.reader, KEYS | {"fernet_key": "another"})
+    filled.database.file.unlink()
+    secret_files.put(filled.settings, filled.secret_owner, KEYS | {"fernet_key": "another"})
     with pytest.raises(UserError, match="p has other keys in"):
         backup.restore(filled, file)
-    assert set(snapshot(filled.store.folder)) == set(before) - {"airflow/airflow.db"}
+    assert set(snapshot(filled.database.folder)) == set(before) - {"airflow/airflow.db"}
 
 
 def test_a_backup_of_another_engine_or_airflow_says_what_to_set(filled, monkeypatch):
@@ -358,29 +358,29 @@ def test_a_backup_of_another_engine_or_airflow_says_what_to_set(filled, monkeypa
         UserError, match=r"of Airflow 2\.11\.2, and AIRFLOW_VERSION is 2\.10\.5\. Set AIRFLOW_VERSION=2"
     ):
         backup.restore(filled, file, yes=True)
-    assert content_of(filled.store) == "old"
+    assert content_of(filled.database) == "old"
 
 
 def test_restore_replaces_database_and_keys_and_keeps_other_files(filled):
     file = made(filled)
-    opened = make_database(filled.store.file.with_name("new.db"), "new")
+    opened = make_database(filled.database.file.with_name("new.db"), "new")
     opened.close()
-    filled.store.file.with_name("new.db").replace(filled.store.file)
-    crashed = sqlite3.connect(filled.store.file)  # with a journal that must not be applied to what is restored
+    filled.database.file.with_name("new.db").replace(filled.database.file)
+    crashed = sqlite3.connect(filled.database.file)  # with a journal that must not be applied to what is restored
     crashed.execute("UPDATE alembic_version SET version = 'newer'")
     crashed.commit()
-    secrets.put(filled.settings, filled.reader, {name: f"new-{name}" for name in KEYS})
-    (filled.store.folder / "initialised").touch()
+    secret_files.put(filled.settings, filled.secret_owner, {name: f"new-{name}" for name in KEYS})
+    (filled.database.folder / "initialised").touch()
     (filled.settings.state_dir / "up.standalone").touch()
     backup.restore(filled, file, yes=True)
     crashed.close()
-    assert content_of(filled.store) == "old"
-    assert secrets.kept(filled.settings) == KEYS
+    assert content_of(filled.database) == "old"
+    assert secret_files.saved_keys(filled.settings) == KEYS
     assert "old-postgres_password@" in (filled.settings.secrets_dir / "sql_alchemy_conn").read_text()
-    assert (filled.store.file.parent / "airflow.cfg").read_text() == "mine"
+    assert (filled.database.file.parent / "airflow.cfg").read_text() == "mine"
     left = {entry.name for entry in filled.settings.state_dir.iterdir()}
     assert left == {"standalone", "it", "database.standalone.json"}
-    assert {entry.name for entry in filled.store.folder.iterdir()} == {"airflow", ".made-by-airflow-docker"}
+    assert {entry.name for entry in filled.database.folder.iterdir()} == {"airflow", ".made-by-airflow-docker"}
 
 
 class Killed(BaseException):
@@ -410,13 +410,13 @@ def test_after_a_kill_at_any_moment_there_is_the_old_or_the_new(filled, tmp_path
     keys = {name: f"new-{name}" for name in KEYS}
     undone = finished = 0
     for count in range(1, 100):
-        filled.store.forget()
+        filled.database.forget()
         if is_fresh:
-            secrets.put(filled.settings, filled.reader, {})
-            filled.store.file.unlink(missing_ok=True)
+            secret_files.put(filled.settings, filled.secret_owner, {})
+            filled.database.file.unlink(missing_ok=True)
         else:
-            secrets.put(filled.settings, filled.reader, KEYS)
-            make_again(filled.store, "old")
+            secret_files.put(filled.settings, filled.secret_owner, KEYS)
+            make_again(filled.database, "old")
         with pytest.MonkeyPatch.context() as patch:
             kill_at_call(patch, count)
             patch.setattr(replacement, "_undo", lambda _: None)
@@ -431,7 +431,10 @@ def test_after_a_kill_at_any_moment_there_is_the_old_or_the_new(filled, tmp_path
             replacement.undo_interrupted(filled)
         replacement.undo_interrupted(filled)
         assert not replacement.is_pending(filled)
-        found = (content_of(filled.store) if filled.store.exists() else None, secrets.kept(filled.settings))
+        found = (
+            content_of(filled.database) if filled.database.exists() else None,
+            secret_files.saved_keys(filled.settings),
+        )
         assert found in [(None, {}) if is_fresh else ("old", KEYS), ("new", keys)], count
         undone, finished = undone + (found[1] != keys), finished + (found[1] == keys)
         if is_whole:
@@ -460,29 +463,29 @@ def raising(error):
     raise error
 
 
-def make_again(store, word):
-    for file in store.file.parent.glob("airflow.db*"):
+def make_again(database, word):
+    for file in database.file.parent.glob("airflow.db*"):
         file.unlink()
-    make_database(store.file, word).close()
+    make_database(database.file, word).close()
 
 
 def kept_password(engine):
-    return secrets.kept(engine.settings, ["admin_password"])["admin_password"]
+    return secret_files.saved_keys(engine.settings, ["admin_password"])["admin_password"]
 
 
 def test_a_new_password_of_the_admin_is_taken_in_whenever_the_run_ended(filled, monkeypatch):
     old, new = {**KEYS, "admin_password": "old"}, {**KEYS, "admin_password": "new"}
-    secrets.put(filled.settings, filled.reader, old)
+    secret_files.put(filled.settings, filled.secret_owner, old)
     taken = []
 
     def take(result):
-        def take_key(name):
+        def apply_key(name):
             taken.append(kept_password(filled))
             if isinstance(result, BaseException):
                 raise result
             return CompletedProcess([], result, "", "it does not fit")
 
-        filled.take_key = take_key
+        filled.apply_key = apply_key
 
     take(1)
     with pytest.raises(UserError, match="it does not fit"):
@@ -500,16 +503,16 @@ def test_a_new_password_of_the_admin_is_taken_in_whenever_the_run_ended(filled, 
 
 
 def test_before_a_restart_an_interrupted_restore_is_undone(filled, tmp_path, monkeypatch):
-    filled.store.dump(tmp_path / "copy")
+    filled.database.dump(tmp_path / "copy")
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(replacement, "_undo", lambda _: raising(Killed()))
         patch.setattr(Sqlite, "swap", lambda *_: raising(Killed()))
         replacement.replace(filled, tmp_path / "copy", {name: f"new-{name}" for name in KEYS})
     assert replacement.is_pending(filled)
-    monkeypatch.setattr(operate.schema, "require_same", lambda _: raising(UserError("here", "it ends.", "")))
+    monkeypatch.setattr(operate.db_version, "require_same", lambda _: raising(UserError("here", "it ends.", "")))
     with pytest.raises(UserError, match="it ends"):
         operate.restart(filled, [], 1)
-    assert not replacement.is_pending(filled) and secrets.kept(filled.settings, KEYS) == KEYS
+    assert not replacement.is_pending(filled) and secret_files.saved_keys(filled.settings, KEYS) == KEYS
 
 
 def test_a_failure_is_undone_at_once(filled, tmp_path, monkeypatch):
@@ -544,7 +547,7 @@ def test_without_a_terminal_a_passphrase_comes_from_the_environment(filled, monk
         backup.restore(filled, filled.settings.state_dir / "it", yes=True)
     monkeypatch.setenv(backup.PASSPHRASE, "right")
     backup.restore(filled, filled.settings.state_dir / "it", yes=True)
-    assert secrets.kept(filled.settings) == KEYS
+    assert secret_files.saved_keys(filled.settings) == KEYS
 
 
 def test_the_two_passphrases_must_be_the_same(filled, monkeypatch):
@@ -560,18 +563,18 @@ def test_the_two_passphrases_must_be_the_same(filled, monkeypatch):
 
 
 def test_no_password_stands_in_a_command(make_settings):
-    store = postgres.Postgres(Compose(make_settings("COMPOSE_PROJECT_NAME=p\n")))
-    start = store.compose.command()
-    assert store.start_command() == [*start, "up", "--detach", "--no-build", "--wait", "postgres"]
+    database = postgres.Postgres(Compose(make_settings("COMPOSE_PROJECT_NAME=p\n")))
+    start = database.compose.command()
+    assert database.start_command() == [*start, "up", "--detach", "--no-build", "--wait", "postgres"]
     client = [*start, "exec", "-T", "postgres"]
     used, restored = "--dbname=airflow", "--dbname=airflow_restored"
-    assert store.dump_command() == [
+    assert database.dump_command() == [
         *client, "pg_dump", "--username=airflow", used, "--format=custom", "--compress=0",
     ]  # fmt: skip
-    assert store.load_command() == [
+    assert database.load_command() == [
         *client, "pg_restore", "--username=airflow", restored, "--single-transaction", "--exit-on-error", "--no-owner",
     ]  # fmt: skip
-    assert store.sql_command("x") == [
+    assert database.sql_command("x") == [
         *client, "psql", "--username=airflow", "--dbname=x", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only",
         "--variable=ON_ERROR_STOP=1", "--variable=VERBOSITY=terse",
     ]  # fmt: skip
@@ -582,7 +585,7 @@ def test_a_password_is_quoted_and_its_statement_not_logged():
     assert "ALTER ROLE airflow PASSWORD 'it''s';" in text
     assert text.index("log_min_error_statement = 'panic'") < text.index("PASSWORD")
     assert text.index("BEGIN;") < text.index("RENAME") < text.index("PASSWORD") < text.index("COMMIT;")
-    assert "PASSWORD" not in postgres.take_back_sql("")
+    assert "PASSWORD" not in postgres.rollback_sql("")
 
 
 def test_a_program_has_files_for_its_input_and_output(tmp_path):

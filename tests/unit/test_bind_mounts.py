@@ -232,12 +232,12 @@ def _entered(context):
 
 
 MOUNTING = {
-    "up": lambda made: _entered(made.starting(as_before=False)),
+    "up": lambda made: _entered(made.starting(unchanged=False)),
     "restart": lambda made: _entered(made.restarting(["scheduler"])),
     "scale": lambda made: made.scale(2),
-    "dags": lambda made: made.parse_dags(apart=True),
-    "rotate": lambda made: made.take_key("fernet_key"),
-    "restore": lambda made: _entered(made.store.serving()),
+    "dags": lambda made: made.parse_dags(isolated=True),
+    "rotate": lambda made: made.apply_key("fernet_key"),
+    "restore": lambda made: _entered(made.database.running_server()),
 }
 
 
@@ -257,7 +257,7 @@ def test_whatever_mounts_looks_first(make_settings, monkeypatch, kind, verb):
     monkeypatch.setattr(kind, "require_bind_mounts", refuse)
     monkeypatch.setattr(kind, "states", lambda self: [])
     monkeypatch.setattr("airflow_docker.engines.images.require", lambda name, where: {"Id": "i"})
-    monkeypatch.setattr("airflow_docker.engines.ports.require_free", lambda port, holder: None)
+    monkeypatch.setattr("airflow_docker.engines.ports.require_free", lambda port, port_owner: None)
     for name in ("capture", "stream", "start"):
         monkeypatch.setattr(f"airflow_docker.shell.{name}", lambda command, **_: ran.append(command) or Ended())
     if kind is Swarm:
@@ -337,7 +337,7 @@ def mac(home, monkeypatch, answers):
 def test_docker_desktop_is_fit_and_maps_owners_itself(mac, make_settings):
     settings = make_settings()
     assert Compose(settings).problem() is None
-    assert Compose(settings).reader.owner is None
+    assert Compose(settings).secret_owner.owner is None
     assert project.uid(settings, Compose(settings)).found == "Docker Desktop shows files to the services as their own"
     assert "OBJC_DISABLE_INITIALIZE_FORK_SAFETY" in variables.own_variables(settings, settings.state_dir)
 
@@ -346,7 +346,7 @@ def test_folders_of_another_owner_are_no_problem_on_docker_desktop(mac, make_set
     settings = make_settings(f"LOGS_DIR={home}/logs\n")
     (home / "logs").mkdir(mode=0o500)
     (settings.workflow_dev_dir / settings.dags_dir).mkdir(parents=True, mode=0o500)
-    owner = Compose(settings).reader.owner
+    owner = Compose(settings).secret_owner.owner
     assert folders.problems(settings, owner) == folders.dag_problems(settings, owner) == []
     folders.prepare(settings, owner)
 

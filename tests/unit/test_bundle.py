@@ -57,7 +57,7 @@ def project(make_settings, tmp_path, ops, monkeypatch):
 
 def test_assemble_writes_what_it_says(project, tmp_path, ops):
     made = assemble(project())
-    ours = {files.MARKER, *Compose.purged} - {"base-image.json", "compose.build.yaml", "ca-bundle.pem"}
+    ours = {files.MARKER, *Compose.generated_files} - {"base-image.json", "compose.build.yaml", "ca-bundle.pem"}
     assert set(names(tmp_path / "build")) == ours
     manifest = json.loads((tmp_path / "build" / "manifest.json").read_text())
     assert manifest["artifact"] == made.manifest.artifact == f"bdrc-airflow:{manifest['fingerprint'][:12]}"

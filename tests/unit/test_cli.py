@@ -58,7 +58,7 @@ def test_each_mistake_is_one_sentence(inv, args, env, code, said):
 @pytest.mark.parametrize("wrong", ["another hash", "no hash", ""])
 def test_our_own_packages_are_installed_with_the_hashes_that_stand_there_or_not_at_all(tmp_path, wrong):
     (tmp_path / "airflow_docker").mkdir()
-    for file in ("inv", "airflow_docker/own_environment.py"):
+    for file in ("inv", "airflow_docker/bootstrap.py"):
         shutil.copy(PROJECT / file, tmp_path / file)
     package = re.search(r"^invoke==\S+( \\\n    --hash=\S+)+\n", (PROJECT / "requirements.txt").read_text(), re.M)[0]
     bad = {"another hash": re.sub(r"[0-9a-f]{64}", "0" * 64, package), "no hash": package.split(" ")[0] + "\n"}

@@ -55,8 +55,8 @@ def test_commands(make_settings):
     assert made.parse_command(own_database=False)[-4:] == [
         "scheduler", "python", "/opt/airflow-docker/dags.py", "/opt/airflow/dags",
     ]  # fmt: skip
-    apart = ["--env", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:////tmp/dags.db"]
-    assert made.parse_command(own_database=True)[-6:-4] == apart
+    isolated = ["--env", "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:////tmp/dags.db"]
+    assert made.parse_command(own_database=True)[-6:-4] == isolated
     label = "label=com.docker.compose.project=p"
     listed = ["docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label]
     assert made.containers_command() == [*listed, "--filter", "label=com.docker.compose.oneoff=False"]
@@ -110,10 +110,10 @@ def test_what_the_settings_have_no_more_is_ended_first(make_settings, monkeypatc
 
 
 def test_what_decides_how_services_run(make_settings):
-    before = engine(make_settings).decides()
-    assert engine(make_settings, "AIRFLOW_BASE_IMAGE=other:1\n").decides() == before
-    assert engine(make_settings, image="bdrc-airflow:def").decides() != before
-    assert engine(make_settings, "AIRFLOW_PORT=8123\n").decides() != before
+    before = engine(make_settings).config_digest()
+    assert engine(make_settings, "AIRFLOW_BASE_IMAGE=other:1\n").config_digest() == before
+    assert engine(make_settings, image="bdrc-airflow:def").config_digest() != before
+    assert engine(make_settings, "AIRFLOW_PORT=8123\n").config_digest() != before
 
 
 def test_image_commands():

@@ -31,7 +31,7 @@ class Engine:
         self.settings, self.up = settings, list(UP)
         self.tables = {"dag": [["f", "16"]], "dag_run": [["success"]], "task_instance": [], "task_instance_history": []}
         self.answers, self.asked = {}, []
-        self.store = SimpleNamespace(query=self.query, queries=lambda *sql: list(map(self.query, sql)))
+        self.database = SimpleNamespace(query=self.query, queries=lambda *sql: list(map(self.query, sql)))
 
     def query(self, sql):
         assert sql.count("'") % 2 == 0
@@ -57,7 +57,7 @@ class Engine:
 @pytest.fixture
 def engine(make_settings, monkeypatch):
     made = Engine(make_settings(""))
-    monkeypatch.setattr(dag_run.schema, "require_same", lambda engine: None)
+    monkeypatch.setattr(dag_run.db_version, "require_same", lambda engine: None)
     monkeypatch.setattr(dag_run, "ready", lambda engine: engine)
     monkeypatch.setattr(run_progress.time, "sleep", lambda seconds: None)
     return made
@@ -259,7 +259,7 @@ def test_an_unknown_run_is_an_error_with_the_newest_ones(engine):
     with pytest.raises(UserError, match=r"nope: quick has no such run\. It has none yet\. Type: inv dags --run quick"):
         dag_run.follow(engine, "quick", "nope", False)
     answers = iter([[], [["r2", "running"], ["r1", "success"]]])
-    engine.store.query = lambda sql: next(answers) if "FROM dag_run" in sql else [["f"]]
+    engine.database.query = lambda sql: next(answers) if "FROM dag_run" in sql else [["f"]]
     with pytest.raises(UserError, match=r"The newest are: r2 \(running\), r1 \(success\)\."):
         dag_run.follow(engine, "quick", "nope", False)
     assert engine.asked == []

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 import pytest
 from conftest import Remote, git, snapshot
 
-from airflow_docker import PROJECT, secrets, shell
+from airflow_docker import PROJECT, secret_files, shell
 from airflow_docker.engines import ServiceState
 from airflow_docker.engines.choice import choose
 from airflow_docker.engines.compose.engine import Compose
@@ -307,12 +307,12 @@ def test_secrets(make_settings, tmp_path):
     settings, folder = make_settings("SECRET_AWS__default__key=v\n"), tmp_path / ".secrets"
 
     def said(settings=settings):
-        return state(project.secret_files, settings, Compose)
+        return state(project.secrets, settings, Compose)
 
     assert said().startswith("warning: nothing is written yet") and said().endswith("inv up writes them.")
-    secrets.write(settings, Compose(settings).reader)
+    secret_files.write(settings, Compose(settings).secret_owner)
     before = snapshot(folder)
-    assert said().startswith(f"ok: all {len(secrets.files_of(settings))} files")
+    assert said().startswith(f"ok: all {len(secret_files.files_of(settings))} files")
     stale = said(make_settings("SECRET_AWS__default__key=hunter2\n"))
     assert stale.startswith("warning: aws-credentials: stale") and "hunter2" not in stale
     assert "there is no file" in said(make_settings("SECRET_AWS_FILE=none\n"))

@@ -44,14 +44,14 @@ def engine(make_settings, tmp_path):
     (folder / "sub" / "b.py").write_text("import AIRFLOW  # a dag\n")
     (folder / "helper.py").write_text("import dag\n")
     states = [ServiceState("scheduler", "c", "running", "healthy", started="2026-11-27T09:20:44.123456789Z")]
-    return lambda *answers: SimpleNamespace(settings=settings, store=Database(*answers), states=lambda: states)
+    return lambda *answers: SimpleNamespace(settings=settings, database=Database(*answers), states=lambda: states)
 
 
 def test_the_wait_ends_when_each_file_was_parsed_since_the_start(engine, clock):
     made = engine([], [["/opt/airflow/dags/a.py"]], [["/opt/airflow/dags/a.py"], ["sub/b.py"]])
     first_parse.wait(made)
-    assert len(made.store.asked) == 3 and clock.seconds == 1.5
-    assert made.store.asked[0].count("'2026-11-27 09:20:44+00:00'") == 2
+    assert len(made.database.asked) == 3 and clock.seconds == 1.5
+    assert made.database.asked[0].count("'2026-11-27 09:20:44+00:00'") == 2
 
 
 def test_a_file_without_a_dag_is_not_waited_for_long(engine, clock):

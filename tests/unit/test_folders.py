@@ -6,7 +6,7 @@ import stat
 import pytest
 from conftest import snapshot
 
-from airflow_docker import secrets
+from airflow_docker import secret_files
 from airflow_docker.engines import folders
 from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.standalone.engine import Standalone
@@ -17,7 +17,7 @@ DAGS = "airflow-docker/dags"
 
 
 def prepare(settings):
-    folders.prepare(settings, Compose(settings).reader.owner)
+    folders.prepare(settings, Compose(settings).secret_owner.owner)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_no_verb_changes_what_is_another_projects(make_settings, tmp_path, monke
     """Two .env in one folder have the same STATE_DIR and SECRETS_DIR, unless they say otherwise."""
     one, other = (Standalone(make_settings(f"COMPOSE_PROJECT_NAME={name}\n")) for name in ("one", "other"))
     folders.claim_state(one.settings)
-    secrets.write(one.settings, one.reader)
+    secret_files.write(one.settings, one.secret_owner)
     (tmp_path / "a.backup").write_text("x")
     monkeypatch.setattr(builds, "require_last", lambda _: "it")
     before = snapshot(tmp_path)

@@ -75,7 +75,7 @@ def test_failed(failed, reason):
 )
 def test_what_is_not_well_now_is_told(states, said):
     engine = SimpleNamespace(states=lambda: states, services=lambda: SERVICES, one_shot=ONE_SHOT)
-    assert health.unwell(engine) == said
+    assert health.describe_problems(engine) == said
 
 
 def test_restarts_of_the_past_are_forgiven():
@@ -127,8 +127,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(health, "POLL_SECONDS", 0.01)
 
 
-def wait(engine, timeout=5.0, before=None, settled=lambda: True):
-    health.wait(engine, timeout=timeout, before=before or {}, settled=settled)
+def wait(engine, timeout=5.0, before=None, is_done=lambda: True):
+    health.wait(engine, timeout=timeout, before=before or {}, is_done=is_done)
 
 
 def test_wait_tells_each_service_once(capsys):
@@ -166,7 +166,7 @@ def test_what_was_there_before_counts_for_nothing_until_the_engine_has_acted():
     new = [*HEALTHY[:2], state("webserver", started="today")]
     engine = Scripted(old, stopping, new)
     acted = iter([False, False, False, True])
-    wait(engine, before={s.container: s for s in old}, settled=lambda: next(acted, True))
+    wait(engine, before={s.container: s for s in old}, is_done=lambda: next(acted, True))
     assert engine.script == [new]
 
 
@@ -174,12 +174,12 @@ def test_a_container_that_was_started_again_counts_at_once():
     old = state("webserver", "exited", "", started="yesterday")
     crashed = state("webserver", "exited", "", exit_code=1, started="today")
     with pytest.raises(UserError, match="webserver: the service has ended with exit code 1"):
-        wait(Scripted([*HEALTHY[:2], crashed]), before={old.container: old}, settled=lambda: False)
+        wait(Scripted([*HEALTHY[:2], crashed]), before={old.container: old}, is_done=lambda: False)
 
 
 def test_only_some_are_waited_for(capsys):
     engine = Scripted([*HEALTHY[:2], state("webserver", "running", "starting")])
-    health.wait(engine, timeout=5.0, before={}, settled=lambda: True, only=["postgres"])
+    health.wait(engine, timeout=5.0, before={}, is_done=lambda: True, only=["postgres"])
     assert "postgres is healthy" in capsys.readouterr().err
 
 

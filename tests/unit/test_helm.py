@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from airflow_docker import PROJECT, secrets
+from airflow_docker import PROJECT, secret_files
 from airflow_docker.errors import UserError
 from airflow_docker.verbs import helm, helm_values
 from airflow_docker.verbs.helm_values import Image
@@ -227,7 +227,9 @@ def test_folders_and_secrets_are_where_compose_has_them():
     there = {(v["source"].strip("${}"), v["target"]) for v in scheduler["volumes"]}
     ours = {(name, place) for name, places in helm_values.FOLDERS.items() for place in places}
     assert {pair for pair in there if pair[1].startswith(("/home", "/mnt"))} == ours
-    assert {"db_apps", "drs_cnf", "aws"} == {name.lower() for name in secrets.FILE_NAMES} <= set(scheduler["secrets"])
+    assert (
+        {"db_apps", "drs_cnf", "aws"} == {name.lower() for name in secret_files.FILE_NAMES} <= set(scheduler["secrets"])
+    )
 
 
 def test_dags_and_logs_may_come_from_claims(settings):
@@ -350,7 +352,7 @@ def _texts(found):
 
 def test_the_address_that_is_handed_on_has_the_name_of_the_charts_database(settings, tmp_path):
     (tmp_path / ".secrets").mkdir()
-    derived = secrets.derived({"postgres_password": "x-_"})
+    derived = secret_files.derived({"postgres_password": "x-_"})
     (tmp_path / ".secrets/sql_alchemy_conn").write_text(derived["sql_alchemy_conn"])
     command = next(one for one in helm.commands(settings(), IMAGE, {}, "f") if "af-metadata" in one)
     handed = subprocess.run(command.rpartition(" | ")[0], shell=True, capture_output=True, text=True, check=True)

@@ -24,19 +24,19 @@ class Engine:
     def states(self):
         return []
 
-    def decides(self):
+    def config_digest(self):
         return "settings"
 
     @contextmanager
-    def starting(self, *, as_before, workers):
-        self.done.append(f"start {as_before}")
+    def starting(self, *, unchanged, workers):
+        self.done.append(f"start {unchanged}")
         yield lambda: True
 
 
 @pytest.fixture
 def engine(make_settings, monkeypatch):
     monkeypatch.setattr(stack, "health", SimpleNamespace(wait=lambda *_, **__: None))
-    monkeypatch.setattr(stack, "schema", SimpleNamespace(will_migrate=lambda _: False, note=lambda _: None))
+    monkeypatch.setattr(stack, "db_version", SimpleNamespace(will_migrate=lambda _: False, record=lambda _: None))
     return Engine(make_settings())
 
 

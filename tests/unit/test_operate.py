@@ -118,7 +118,7 @@ def test_the_repository_of_a_hook_is_left_alone(monkeypatch):
 
     monkeypatch.setenv("GIT_DIR", "/somebody/else/.git")
     monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
-    tasks.apart(lambda: None)()
+    tasks.scrubbed(lambda: None)()
     assert "GIT_DIR" not in remotes.os.environ and "GIT_CONFIG_COUNT" in remotes.os.environ
 
 
@@ -151,9 +151,9 @@ def test_a_reader_that_has_seen_enough_is_no_error(typed):
 @pytest.mark.parametrize(("code", "said"), [(0, ""), (3, '{"dags":')])
 def test_a_parse_without_an_answer_shows_what_was_said(code, said, capsys):
     ended = subprocess.CompletedProcess([], code, said, "the last word\n")
-    engine = SimpleNamespace(parse_dags=lambda apart: ended)
+    engine = SimpleNamespace(parse_dags=lambda isolated: ended)
     with pytest.raises(UserError, match=rf"ended with exit code {code}"):
-        dags.parse(engine, apart=True)
+        dags.parse(engine, isolated=True)
     assert "the last word" in capsys.readouterr().err
 
 
@@ -161,8 +161,8 @@ def test_who_may_not_see_the_secrets_is_told_the_rest_of_the_status(monkeypatch)
     def closed(*_):
         raise PermissionError
 
-    monkeypatch.setattr(status.secrets, "check", closed)
-    assert status._secrets(SimpleNamespace(settings=None, reader=None)) == "unusable"
+    monkeypatch.setattr(status.secret_files, "check", closed)
+    assert status._secrets(SimpleNamespace(settings=None, secret_owner=None)) == "unusable"
 
 
 def test_the_last_build_is_shown_whatever_the_settings_are_now(make_settings, capsys):

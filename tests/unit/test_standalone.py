@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_docker import secrets
+from airflow_docker import secret_files
 from airflow_docker.engines import ports
 from airflow_docker.engines.choice import choose
 from airflow_docker.engines.standalone import environments, logs, processes
@@ -37,10 +37,10 @@ def test_a_restart_that_is_asked_for_before_the_first_start_is_one(tmp_path, mon
 
 def test_an_environment_of_two_projects_is_made_whole_by_either(make_settings, monkeypatch):
     made, built = Standalone(make_settings("COMPOSE_PROJECT_NAME=p\nBUILD_DIR=b\n")), []
-    folder = made.place / "0123456789ab"
+    folder = made.work_dir / "0123456789ab"
     folder.mkdir(parents=True)
     for project in ("p", "other"):
-        environments.claim(make_settings(f"COMPOSE_PROJECT_NAME={project}\nBUILD_DIR=b\n"), folder)
+        environments.mark_used(make_settings(f"COMPOSE_PROJECT_NAME={project}\nBUILD_DIR=b\n"), folder)
     bundle = SimpleNamespace(manifest=SimpleNamespace(artifact=str(folder)))
     monkeypatch.setattr(environments, "build", lambda *_: built.append(1))
     made.build(bundle, no_cache=False)
@@ -93,8 +93,8 @@ def test_airflow_3_has_services_of_its_own(make_settings, tmp_path):
 
 def test_nothing_is_initialised_twice(make_settings, tmp_path):
     engine = Standalone(make_settings(), str(tmp_path / "e"))
-    engine.database.parent.mkdir(parents=True)
-    engine.database.touch()
+    engine.database_file.parent.mkdir(parents=True)
+    engine.database_file.touch()
     stamp = engine.services_plan().done_when_initialised
     assert engine.services_plan().init
     (engine.folder / "initialised").write_text(stamp)
@@ -129,11 +129,11 @@ def test_of_the_users_environment_only_what_is_named_gets_in(make_settings, tmp_
 
 def test_another_terminal_is_no_reason_to_start_again(make_settings, tmp_path, monkeypatch):
     engine = Standalone(make_settings(), str(tmp_path / "e"))
-    before = engine.decides()
+    before = engine.config_digest()
     monkeypatch.setenv("PATH", "/elsewhere")
     monkeypatch.setenv("TERM", "vt100")
-    assert engine.decides() == before
-    assert Standalone(make_settings("AIRFLOW_PORT=8123\n"), str(tmp_path / "e")).decides() != before
+    assert engine.config_digest() == before
+    assert Standalone(make_settings("AIRFLOW_PORT=8123\n"), str(tmp_path / "e")).config_digest() != before
 
 
 def test_what_is_mounted_elsewhere_is_linked_in_the_home(make_settings, tmp_path, capsys):
@@ -157,7 +157,7 @@ def test_what_is_mounted_elsewhere_is_linked_in_the_home(make_settings, tmp_path
 
 def test_the_option_file_is_where_its_reader_finds_it(make_settings, tmp_path):
     settings = make_settings("SECRET_DB_APPS__mysql__mySqlCnfPath=/run/secrets/drs_cnf\nSECRET_DRS_CNF__a__b=c\n")
-    secrets.write(settings, Standalone(settings).reader)
+    secret_files.write(settings, Standalone(settings).secret_owner)
     text = (settings.secrets_dir / "db_apps.config").read_text()
     assert f"mySqlCnfPath = {settings.secrets_dir / 'drs.config'}\n" in text
 
@@ -324,7 +324,7 @@ def test_a_state_dir_of_another_project_is_left_alone(make_settings, tmp_path):
     mine = Standalone(make_settings("COMPOSE_PROJECT_NAME=mine\n"), str(tmp_path / "e"))
     mine.folder.mkdir(parents=True)
     (mine.folder / "services.json").write_text('{"project": "other", "services": {}}')
-    for act in (lambda: mine.stop(data=True), lambda: mine.starting(as_before=False).__enter__()):
+    for act in (lambda: mine.stop(data=True), lambda: mine.starting(unchanged=False).__enter__()):
         with pytest.raises(
             UserError, match="is that of the project other. If this is it, moved or renamed: set COMPOSE_"
         ):
@@ -355,7 +355,7 @@ def test_a_project_stays_on_the_engine_that_it_runs_on(make_settings, tmp_path, 
     (tmp_path / "docker").write_text(f"#!/bin/sh\necho $1 >>{tmp_path}/asked\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(processes, "marked", None)  # nor is it looked for what runs of standalone
+    monkeypatch.setattr(processes, "tagged", None)  # nor is it looked for what runs of standalone
     assert choose(settings).name == "compose"
     assert "Engine: compose (it was up here last)" in capsys.readouterr().err
     assert (tmp_path / "asked").read_text() == "version\n"
@@ -384,8 +384,11 @@ def test_several_questions_are_answered_by_sqlite_one_by_one(tmp_path):
     with contextlib.closing(sqlite3.connect(file)) as opened:
         opened.execute("CREATE TABLE t AS SELECT 1 AS a, NULL AS b UNION SELECT 2, 'x'")
         opened.commit()
-    store = Sqlite(tmp_path, file)
-    assert store.queries("SELECT * FROM t ORDER BY a", "SELECT count(*) FROM t") == [[["1", ""], ["2", "x"]], [["2"]]]
-    assert store.query("SELECT b FROM t WHERE a = 2") == [["x"]]
+    database = Sqlite(tmp_path, file)
+    assert database.queries("SELECT * FROM t ORDER BY a", "SELECT count(*) FROM t") == [
+        [["1", ""], ["2", "x"]],
+        [["2"]],
+    ]
+    assert database.query("SELECT b FROM t WHERE a = 2") == [["x"]]
     with pytest.raises(UserError, match="cannot be asked .no such table: none."):
-        store.queries("SELECT 1", "SELECT * FROM none")
+        database.queries("SELECT 1", "SELECT * FROM none")

@@ -9,13 +9,13 @@ from airflow_docker import PROJECT
 from airflow_docker.engines import ServiceState
 from airflow_docker.engines.choice import choose
 from airflow_docker.engines.compose import image_context
-from airflow_docker.engines.swarm import commands, delivery
+from airflow_docker.engines.swarm import commands, registry_push
+from airflow_docker.engines.swarm.cluster import Cluster
 from airflow_docker.engines.swarm.engine import Swarm
-from airflow_docker.engines.swarm.nodes import Nodes
 from airflow_docker.engines.swarm.rollout import Rollout
+from airflow_docker.engines.swarm.secret_versions import SecretVersions
 from airflow_docker.engines.swarm.stack import Plan, once, part, secret_name, stack
 from airflow_docker.engines.swarm.tasks import Services
-from airflow_docker.engines.swarm.vault import Vault
 from airflow_docker.errors import UserError
 from airflow_docker.verbs import builds
 
@@ -203,12 +203,12 @@ def test_the_name_of_a_secret_changes_with_its_content_and_does_not_prove_a_gues
 
 def test_an_empty_secret_is_one_line_and_the_vault_does_not_show_its_key(tmp_path):
     (tmp_path / "empty").write_text("")
-    vault = Vault("p", {"aws": tmp_path / "empty"}, "the key")
+    vault = SecretVersions("p", {"aws": tmp_path / "empty"}, "the key")
     assert vault.names() == {"aws": secret_name("p", "aws", "\n", "the key")}
     assert "the key" not in repr(vault)
     (tmp_path / "large").write_text("x" * 500_001)
     with pytest.raises(UserError, match="500 kB at most"):
-        Vault("p", {"aws": tmp_path / "large"}, "k").names()
+        SecretVersions("p", {"aws": tmp_path / "large"}, "k").names()
 
 
 def test_commands():
@@ -335,23 +335,25 @@ def node(identity, state="ready", **labels):
 
 def test_the_database_is_on_one_host_and_inv_is_typed_there():
     label = {"airflow-docker.p": "data"}
-    Nodes("a", [node("a"), node("b")]).require("p")
-    Nodes("a", [node("a", **label), node("b", **{"airflow-docker.q": "data"})]).require("p")
+    Cluster("a", [node("a"), node("b")]).require("p")
+    Cluster("a", [node("a", **label), node("b", **{"airflow-docker.q": "data"})]).require("p")
     with pytest.raises(UserError, match=r"the database of p is on host-b .* Type it on host-b"):
-        Nodes("a", [node("a"), node("b", **label)]).require("p")
+        Cluster("a", [node("a"), node("b", **label)]).require("p")
     with pytest.raises(UserError, match="the database is on one host alone"):
-        Nodes("a", [node("a", **label), node("b", **label)]).require("p")
-    assert Nodes("a", [node("a"), node("b", "down")]).away == ["b"]
+        Cluster("a", [node("a", **label), node("b", **label)]).require("p")
+    assert Cluster("a", [node("a"), node("b", "down")]).away == ["b"]
 
 
 def test_an_image_is_pushed_unless_others_can_pull_it():
     built = {"Id": "sha256:0123456789abcdef", "RepoDigests": []}
     pulled = {"Id": "sha256:1", "RepoDigests": [f"postgres@{DIGEST}"]}
-    assert not delivery.is_public(built, "x/postgres:1", "r:5000")
-    assert delivery.is_public(pulled, "postgres:16", "r:5000")
-    assert not delivery.is_public({**built, "RepoDigests": [f"r:5000/postgres@{DIGEST}"]}, "x/postgres:1", "r:5000")
-    assert delivery.copy_name(built, "x/postgres:1", "r:5000/team") == "r:5000/team/postgres:0123456789ab"
-    assert delivery.copy_name(built, "r:5000/airflow:1", "r:5000") == "r:5000/airflow:1"
+    assert not registry_push.is_public(built, "x/postgres:1", "r:5000")
+    assert registry_push.is_public(pulled, "postgres:16", "r:5000")
+    assert not registry_push.is_public(
+        {**built, "RepoDigests": [f"r:5000/postgres@{DIGEST}"]}, "x/postgres:1", "r:5000"
+    )
+    assert registry_push.copy_name(built, "x/postgres:1", "r:5000/team") == "r:5000/team/postgres:0123456789ab"
+    assert registry_push.copy_name(built, "r:5000/airflow:1", "r:5000") == "r:5000/airflow:1"
 
 
 def test_what_swarm_wants_of_the_settings_is_said_at_once(make_settings):
@@ -361,7 +363,7 @@ def test_what_swarm_wants_of_the_settings_is_said_at_once(make_settings):
         "EXECUTOR", "IMAGE_REGISTRY", "COMPOSE_PROJECT_NAME",
     ]  # fmt: skip
     with pytest.raises(UserError, match="^EXECUTOR: "):  # before a stack is made of it
-        choose(make_settings("ENGINE=swarm\n"), tell=False).decides()
+        choose(make_settings("ENGINE=swarm\n"), tell=False).config_digest()
     text = (
         "ENGINE=swarm\nEXECUTOR=CeleryExecutor\nIMAGE_REGISTRY=r:5000/team\nAIRFLOW_IMAGE=a\nCOMPOSE_PROJECT_NAME=p\n"
     )
@@ -405,14 +407,14 @@ def test_the_stack_is_made_of_the_files_of_compose(make_settings):
 def test_what_a_registry_has_had_before_need_not_be_pushed_again(monkeypatch, capsys):
     built = {"Id": "sha256:0123456789abcdef", "RepoDigests": []}
     refused = CompletedProcess([], 1, "", "connection refused")
-    monkeypatch.setattr(delivery.images, "require", lambda name, where: built)
-    monkeypatch.setattr(delivery.shell, "capture", lambda command: refused)
+    monkeypatch.setattr(registry_push.images, "require", lambda name, where: built)
+    monkeypatch.setattr(registry_push.shell, "capture", lambda command: refused)
     with pytest.raises(
         UserError, match=r"IMAGE_REGISTRY: r:5000 does not take r:5000/airflow:1 \(connection refused\)"
     ):
-        delivery.deliver("r:5000/airflow:1", "AIRFLOW_IMAGE", "r:5000")
+        registry_push.push("r:5000/airflow:1", "AIRFLOW_IMAGE", "r:5000")
     built["RepoDigests"] = [REF]
-    delivery.deliver("r:5000/airflow:1", "AIRFLOW_IMAGE", "r:5000")
+    registry_push.push("r:5000/airflow:1", "AIRFLOW_IMAGE", "r:5000")
     assert "which it has had before: connection refused" in capsys.readouterr().err
 
 
@@ -433,27 +435,27 @@ def rollout(good, new=NEW):
 def test_what_a_wait_gives_up_on_is_put_back():
     late = UserError("worker", "is not healthy after 300 s.")
     made, deployed = rollout(GOOD)
-    made.take_back(late)
+    made.rollback(late)
     assert deployed == []  # nothing has been begun
-    assert made.settled()
-    made.take_back(late)
-    made.take_back(late)
+    assert made.is_done()
+    made.rollback(late)
+    made.rollback(late)
     assert deployed == [{"worker": {"image": "new"}}, {"worker": {"image": "old"}}]
     for good in ({}, NEW):  # a first start, or the same once more
         made, deployed = rollout(good)
-        made.settled()
-        made.take_back(late)
+        made.is_done()
+        made.rollback(late)
         assert len(deployed) == 1
 
 
 def test_what_is_not_put_back_either_is_told_with_both_reasons(monkeypatch):
     made, _ = rollout(GOOD)
-    made.settled()
+    made.is_done()
     monkeypatch.setattr(
-        Rollout, "_put_back", lambda *_: (_ for _ in ()).throw(UserError("docker", "is gone.", "Look."))
+        Rollout, "_deploy_again", lambda *_: (_ for _ in ()).throw(UserError("docker", "is gone.", "Look."))
     )
     with pytest.raises(UserError, match=r"^worker: is late\. docker: is gone\. Look\.$"):
-        made.take_back(UserError("worker", "is late."))
+        made.rollback(UserError("worker", "is late."))
 
 
 def test_dags_in_the_image_are_as_they_were_and_their_folder_decides(make_settings, tmp_path):

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_docker import PROJECT, secrets
-from airflow_docker.database import replacement, schema
+from airflow_docker import PROJECT, secret_files
+from airflow_docker.database import db_version, replacement
 from airflow_docker.engines import folders
 from airflow_docker.errors import UserError
 from airflow_docker.interruption import Interrupted
@@ -26,12 +26,12 @@ class Engine:
 
     def __init__(self, settings, done, artifact=""):
         self.settings, self.done, self.artifact = settings, done, artifact
-        self.store = SimpleNamespace(exists=lambda: True)
-        self.reader = SimpleNamespace(owner=None)
+        self.database = SimpleNamespace(exists=lambda: True)
+        self.secret_owner = SimpleNamespace(owner=None)
 
-    def using(self, artifact):
+    def with_artifact(self, artifact):
         made = Engine(self.settings, self.done, artifact)
-        made.store = self.store
+        made.database = self.database
         return made
 
     def require(self):
@@ -43,14 +43,14 @@ class Engine:
     def states(self):
         return ["running"]
 
-    def in_use(self):
+    def running_artifact(self):
         return "built for 2.11.2"
 
     def has(self, artifact):
         return True
 
     def labels(self, artifact):
-        return {schema.LABEL: artifact.rpartition(" ")[2]}
+        return {db_version.LABEL: artifact.rpartition(" ")[2]}
 
     def stop(self, data):
         assert not data
@@ -67,7 +67,7 @@ def engine(make_settings):
 def at(engine, version):
     """The engine with settings that name this version."""
     made = Engine(replace(engine.settings, airflow_version=version), engine.done)
-    made.store = engine.store
+    made.database = engine.database
     return made
 
 
@@ -75,54 +75,54 @@ def at(engine, version):
 
 
 def test_versions_are_compared_as_numbers():
-    assert schema.is_older("2.9.3", "2.11.2") and schema.is_older("2.11.2", "3.0.0")
-    assert not schema.is_older("2.11.2", "2.11.2") and not schema.is_older("3.10.0", "3.9.9")
+    assert db_version.is_older("2.9.3", "2.11.2") and db_version.is_older("2.11.2", "3.0.0")
+    assert not db_version.is_older("2.11.2", "2.11.2") and not db_version.is_older("3.10.0", "3.9.9")
 
 
 def test_without_a_note_what_runs_tells_and_else_the_settings(engine):
-    assert schema.of(at(engine, "3.3.2")) == "2.11.2"
-    engine.in_use = lambda: None
-    assert schema.of(engine) == engine.settings.airflow_version
+    assert db_version.current(at(engine, "3.3.2")) == "2.11.2"
+    engine.running_artifact = lambda: None
+    assert db_version.current(engine) == engine.settings.airflow_version
 
 
 def test_an_older_airflow_is_not_started_on_a_newer_database(engine):
-    schema.note(at(engine, "3.3.2"))
-    schema.require(at(engine, "3.3.2"))
-    schema.require(at(engine, "3.4.0"))
+    db_version.record(at(engine, "3.3.2"))
+    db_version.check_compatible(at(engine, "3.3.2"))
+    db_version.check_compatible(at(engine, "3.4.0"))
     with pytest.raises(UserError, match=r"is 2\.11\.2, .* of Airflow 3\.3\.2.* Set AIRFLOW_VERSION=3\.3\.2 in .env"):
-        schema.require(engine)
-    engine.store.exists = lambda: False
-    schema.require(engine)
+        db_version.check_compatible(engine)
+    engine.database.exists = lambda: False
+    db_version.check_compatible(engine)
 
 
 def test_a_newer_one_is_said_to_migrate_and_is_no_match_for_what_runs(engine, capsys):
-    schema.note(engine)
-    schema.warn_of_migration(engine)
-    schema.require_same(engine)
+    db_version.record(engine)
+    db_version.warn_of_migration(engine)
+    db_version.require_same(engine)
     assert capsys.readouterr().err == ""
-    schema.warn_of_migration(at(engine, "3.3.2"))
+    db_version.warn_of_migration(at(engine, "3.3.2"))
     assert "migrates the database, which is of 2.11.2" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"Type: inv upgrade 3\.3\.2"):
-        schema.require_same(at(engine, "3.3.2"))
+        db_version.require_same(at(engine, "3.3.2"))
 
 
 def test_the_way_back_stays_known_as_long_as_the_version_runs(engine):
     new = at(engine, "3.3.2")
-    schema.begin(new, schema.Noted("2.11.2", OLD_FILE, "3.3.2", "old one"))
+    db_version.begin_upgrade(new, db_version.VersionRecord("2.11.2", OLD_FILE, "3.3.2", "old one"))
     for some in (engine, new):
         with pytest.raises(
             UserError, match=rf"interrupted\. To do the rest: inv upgrade 3\.3\.2\. .* inv restore {OLD_FILE} --yes"
         ):
-            schema.require(some)
-    schema.note(new)
-    schema.note(new)
-    assert schema.read(new) == schema.Noted("3.3.2", OLD_FILE)
+            db_version.check_compatible(some)
+    db_version.record(new)
+    db_version.record(new)
+    assert db_version.read(new) == db_version.VersionRecord("3.3.2", OLD_FILE)
     with pytest.raises(UserError, match=f"inv restore {OLD_FILE} --yes"):
-        schema.require(engine)
-    schema.note(engine)  # as after a restore
-    assert schema.read(engine) == schema.Noted("2.11.2")
-    schema.forget(engine)
-    assert schema.read(engine) is None
+        db_version.check_compatible(engine)
+    db_version.record(engine)  # as after a restore
+    assert db_version.read(engine) == db_version.VersionRecord("2.11.2")
+    db_version.clear(engine)
+    assert db_version.read(engine) is None
 
 
 # --- the verb ---
@@ -146,28 +146,28 @@ def machine(engine, monkeypatch):
         done.append(f"start {started.artifact}")
         if f"start {started.artifact}" in failing:
             raise failing[f"start {started.artifact}"]
-        schema.note(started)
+        db_version.record(started)
 
     made = SimpleNamespace(manifest=SimpleNamespace(artifact="built for 3.3.2", python="3.11"))
     dag = {"dag": "sample", "file": "/dags/sample.py"}
     parsed = {"folder": "/dags", "dags": [dag], "errors": [], "files": []}
     parsed_before = {"folder": "/dags", "dags": [dag], "errors": [], "files": []}
 
-    def parse(parsing, *, apart):
-        assert apart
+    def parse(parsing, *, isolated):
+        assert isolated
         is_new = parsing.settings.airflow_version == "3.3.2"
         return step("parse", parsed)() if is_new else step("parse as before", parsed_before)()
 
     for module, name, act in [
-        (replacement, "undo_interrupted", lambda engine: None), (stack, "require_place", step("place")),
+        (replacement, "undo_interrupted", lambda engine: None), (stack, "preflight", step("place")),
         (builds, "build_beside", step("lock and build", made)), (builds, "take", step("take")),
-        (secrets, "write", lambda *_: []), (folders, "prepare", lambda *_: None),
+        (secret_files, "write", lambda *_: []), (folders, "prepare", lambda *_: None),
         (dags, "parse", parse), (deprecations, "report", step("deprecations")),
         (backup, "create", step("backup", Path(OLD_FILE))), (stack, "start", start),
-        (backup, "put_back", lambda engine, file: (done.append(f"restore {file}"), schema.note(engine))),
+        (backup, "put_back", lambda engine, file: (done.append(f"restore {file}"), db_version.record(engine))),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, act)
-    schema.note(engine)
+    db_version.record(engine)
     return SimpleNamespace(engine=engine, done=done, failing=failing, parsed=parsed, before=parsed_before)
 
 
@@ -183,7 +183,7 @@ LOOKING = [*REFUSED, "parse as before"]
 def test_it_looks_then_backs_up_then_switches(machine, capsys):
     run(machine)
     assert machine.done == [*LOOKING, "backup", "stop as 2.11.2", "start built for 3.3.2", "take"]
-    assert schema.read(machine.engine) == schema.Noted("3.3.2", OLD_FILE)
+    assert db_version.read(machine.engine) == db_version.VersionRecord("3.3.2", OLD_FILE)
 
 
 @pytest.mark.parametrize("step", ["place", "lock and build", "parse", "backup"])
@@ -193,7 +193,7 @@ def test_what_fails_before_the_switch_changes_nothing(machine, capsys, step):
         run(machine)
     assert machine.done[-1] == step
     assert "Nothing was changed: Airflow 2.11.2 runs on" in capsys.readouterr().err
-    assert schema.read(machine.engine) == schema.Noted("2.11.2")
+    assert db_version.read(machine.engine) == db_version.VersionRecord("2.11.2")
 
 
 def test_a_file_that_cannot_be_imported_is_named_with_what_is_deprecated(machine, capsys):
@@ -239,7 +239,7 @@ def test_a_start_that_fails_brings_the_old_one_back(machine):
         run(machine)
     back = ["stop as 3.3.2", f"restore {OLD_FILE}", "start built for 2.11.2"]
     assert machine.done[len(LOOKING) + 3 :] == back
-    assert schema.read(machine.engine) == schema.Noted("2.11.2")
+    assert db_version.read(machine.engine) == db_version.VersionRecord("2.11.2")
 
 
 def test_a_stop_that_fails_needs_no_restore(machine, monkeypatch):
@@ -269,18 +269,18 @@ def test_after_a_kill_the_same_again_does_the_rest_without_another_backup(machin
     machine.failing["start built for 3.3.2"] = Interrupted()
     with pytest.raises(Interrupted):
         run(machine)
-    assert schema.read(machine.engine) == schema.Noted("2.11.2", OLD_FILE, "3.3.2", "built for 2.11.2")
+    assert db_version.read(machine.engine) == db_version.VersionRecord("2.11.2", OLD_FILE, "3.3.2", "built for 2.11.2")
     with pytest.raises(UserError, match=r"inv upgrade 3\.3\.2"):
         run(machine, "3.4.0")
     machine.failing.clear()
     machine.done.clear()
     run(machine)
     assert "backup" not in machine.done and machine.done[-1] == "take"
-    assert schema.read(machine.engine) == schema.Noted("3.3.2", OLD_FILE)
+    assert db_version.read(machine.engine) == db_version.VersionRecord("3.3.2", OLD_FILE)
 
 
 def test_what_fails_after_a_kill_says_that_it_was_begun_before(machine, capsys):
-    schema.begin(machine.engine, schema.Noted("2.11.2", OLD_FILE, "3.3.2", "built for 2.11.2"))
+    db_version.begin_upgrade(machine.engine, db_version.VersionRecord("2.11.2", OLD_FILE, "3.3.2", "built for 2.11.2"))
     machine.failing["parse"] = UserError("x", "does not fit.")
     with pytest.raises(UserError, match="does not fit"):
         run(machine)
@@ -289,11 +289,11 @@ def test_what_fails_after_a_kill_says_that_it_was_begun_before(machine, capsys):
 
 
 def test_after_a_kill_nothing_is_switched_if_the_way_back_is_gone(machine):
-    noted = schema.Noted("2.11.2", "/gone/old.backup", "3.3.2", "built for 2.11.2")
-    schema.begin(machine.engine, noted)
+    noted = db_version.VersionRecord("2.11.2", "/gone/old.backup", "3.3.2", "built for 2.11.2")
+    db_version.begin_upgrade(machine.engine, noted)
     with pytest.raises(UserError, match=r"/gone/old\.backup: this backup, .* is not there"):
         run(machine)
-    assert machine.done == LOOKING and schema.read(machine.engine) == noted
+    assert machine.done == LOOKING and db_version.read(machine.engine) == noted
 
 
 def test_no_version_is_bad_usage(machine):
@@ -312,7 +312,7 @@ def test_neither_the_same_nor_an_older_version(machine):
 
 
 def test_without_a_database_there_is_nothing_to_back_up_or_to_bring_back(machine):
-    machine.engine.store.exists = lambda: False
+    machine.engine.database.exists = lambda: False
     machine.failing["start built for 3.3.2"] = UserError("scheduler", "the service has ended.")
     with pytest.raises(UserError, match="^scheduler: the service has ended"):
         run(machine)

@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from airflow_docker import PROJECT, secrets
+from airflow_docker import PROJECT, secret_files
 from airflow_docker.building.manifest import Manifest
 from airflow_docker.engines import release
 from airflow_docker.engines.release import Release
@@ -234,7 +234,7 @@ def mounted(settings: Settings) -> str:
     folders = [settings.workflow_dev_dir / settings.dags_dir, settings.arch_root, settings.logs_dir,
                settings.app_log_dir, settings.work_data_dir, settings.archive0_dir, settings.archive1_dir,
                settings.archive2_dir, settings.archive3_dir, *(host for host, _ in settings.extra_mounts)]  # fmt: skip
-    files = [file for file in secrets.files_of(settings) if file.name != "admin_password"]
+    files = [file for file in secret_files.files_of(settings) if file.name != "admin_password"]
     return identity(files, folders)
 
 

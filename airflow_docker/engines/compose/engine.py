@@ -14,7 +14,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, ClassVar
 
-from airflow_docker import console, files, interruption, secrets, shell
+from airflow_docker import console, files, interruption, secret_files, shell
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
 from airflow_docker.engines import ServiceState, folders, health, images, merged_logs, ports
@@ -42,22 +42,24 @@ class Compose(Commands):
     instead_of_mounts = "Or set ENGINE=standalone."
     """What can be done where the engine does not see our folders."""
     context = (*image_context.OURS, lock_file.LOCK, bundle.HOME, bundle.BIN)
-    purged = (*context, ".dockerignore", "base-image.json", "compose.build.yaml", *bundle.NOTES)
+    generated_files = (*context, ".dockerignore", "base-image.json", "compose.build.yaml", *bundle.NOTES)
 
-    def using(self, artifact: str) -> Compose:
+    def with_artifact(self, artifact: str) -> Compose:
         return Compose(self.settings, artifact)
 
     @property
-    def reader(self) -> secrets.Reader:
+    def secret_owner(self) -> secret_files.SecretOwner:
         """The containers' user; Docker Desktop shows files to every container user as its own."""
-        return secrets.Reader(None if is_macos() else self.settings.airflow_uid, secrets.DRS_CNF_IN_CONTAINER)
+        return secret_files.SecretOwner(
+            None if is_macos() else self.settings.airflow_uid, secret_files.DRS_CNF_IN_CONTAINER
+        )
 
     @property
-    def store(self) -> Postgres:
+    def database(self) -> Postgres:
         return Postgres(self)
 
     @property
-    def place(self) -> Path:
+    def work_dir(self) -> Path:
         return self.settings.build_dir
 
     def problem(self) -> UserError | None:
@@ -118,10 +120,10 @@ class Compose(Commands):
 
     def platform(self) -> Platform:
         settings = self.settings
-        return images.base(settings.airflow_base_image, settings.airflow_version, self.place / "base-image.json")
+        return images.base(settings.airflow_base_image, settings.airflow_version, self.work_dir / "base-image.json")
 
-    def fill(self) -> None:
-        image_context.fill(self.settings, self.settings.build_dir, self.context)
+    def prepare_context(self) -> None:
+        image_context.prepare_context(self.settings, self.settings.build_dir, self.context)
 
     def artifact(self, fingerprint: str) -> str:
         return f"{self.image_name}:{fingerprint[:12]}"
@@ -134,7 +136,7 @@ class Compose(Commands):
         import yaml
 
         self.write_overlay()
-        overlay = made.place / "compose.build.yaml"
+        overlay = made.work_dir / "compose.build.yaml"
         added = build_overlay(made.manifest, wheels=bool(self.settings.build_packages))
         files.write(overlay, yaml.safe_dump(added).encode())
         # The builder would ask git for what the manifest has already, and git would inherit the index's password.
@@ -148,9 +150,9 @@ class Compose(Commands):
                 "inv build", f"the image build ended with exit code {code}; its last lines stand above.", todo
             )
 
-    def claim(self, artifact: str) -> None:
+    def mark_used(self, artifact: str) -> None:
         """Images stay until they are cleaned away; projects that share BUILD_DIR see whose is whose."""
-        users = self.place / _USERS
+        users = self.work_dir / _USERS
         users.mkdir(exist_ok=True)
         files.write(users / self.settings.compose_project_name, artifact.encode())
 
@@ -171,16 +173,16 @@ class Compose(Commands):
             raise UserError(artifact, "this image was not built by airflow-docker.", "Name another, or none.")
         return {"id": found["Id"]} | dict(sorted(labels.items()))
 
-    def unused(self, keep: str | None) -> list[tuple[str, int]]:
+    def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
         used = shell.capture(["docker", "ps", "--all", "--format", "{{.Image}}"]).stdout.split()
         named = shell.capture(self.images_command()).stdout.split()
         claimed = [
-            f.read_text() for f in (self.place / _USERS).glob("*") if f.name != self.settings.compose_project_name
+            f.read_text() for f in (self.work_dir / _USERS).glob("*") if f.name != self.settings.compose_project_name
         ]
         old = [name for name in named if name not in (*used, *claimed, keep)]
         return [(name, int(found["Size"])) for name in old if (found := images.inspect(name))]
 
-    def discard(self, artifact: str) -> None:
+    def remove_artifact(self, artifact: str) -> None:
         result = shell.capture(["docker", "image", "rm", artifact])
         if result.returncode:
             raise UserError(artifact, f"cannot be removed ({result.stderr.strip()}).", "Is it in use?")
@@ -196,12 +198,12 @@ class Compose(Commands):
         if stopped.returncode:
             console.say(stopped.stderr.rstrip())
             raise UserError("docker compose stop", f"ended with exit code {stopped.returncode}.", "Try again.")
-        with self.starting(as_before=True, services=services) as settled:
-            yield settled
+        with self.starting(unchanged=True, services=services) as is_done:
+            yield is_done
 
     @contextlib.contextmanager
     def starting(
-        self, *, as_before: bool, workers: int = 0, services: Sequence[str] = ()
+        self, *, unchanged: bool, workers: int = 0, services: Sequence[str] = ()
     ) -> Iterator[Callable[[], bool]]:
         """Compose itself knows what is to be made anew; its words go to a file and are shown when it fails.
 
@@ -212,7 +214,7 @@ class Compose(Commands):
             if not any(
                 s.service == self.release.page and s.state in ("running", "restarting") for s in before.values()
             ):
-                ports.require_free(self.settings.airflow_port, self.holder)
+                ports.require_free(self.settings.airflow_port, self.port_owner)
             images.require(self.settings.postgres_image, "POSTGRES_IMAGE")
             if self.is_celery:
                 images.require(self.settings.redis_image, "REDIS_IMAGE")
@@ -221,7 +223,7 @@ class Compose(Commands):
             self._end_others(list(before.values()))
             log = self.settings.state_dir / "up.log"
             # Those that `inv scale` has made stay, as long as all else does.
-            running = sum(state.service == "worker" for state in before.values()) if as_before else 0
+            running = sum(state.service == "worker" for state in before.values()) if unchanged else 0
             command = self.up_command(services, workers or running or self.settings.workers)
             process = shell.start(command, env=self.environment(), log=log)
             try:
@@ -319,21 +321,21 @@ class Compose(Commands):
             return shell.stream(command, env=env)
         return shell.relay(command, lambda line: line.removeprefix(merged_logs.ERASE), env=env)
 
-    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
+    def parse_dags(self, *, isolated: bool) -> CompletedProcess[str]:
         self.require_bind_mounts()
         self.write_overlay()
         runs = bool(self.states())
-        result = shell.capture(self.parse_command(own_database=apart or not runs), env=self.environment())
+        result = shell.capture(self.parse_command(own_database=isolated or not runs), env=self.environment())
         if not runs and not self.is_there():  # it needed networks; what was begun meanwhile does too
             shell.capture(self.down_command(), env=self.environment())
         return result
 
-    def take_key(self, name: str) -> CompletedProcess[str]:
+    def apply_key(self, name: str) -> CompletedProcess[str]:
         self.require_bind_mounts()
         self.write_overlay()
         return shell.capture(self.keys_command(name), env=self.environment())
 
-    def in_use(self) -> str | None:
+    def running_artifact(self) -> str | None:
         found = [s.container for s in self.states() if s.service == "scheduler" and s.state == "running"]
         if not found:
             return None
@@ -342,7 +344,7 @@ class Compose(Commands):
     def data(self) -> list[str]:
         return shell.capture(self.volumes_command(), timeout=images.ASK_SECONDS).stdout.split()
 
-    def decides(self) -> str:
+    def config_digest(self) -> str:
         """compose.yaml and what is laid over it, both kinds of variables, the overlay, and what only init reads.
 
         The base image decides what is built, and what was built has a name of its own.
@@ -365,7 +367,7 @@ class Compose(Commands):
         sizes = shell.capture(sizes_command(containers)).stdout.splitlines() if containers else []
         return [(name.lstrip("/"), int(size)) for name, size in map(str.split, sizes)]
 
-    def holder(self, port: int) -> str:
+    def port_owner(self, port: int) -> str:
         """Which container has published a port, if one has."""
         shown = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
         names = shell.capture(shown, timeout=images.ASK_SECONDS).stdout.split()

@@ -16,7 +16,7 @@ DAGS_IN_IMAGE = "/opt/airflow-docker/dags"
 """Not where Airflow looks by itself: that folder is in memory when it runs."""
 
 
-def fill(settings: Settings, directory: Path, context: tuple[str, ...]) -> None:
+def prepare_context(settings: Settings, directory: Path, context: tuple[str, ...]) -> None:
     """The Dockerfile, what the containers run of ours, and what the settings name for the image."""
     own = PROJECT / "docker"
     for name in (SYSTEM, AUDIT, RUNTIME):

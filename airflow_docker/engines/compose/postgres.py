@@ -81,7 +81,7 @@ class Postgres:
         return bool(self.compose.data())
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[None]:
+    def running_server(self) -> Iterator[None]:
         """The server alone is started if it does not run, and ended again."""
         self.compose.write_overlay()  # another version, with other services, may have been asked something meanwhile
         before = self.compose.states()
@@ -100,20 +100,20 @@ class Postgres:
             if before:
                 shell.capture(self.compose.command("stop", _SERVICE), env=self.compose.environment())
             else:
-                self.end_serving()
+                self.stop_server()
 
-    def end_serving(self) -> None:
+    def stop_server(self) -> None:
         """If a stack has been started meanwhile, it needs the server."""
         if {state.service for state in self.compose.states()} <= {_SERVICE}:
             shell.capture(self.compose.down_command(), env=self.compose.environment())
 
     def dump(self, file: Path) -> None:
-        with self.serving():
+        with self.running_server():
             self._pipe(self.dump_command(), "the database cannot be copied", target=file)
 
     def load(self, file: Path) -> None:
         drop = f"{_END_OTHERS}DROP DATABASE IF EXISTS {RESTORED};\n"
-        with self.serving():
+        with self.running_server():
             self._sql(f"{drop}DROP DATABASE IF EXISTS {BEFORE};\nCREATE DATABASE {RESTORED} TEMPLATE template0;\n")
             try:
                 self._pipe(self.load_command(), "the database of the backup cannot be loaded", source=file)
@@ -128,21 +128,21 @@ class Postgres:
             raise UserError("backup", what, "Nothing was changed. Take another one.")
 
     def swap(self, password: str) -> None:
-        with self.serving():
+        with self.running_server():
             self._sql(swap_sql(password))
 
     def set_password(self, password: str) -> None:
         self._sql(f"BEGIN;\n{_password_sql(password)}COMMIT;\n")
 
-    def take_back(self, had: bool, password: str) -> None:
+    def rollback(self, had: bool, password: str) -> None:
         if not had or not self.exists():
             self.compose.stop(data=True)
             return
-        with self.serving():
-            self._sql(take_back_sql(password))
+        with self.running_server():
+            self._sql(rollback_sql(password))
 
     def forget(self) -> None:
-        with self.serving():
+        with self.running_server():
             self._sql(f"DROP DATABASE IF EXISTS {BEFORE};\n")
 
     def _sql(self, statements: str, database: str = "postgres") -> str:
@@ -164,7 +164,7 @@ def swap_sql(password: str) -> str:
     return f"{_END_OTHERS}BEGIN;\n{renames}{_password_sql(password)}COMMIT;\n"
 
 
-def take_back_sql(password: str) -> str:
+def rollback_sql(password: str) -> str:
     """The reverse, if it was done; without a ``password`` that of the role stays."""
     is_aside = f"EXISTS (SELECT FROM pg_database WHERE datname = '{BEFORE}')"
     drop = f"DROP DATABASE IF EXISTS {RESTORED};\n"

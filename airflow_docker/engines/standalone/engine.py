@@ -15,7 +15,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, ClassVar
 
-from airflow_docker import PROJECT, console, files, secrets, shell
+from airflow_docker import PROJECT, console, files, secret_files, shell
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
 from airflow_docker.engines import ServiceState, folders, health, ports, release
@@ -23,9 +23,9 @@ from airflow_docker.engines.release import Release
 from airflow_docker.engines.standalone import environments, logs, processes
 from airflow_docker.engines.standalone.home import links, make_home
 from airflow_docker.engines.standalone.sqlite import Sqlite
-from airflow_docker.engines.standalone.states import ONE_SHOT, TOLD, Told
 from airflow_docker.engines.standalone.supervisor import LOG, PLAN, RESTART, STATE, TAKEN, Plan
-from airflow_docker.engines.standalone.variables import database, own_variables, variables
+from airflow_docker.engines.standalone.supervisor_state import ONE_SHOT, TOLD, Told
+from airflow_docker.engines.standalone.variables import database_file, own_variables, variables
 from airflow_docker.errors import UserError
 from airflow_docker.requirements import lock_file
 from airflow_docker.requirements.platforms import Platform
@@ -46,19 +46,21 @@ class Standalone:
     one_shot = ONE_SHOT
     task_service = "scheduler"
     context = (f"{FOLDER}/{lock_file.LOCK}", bundle.HOME, bundle.BIN)
-    purged = (bundle.HOME, bundle.BIN, *(f"{FOLDER}/{n}" for n in (lock_file.LOCK, *bundle.NOTES)))
+    generated_files = (bundle.HOME, bundle.BIN, *(f"{FOLDER}/{n}" for n in (lock_file.LOCK, *bundle.NOTES)))
 
-    def using(self, artifact: str) -> Standalone:
+    def with_artifact(self, artifact: str) -> Standalone:
         return Standalone(self.settings, artifact)
 
     @property
-    def reader(self) -> secrets.Reader:
+    def secret_owner(self) -> secret_files.SecretOwner:
         """The user who starts it."""
-        return secrets.Reader(os.geteuid(), str(self.settings.secrets_dir / secrets.FILE_NAMES["DRS_CNF"]))
+        return secret_files.SecretOwner(
+            os.geteuid(), str(self.settings.secrets_dir / secret_files.FILE_NAMES["DRS_CNF"])
+        )
 
     @property
-    def store(self) -> Sqlite:
-        return Sqlite(self.folder, self.database)
+    def database(self) -> Sqlite:
+        return Sqlite(self.folder, self.database_file)
 
     def require_answer(self) -> None:
         self.require()
@@ -84,18 +86,18 @@ class Standalone:
     # --- building ---
 
     @property
-    def place(self) -> Path:
+    def work_dir(self) -> Path:
         return self.settings.build_dir / FOLDER
 
     def platform(self) -> Platform:
         self.require_fit()
-        return environments.platform_of(self.settings, self.place)
+        return environments.platform_of(self.settings, self.work_dir)
 
-    def fill(self) -> None:
-        environments.tell_what_is_for_images(self.settings)
+    def prepare_context(self) -> None:
+        environments.warn_of_image_settings(self.settings)
 
     def artifact(self, fingerprint: str) -> str:
-        return str(self.place / fingerprint[:12])
+        return str(self.work_dir / fingerprint[:12])
 
     def has(self, artifact: str) -> bool:
         return environments.is_whole(Path(artifact))
@@ -109,9 +111,9 @@ class Standalone:
             raise UserError("BUILD_DIR", what, "Leave --no-cache out, or set another BUILD_DIR.")
         environments.build(self.settings, made)
 
-    def claim(self, artifact: str) -> None:
-        environments.claim(self.settings, Path(artifact))
-        environments.release(self.settings, self.place, keep=(artifact, *self._running()))
+    def mark_used(self, artifact: str) -> None:
+        environments.mark_used(self.settings, Path(artifact))
+        environments.release(self.settings, self.work_dir, keep=(artifact, *self._running()))
 
     def labels(self, artifact: str) -> dict[str, str] | None:
         return environments.labels(Path(artifact))
@@ -119,18 +121,18 @@ class Standalone:
     def inventory(self, artifact: str) -> dict[str, Any]:
         return environments.told(Path(artifact))
 
-    def unused(self, keep: str | None) -> list[tuple[str, int]]:
+    def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
         kept = [*self._running(), keep]
-        ours = environments.only_of(self.settings, self.place)
+        ours = environments.only_of(self.settings, self.work_dir)
         return [(str(folder), files.size_of(folder) or 0) for folder in ours if str(folder) not in kept]
 
-    def discard(self, artifact: str) -> None:
+    def remove_artifact(self, artifact: str) -> None:
         shutil.rmtree(artifact)
 
     def remove_artifacts(self) -> None:
-        if environments.used_by(self.settings, self.place):
+        if environments.used_by(self.settings, self.work_dir):
             with bundle.held(self.settings):
-                environments.release(self.settings, self.place, keep=())
+                environments.release(self.settings, self.work_dir, keep=())
 
     # --- what is run: pure builders ---
 
@@ -149,8 +151,8 @@ class Standalone:
         return str(self.folder)
 
     @property
-    def database(self) -> Path:
-        return database(self.folder)
+    def database_file(self) -> Path:
+        return database_file(self.folder)
 
     @property
     def python(self) -> str:
@@ -168,9 +170,9 @@ class Standalone:
         """The environment of the services."""
         return variables(self.settings, self.folder, Path(self.environment))
 
-    def decides(self) -> str:
+    def config_digest(self) -> str:
         """The variables, the home folder, and which files the keys are; the tasks' own secrets are read when used."""
-        named = [self.settings.secrets_dir / name for name in secrets.GENERATED]
+        named = [self.settings.secrets_dir / name for name in secret_files.GENERATED]
         keys = [(file.name, file.stat().st_ino, file.stat().st_mtime_ns) for file in named if file.exists()]
         home = {name: str(target) for name, target in links(self.settings, Path(self.environment)).items()}
         return json.dumps([own_variables(self.settings, self.folder), home, keys], sort_keys=True)
@@ -182,16 +184,16 @@ class Standalone:
 
     def is_up(self) -> bool:
         """True if anything of this project runs, whatever has become of its parent."""
-        return bool(processes.marked(self.mark))
+        return bool(processes.tagged(self.mark))
 
     @contextlib.contextmanager
-    def starting(self, *, as_before: bool, workers: int = 0) -> Iterator[Callable[[], bool]]:
+    def starting(self, *, unchanged: bool, workers: int = 0) -> Iterator[Callable[[], bool]]:
         """A supervisor that runs as before is left to its work; whatever else is there is ended first."""
         self._require_own()
         files.claim(self.folder, "STATE_DIR")
         self.folder.chmod(0o700)  # the database and the logs are the user's own
         with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
-            if as_before and self._told().is_supervised():
+            if unchanged and self._told().is_supervised():
                 yield lambda: True
                 return
             if self.is_up():
@@ -199,7 +201,7 @@ class Standalone:
                     self._end()
             for request in (RESTART, TAKEN):
                 (self.folder / request).unlink(missing_ok=True)
-            ports.require_free(self.settings.airflow_port, self.holder)
+            ports.require_free(self.settings.airflow_port, self.port_owner)
             make_home(self.settings, self.folder / "home", Path(self.environment))
             self._fill_airflow_home()
             (self.folder / LOG).mkdir(exist_ok=True)
@@ -235,8 +237,8 @@ class Standalone:
         if everything:
             (self.folder / _INITIALISED).unlink(missing_ok=True)
         if everything or not self._told().is_supervised():
-            with self.starting(as_before=False) as settled:
-                yield settled
+            with self.starting(unchanged=False) as is_done:
+                yield is_done
             return
         request = self.folder / RESTART
         files.write(request, "\n".join(services).encode())
@@ -282,7 +284,7 @@ class Standalone:
 
     def _variables_of_commands(self) -> dict[str, str]:
         """Those of the services, without the mark: what a person has started is not ours to end."""
-        if not environments.is_whole(Path(self.environment)) or not self.database.is_file():
+        if not environments.is_whole(Path(self.environment)) or not self.database_file.is_file():
             raise UserError(
                 "standalone", "there is no environment, or no database, of this project yet.", "Type: inv up"
             )
@@ -293,31 +295,33 @@ class Standalone:
         logs.show(self.folder / LOG, services or self.services(), follow and self.is_up(), tail, since)
         return 0
 
-    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
-        with tempfile.TemporaryDirectory() as place:
-            home = Path(place, "home")  # that of the stack may be in use, with what was built before
+    def parse_dags(self, *, isolated: bool) -> CompletedProcess[str]:
+        with tempfile.TemporaryDirectory() as work_dir:
+            home = Path(work_dir, "home")  # that of the stack may be in use, with what was built before
             make_home(self.settings, home, Path(self.environment))
             new = {
-                "AIRFLOW_HOME": place, "AIRFLOW_CONFIG": f"{place}/airflow.cfg",
-                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/dags.db",
+                "AIRFLOW_HOME": work_dir, "AIRFLOW_CONFIG": f"{work_dir}/airflow.cfg",
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{work_dir}/dags.db",
             }  # fmt: skip
             dags = str(self.settings.workflow_dev_dir / self.settings.dags_dir)
-            env = self.variables() | {"HOME": str(home)} | ({} if self.database.is_file() and not apart else new)
+            env = (
+                self.variables() | {"HOME": str(home)} | ({} if self.database_file.is_file() and not isolated else new)
+            )
             del env[processes.MARK]
             script = PROJECT / "docker" / "runtime" / "dags.py"
             return shell.capture([self.python, str(script), dags], env=env, exactly=True)
 
-    def take_key(self, name: str) -> CompletedProcess[str]:
+    def apply_key(self, name: str) -> CompletedProcess[str]:
         script = str(PROJECT / "docker" / "runtime" / "keys.py")
         command = [self.python, "-B", script, name]  # what it imports is ours, and no place for compiled files
         return shell.capture(command, env=self._variables_of_commands(), exactly=True)
 
-    def in_use(self) -> str | None:
+    def running_artifact(self) -> str | None:
         return next(iter(self._running()), None)
 
     def data(self) -> list[str]:
-        made = environments.used_by(self.settings, self.place)
-        return [str(entry) for entry in (self.database, *made) if entry.exists()]
+        made = environments.used_by(self.settings, self.work_dir)
+        return [str(entry) for entry in (self.database_file, *made) if entry.exists()]
 
     def report_killed(self) -> None:
         """Nothing here counts that: the tasks are processes of this machine."""
@@ -325,11 +329,11 @@ class Standalone:
     def written(self) -> list[tuple[str, int]]:
         return []  # they write where this machine's programs write
 
-    def holder(self, port: int) -> str:
+    def port_owner(self, port: int) -> str:
         return ""
 
     def states(self) -> list[ServiceState]:
-        running = processes.marked(self.mark)
+        running = processes.tagged(self.mark)
         if running and not (self.folder / PLAN).is_file():  # somebody has removed STATE_DIR
             return [
                 ServiceState(name, name, "running", "unhealthy", probe="its state is gone")
@@ -339,7 +343,7 @@ class Standalone:
 
     def _told(self) -> Told:
         """What the supervisor has told last."""
-        return Told(self.settings, self.mark, self.database, files.read_object(self.folder / STATE, *TOLD))
+        return Told(self.settings, self.mark, self.database_file, files.read_object(self.folder / STATE, *TOLD))
 
     def is_there(self) -> bool:
         return bool(self.states())
@@ -355,4 +359,4 @@ class Standalone:
 
     def _is_initialised(self, stamp: str) -> bool:
         done = self.folder / _INITIALISED
-        return self.database.exists() and done.is_file() and done.read_text() == stamp
+        return self.database_file.exists() and done.is_file() and done.read_text() == stamp

@@ -111,7 +111,7 @@ def _fetched(address: str, bundle: Path | None) -> str:
         return str(answer.read(_LARGEST).decode())
 
 
-def tell_what_is_for_images(settings: Settings) -> None:
+def warn_of_image_settings(settings: Settings) -> None:
     """Name what the settings want in an image and what nobody installs on this machine."""
     tool = settings.audit_tool_deb or settings.audit_tool_url
     skipped = {*settings.standalone_skip}
@@ -137,12 +137,12 @@ def build(settings: Settings, made: Bundle) -> None:
     environment = Path(made.manifest.artifact)
     shutil.rmtree(environment, ignore_errors=True)  # of a run that was killed, or to be made anew
     environment.mkdir()
-    claim(settings, environment)
+    mark_used(settings, environment)
     lock = environment / lock_file.LOCK
-    lock.write_text(without((made.place / lock_file.LOCK).read_text(), settings.standalone_skip))
-    env = indexes.for_uv(settings, made.place / resolver.CA_BUNDLE)
+    lock.write_text(without((made.work_dir / lock_file.LOCK).read_text(), settings.standalone_skip))
+    env = indexes.for_uv(settings, made.work_dir / resolver.CA_BUNDLE)
     _run(venv_command(environment, made.manifest.python), env, f"Python {made.manifest.python}")
-    _install(environment, lock.read_text(), env, made.place / INSTALL_LOG)
+    _install(environment, lock.read_text(), env, made.work_dir / INSTALL_LOG)
     for source, target in [(bundle.BIN, SCRIPTS), (bundle.HOME, bundle.HOME)]:
         shutil.copytree(settings.build_dir / source, environment / target)
     files.write(environment / bundle.MANIFEST, json.dumps(asdict(made.manifest), indent=1, sort_keys=True).encode())
@@ -228,7 +228,7 @@ def _unfit(environment: Path, lock: str, env: dict[str, str], log: Path) -> User
                      f"STANDALONE_SKIP={','.join(unfit)}")  # fmt: skip
 
 
-def claim(settings: Settings, environment: Path) -> None:
+def mark_used(settings: Settings, environment: Path) -> None:
     """Note that this project uses the environment; projects may share BUILD_DIR."""
     (environment / _USERS).mkdir(exist_ok=True)
     (environment / _USERS / settings.compose_project_name).touch()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path, PurePosixPath
 
-from airflow_docker import console, files, secrets
+from airflow_docker import console, files, secret_files
 from airflow_docker.building.bundle import HOME
 from airflow_docker.engines.standalone import environments
 from airflow_docker.errors import UserError
@@ -27,8 +27,8 @@ def links(settings: Settings, environment: Path) -> dict[str, Path]:
         "bdrc/data": settings.work_data_dir,
         **{f"extern/Archive{n}": getattr(settings, f"archive{n}_dir") for n in range(4)},
         "dev/tmp": settings.arch_root,
-        ".config/bdrc/db_apps.config": keys / secrets.FILE_NAMES["DB_APPS"],
-        ".aws/credentials": keys / secrets.FILE_NAMES["AWS"],
+        ".config/bdrc/db_apps.config": keys / secret_files.FILE_NAMES["DB_APPS"],
+        ".aws/credentials": keys / secret_files.FILE_NAMES["AWS"],
     }
     for host, target in settings.extra_mounts:
         if PurePosixPath(target).is_relative_to(_IN_CONTAINER):

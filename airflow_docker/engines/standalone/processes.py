@@ -22,7 +22,7 @@ _POLL_SECONDS, _KILL_SECONDS = 0.1, 10.0
 _GONE = (psutil.NoSuchProcess, psutil.AccessDenied, OSError)
 
 
-def marked(mark: str, service: str | None = None) -> list[psutil.Process]:
+def tagged(mark: str, service: str | None = None) -> list[psutil.Process]:
     """The processes with this mark, and of this service; without one also what shares a session with them."""
     found = [p for p, environ in _environments() if environ.get(MARK) == mark]
     if service is not None:
@@ -32,7 +32,7 @@ def marked(mark: str, service: str | None = None) -> list[psutil.Process]:
     return found + [p for p in psutil.process_iter() if p.pid not in seen and _session(p.pid) in sessions]
 
 
-def marks() -> set[str]:
+def tags() -> set[str]:
     """The marks of all that runs on this machine, as far as this user may see it."""
     return {environ[MARK] for _, environ in _environments() if environ.get(MARK)}
 
@@ -43,9 +43,9 @@ def end(mark: str, grace: float, service: str | None = None) -> list[int]:
     Gives the ids of those that even that has not ended: they wait for a device, as for a
     network mount that hangs.
     """
-    _signal(marked(mark, service), signal.SIGTERM)
+    _signal(tagged(mark, service), signal.SIGTERM)
     limit = time.monotonic() + grace
-    while left := marked(mark, service):
+    while left := tagged(mark, service):
         if time.monotonic() > limit + _KILL_SECONDS:
             return [process.pid for process in left]
         if time.monotonic() > limit:

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from airflow_docker import files
-from airflow_docker.engines.standalone import probes
+from airflow_docker.engines.standalone import health_checks
 from airflow_docker.errors import UserError
 
 _PATIENCE = 60.0  # seconds to wait for who writes
@@ -43,7 +43,7 @@ class Sqlite:
 
     def queries(self, *sql: str) -> list[list[list[str]]]:
         try:
-            with contextlib.closing(probes.reading(self.file)) as opened:
+            with contextlib.closing(health_checks.reading(self.file)) as opened:
                 return [_as_text(opened.execute(statement)) for statement in sql]
         except sqlite3.Error as problem:
             raise UserError(str(self.file), f"cannot be asked ({problem}).", "Type: inv status") from None
@@ -51,10 +51,10 @@ class Sqlite:
     def exists(self) -> bool:
         return self.file.exists()
 
-    def serving(self) -> contextlib.AbstractContextManager[None]:
+    def running_server(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def end_serving(self) -> None:
+    def stop_server(self) -> None:
         """Nothing serves it."""
 
     def dump(self, file: Path) -> None:
@@ -92,24 +92,24 @@ class Sqlite:
         else:
             self._before.mkdir()
         self._restored.rename(self.file.parent)
-        self._forget_start()
+        self._clear_config()
 
     def set_password(self, password: str) -> None:
         """It has none."""
 
-    def take_back(self, had: bool, password: str) -> None:
+    def rollback(self, had: bool, password: str) -> None:
         if self._before.is_dir():
             if self.file.parent.is_dir():
                 shutil.rmtree(self._restored, ignore_errors=True)
                 self.file.parent.rename(self._restored)
             self._before.rename(self.file.parent)
-            self._forget_start()
+            self._clear_config()
         shutil.rmtree(self._restored, ignore_errors=True)
 
     def forget(self) -> None:
         shutil.rmtree(self._before, ignore_errors=True)
 
-    def _forget_start(self) -> None:
+    def _clear_config(self) -> None:
         """The next start initialises: another Airflow may have written this database."""
         (self.folder / "initialised").unlink(missing_ok=True)
 

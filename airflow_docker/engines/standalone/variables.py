@@ -7,7 +7,7 @@ import os
 import shlex
 from pathlib import Path
 
-from airflow_docker import secrets
+from airflow_docker import secret_files
 from airflow_docker.engines import release
 from airflow_docker.engines.standalone import environments, processes
 from airflow_docker.settings import Settings, is_macos
@@ -21,7 +21,7 @@ _INHERITED = (
 _PATIENCE = 60  # seconds that a process waits while another writes the database
 
 
-def database(folder: Path) -> Path:
+def database_file(folder: Path) -> Path:
     """The SQLite file of the stack in ``folder``."""
     return folder / "airflow" / "airflow.db"
 
@@ -53,14 +53,14 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
         # Enough of the traceback of an import error to name the line of the DAG file; Airflow's own default is 2.
         "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "30",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database(folder)}?timeout={_PATIENCE}",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database_file(folder)}?timeout={_PATIENCE}",
         "AIRFLOW__CORE__FERNET_KEY_CMD": _reads(settings, "fernet_key"),
         **(_of_two(settings) if made.number == 2 else _of_three(settings, made.page_path(settings))),
         "AIRFLOW_ADMIN_USER": settings.airflow_admin_user,
         "AIRFLOW_KEYS": str(keys),
         "ARCH_ROOT": str(settings.arch_root),
         "PYDEV_DEBUG": settings.pydev_debug,
-        "AWS_SHARED_CREDENTIALS_FILE": str(keys / secrets.FILE_NAMES["AWS"]),
+        "AWS_SHARED_CREDENTIALS_FILE": str(keys / secret_files.FILE_NAMES["AWS"]),
         **settings.airflow_options,
     }  # fmt: skip
 

@@ -13,19 +13,19 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import ClassVar
 
-from airflow_docker import PROJECT, files, secrets, shell
+from airflow_docker import PROJECT, files, secret_files, shell
 from airflow_docker.engines import ServiceState, health, images, merged_logs, ports
 from airflow_docker.engines.compose import image_context
 from airflow_docker.engines.compose.commands import THROWN_AWAY
 from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.folders import ARCHIVES, WRITTEN, mounted
-from airflow_docker.engines.swarm import commands, delivery
-from airflow_docker.engines.swarm.nodes import nodes
+from airflow_docker.engines.swarm import commands, registry_push
+from airflow_docker.engines.swarm.cluster import cluster
 from airflow_docker.engines.swarm.postgres import SwarmPostgres
 from airflow_docker.engines.swarm.rollout import Rollout
+from airflow_docker.engines.swarm.secret_versions import SecretVersions
 from airflow_docker.engines.swarm.stack import ARTIFACT, ONCE, STORES, Made, Plan, literal, once, part, stack
 from airflow_docker.engines.swarm.tasks import Services, Told, exit_code, runs
-from airflow_docker.engines.swarm.vault import Vault
 from airflow_docker.errors import UserError, collected, raise_all
 
 LONGEST_NAME = 30
@@ -41,11 +41,11 @@ class Swarm(Compose):
     renewed_while_running: ClassVar[tuple[str, ...]] = ("webserver_secret_key", "jwt_secret")
     instead_of_mounts = ""
 
-    def using(self, artifact: str) -> Swarm:
+    def with_artifact(self, artifact: str) -> Swarm:
         return Swarm(self.settings, artifact)
 
     @property
-    def store(self) -> SwarmPostgres:
+    def database(self) -> SwarmPostgres:
         return SwarmPostgres(self)
 
     @property
@@ -63,11 +63,11 @@ class Swarm(Compose):
 
     def require_answer(self) -> None:
         super().require_answer()
-        nodes().require(self.project)
+        cluster().require(self.project)
 
     def require(self) -> None:
         super().require()
-        nodes().require(self.project)
+        cluster().require(self.project)
 
     def require_fit(self) -> None:
         raise_all(collected([self._require_settings, super().require_fit]))
@@ -102,18 +102,18 @@ class Swarm(Compose):
         found: Made = json.loads(asked.stdout)
         return found
 
-    def vault(self, config: Made) -> Vault:
+    def versions(self, config: Made) -> SecretVersions:
         """The secrets of the services; those of the build are none."""
         used = {secret["source"] for service in config["services"].values() for secret in service.get("secrets", [])}
         named = {name: Path(literal(given["file"])) for name, given in config["secrets"].items() if name in used}
-        return Vault(self.project, named, secrets.kept(self.settings).get("fernet_key", ""))
+        return SecretVersions(self.project, named, secret_files.saved_keys(self.settings).get("fernet_key", ""))
 
-    def whole(self, config: Made, vault: Vault, workers: int = 0) -> Made:
+    def whole(self, config: Made, versions: SecretVersions, workers: int = 0) -> Made:
         """The stack file; without ``workers`` there are as many as WORKERS says."""
         settings = self.settings
         plan = Plan(
-            project=self.project, artifact=self.artifact_name, where=str(PROJECT), secrets=vault.names(),
-            images={name: delivery.reference(name, settings.image_registry) for name in self._images()},
+            project=self.project, artifact=self.artifact_name, where=str(PROJECT), secrets=versions.names(),
+            images={name: registry_push.reference(name, settings.image_registry) for name in self._images()},
             uid=settings.airflow_uid, shared=frozenset(map(str, self.mounted_folders().values())),
             logs_dir=str(settings.logs_dir), workers=workers or settings.workers,
             is_encrypted=settings.overlay_encryption == "YES", dags_in_image=settings.dags_in_image,
@@ -133,10 +133,10 @@ class Swarm(Compose):
         own += ["DAGS_DIR"] if settings.dags_in_image else []
         return {name: folder for name, folder in mounted(settings).items() if name not in own}
 
-    def decides(self) -> str:
+    def config_digest(self) -> str:
         self._require_settings()  # others make no stack
         config = self.config()
-        return json.dumps(self.whole(config, self.vault(config)), sort_keys=True)
+        return json.dumps(self.whole(config, self.versions(config)), sort_keys=True)
 
     def deploy(self, made: Made) -> None:
         """Tell Swarm what there is to be; it does that by and by."""
@@ -148,12 +148,12 @@ class Swarm(Compose):
 
     @contextlib.contextmanager
     def starting(
-        self, *, as_before: bool, workers: int = 0, services: Sequence[str] = ()
+        self, *, unchanged: bool, workers: int = 0, services: Sequence[str] = ()
     ) -> Iterator[Callable[[], bool]]:
         """Those workers that `inv scale` has made stay, as long as all else does."""
-        running = self.told().replicas("worker") if as_before else 0
-        with self._starting(workers or running, init=True) as settled:
-            yield settled
+        running = self.told().replicas("worker") if unchanged else 0
+        with self._starting(workers or running, init=True) as is_done:
+            yield is_done
 
     @contextlib.contextmanager
     def _starting(self, workers: int, *, init: bool, anew: Sequence[str] = ()) -> Iterator[Callable[[], bool]]:
@@ -163,29 +163,29 @@ class Swarm(Compose):
         """
         with files.locked(self.settings.state_dir / "up.lock", "inv up"):
             if self.release.page not in self.told().services:
-                ports.require_free(self.settings.airflow_port, self.holder)
-            whole, vault = self._prepared(workers)
+                ports.require_free(self.settings.airflow_port, self.port_owner)
+            whole, versions = self._prepared(workers)
             self.require_bind_mounts()
-            vault.create(vault.files)
+            versions.create(versions.files)
             self._remove_in_order(anew)
             rollout = Rollout(self, whole, init=init)
             try:
-                yield rollout.settled
+                yield rollout.is_done
             except UserError as failure:
-                rollout.take_back(failure)
+                rollout.rollback(failure)
                 raise
-            vault.forget(but=vault.names().values())
+            versions.forget(but=versions.names().values())
             self._note_good(whole)
 
-    def _prepared(self, workers: int = 0, images_of: Sequence[str] = ()) -> tuple[Made, Vault]:
+    def _prepared(self, workers: int = 0, images_of: Sequence[str] = ()) -> tuple[Made, SecretVersions]:
         """The stack and its secrets, with all that they need of registry and hosts; ``images_of`` are settings."""
-        nodes().claim(self.project)
+        cluster().claim(self.project)
         for name, where in self._images().items():
             if not images_of or where in images_of:
-                delivery.deliver(name, where, self.settings.image_registry)
+                registry_push.push(name, where, self.settings.image_registry)
         config = self.config()
-        vault = self.vault(config)
-        return self.whole(config, vault, workers), vault
+        versions = self.versions(config)
+        return self.whole(config, versions, workers), versions
 
     @property
     def _good(self) -> Path:
@@ -202,14 +202,14 @@ class Swarm(Compose):
     def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
         """What is removed is deployed again; a worker finishes its tasks first."""
         workers, has_init = self.told().replicas("worker"), not services or "init" in services
-        with self._starting(workers, init=has_init, anew=services or self.services()) as settled:
-            yield settled
+        with self._starting(workers, init=has_init, anew=services or self.services()) as is_done:
+            yield is_done
 
     def start_alone(self, service: str) -> None:
         """Have one service that needs no other, and wait until it is well."""
-        whole, vault = self._prepared(images_of=["POSTGRES_IMAGE"])
+        whole, versions = self._prepared(images_of=["POSTGRES_IMAGE"])
         made = part(whole, (service,))
-        vault.create(made["secrets"])
+        versions.create(made["secrets"])
         self.deploy(made)
         end = time.monotonic() + _ALONE_SECONDS
         while not ((told := self.told()).services and told.has_converged(service)):
@@ -227,7 +227,7 @@ class Swarm(Compose):
             if done.returncode:
                 raise UserError("inv scale", f"{done.stderr.strip()}.", "Try again.")
             end = time.monotonic() + self.settings.worker_stop_seconds + _GONE_SECONDS
-            away = nodes().away
+            away = cluster().away
             while self.told().unfinished("worker", away) > workers and time.monotonic() < end:
                 time.sleep(health.POLL_SECONDS)
             if good := self.last_good():
@@ -249,7 +249,7 @@ class Swarm(Compose):
     def _wait_for_end(self) -> None:
         """Until nothing runs of services that are not there any more."""
         end = time.monotonic() + self.settings.worker_stop_seconds + _GONE_SECONDS
-        away = nodes().away
+        away = cluster().away
         kept = tuple(shell.capture(commands.services(self.project)).stdout.split())  # the first part of their ids
         while left := [task for task in self._tasks() if runs(task) and task.get("NodeID") not in away]:
             if all(str(task["ServiceID"]).startswith(kept) for task in left):
@@ -265,7 +265,7 @@ class Swarm(Compose):
         removed = shell.capture(commands.remove_stack(self.project))  # networks
         if removed.returncode:
             raise UserError("docker stack rm", f"{removed.stderr.strip()}.", "Try again.")
-        Vault(self.project, {}, "").forget()
+        SecretVersions(self.project, {}, "").forget()
         self._good.unlink(missing_ok=True)
         for volume in self.data() if data else ():
             self._remove_volume(volume)
@@ -343,36 +343,36 @@ class Swarm(Compose):
         with ThreadPoolExecutor(len(calls) or 1) as pool:
             return max(pool.map(lambda call: shell.relay(call, str), calls), default=0)
 
-    def in_use(self) -> str | None:
+    def running_artifact(self) -> str | None:
         scheduler = self.told().services.get("scheduler")
         return str(scheduler["Spec"]["Labels"].get(ARTIFACT, "")) or None if scheduler else None
 
-    def unused(self, keep: str | None) -> list[tuple[str, int]]:
-        used = self.in_use()  # by its digest, which no container here need have
-        return [(name, size) for name, size in super().unused(keep) if name != used]
+    def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
+        used = self.running_artifact()  # by its digest, which no container here need have
+        return [(name, size) for name, size in super().list_unused(keep) if name != used]
 
     def data(self) -> list[str]:
         return shell.capture(commands.volumes(self.project), timeout=images.ASK_SECONDS).stdout.split()
 
     # --- commands that run once ---
 
-    def parse_dags(self, *, apart: bool) -> CompletedProcess[str]:
+    def parse_dags(self, *, isolated: bool) -> CompletedProcess[str]:
         folder = image_context.DAGS_IN_IMAGE if self.settings.dags_in_image else "/opt/airflow/dags"
         new = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{THROWN_AWAY}"}
-        own = new if apart or not self.states() else {}
+        own = new if isolated or not self.states() else {}
         return self._once(self.release.parser, ["python", "/opt/airflow-docker/dags.py", folder], own)
 
-    def take_key(self, name: str) -> CompletedProcess[str]:
+    def apply_key(self, name: str) -> CompletedProcess[str]:
         return self._once("init", ["python", "/opt/airflow-docker/keys.py", name], {})
 
     def _once(self, service: str, words: list[str], environment: Mapping[str, str]) -> CompletedProcess[str]:
         """In a container of its own like those of ``service``, on the host of the database; one at a time."""
         with files.locked(self.settings.state_dir / "once.lock", "swarm"):
             was_up = bool(self.states())
-            whole, vault = self._prepared(images_of=["AIRFLOW_IMAGE"])
+            whole, versions = self._prepared(images_of=["AIRFLOW_IMAGE"])
             self.require_bind_mounts()
             made = once(whole, service, words, environment)
-            vault.create(made["secrets"])
+            versions.create(made["secrets"])
             shell.capture(commands.remove_services(self.project, [ONCE]))  # what a killed run has left
             self.deploy(made)
             try:

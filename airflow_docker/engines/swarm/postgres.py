@@ -26,7 +26,7 @@ class SwarmPostgres(Postgres):
         return self.compose.exec_command(self.compose.container(_SERVICE), words, terminal=False)
 
     @contextlib.contextmanager
-    def serving(self) -> Iterator[None]:
+    def running_server(self) -> Iterator[None]:
         if any(state.service == _SERVICE and state.state == "running" for state in self.compose.states()):
             yield
             return
@@ -34,8 +34,8 @@ class SwarmPostgres(Postgres):
             self.compose.start_alone(_SERVICE)
             yield
         finally:
-            self.end_serving()
+            self.stop_server()
 
-    def end_serving(self) -> None:
+    def stop_server(self) -> None:
         if {state.service for state in self.compose.states()} <= {_SERVICE}:
             self.compose.stop(data=False)

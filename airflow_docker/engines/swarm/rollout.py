@@ -16,7 +16,7 @@ from airflow_docker.errors import UserError
 if TYPE_CHECKING:
     from airflow_docker.engines.swarm.engine import Swarm
 
-BACK_SECONDS = 180.0
+ROLLBACK_SECONDS = 180.0
 """How long all may take to be as it was."""
 
 
@@ -29,7 +29,7 @@ class Rollout:
         self._is_mixed = False
         """True if some may run in the new version and some in the one before."""
 
-    def settled(self) -> bool:
+    def is_done(self) -> bool:
         """True if all has been done. Raises UserError if Swarm has taken a new version back."""
         return next(self._looks, True)
 
@@ -64,7 +64,7 @@ class Rollout:
         states = [state for state in self.swarm.states() if state.service in ONE_SHOT]
         return bool(states) and all(state.state == "exited" and state.exit_code == 0 for state in states)
 
-    def take_back(self, failure: UserError) -> None:
+    def rollback(self, failure: UserError) -> None:
         """After a failure that Swarm itself has not seen, as of a wait that has ended: what ran before, if that is so.
 
         Raises UserError with both reasons if that is not back soon.
@@ -76,7 +76,7 @@ class Rollout:
         self._is_mixed = False
         try:
             with console.step("Putting back what ran before"):
-                self._put_back(good)
+                self._deploy_again(good)
         except UserError as second:
             raise UserError(failure.where, f"{failure.what} {second.where}: {second.what}", second.todo) from failure
 
@@ -87,13 +87,13 @@ class Rollout:
         console.say(f"--- the last lines of the new {name} ---\n{lines or '(it said nothing)'}\n---")
         what = "the new version did not become healthy, and what ran before is back."
         failure = UserError(name, what, "Mend it (its last lines stand above), then type: inv build up")
-        self.take_back(failure)
+        self.rollback(failure)
         raise failure
 
-    def _put_back(self, good: Made) -> None:
+    def _deploy_again(self, good: Made) -> None:
         names = tuple(name for name in good["services"] if name not in ONE_SHOT)
         self.swarm.deploy(part(good, names))
-        end = time.monotonic() + BACK_SECONDS
+        end = time.monotonic() + ROLLBACK_SECONDS
         while not all(self.swarm.told().has_converged(name) for name in names):
             if time.monotonic() > end:
                 raise UserError("docker stack deploy", "what ran before is not back yet.", "Look: inv status")

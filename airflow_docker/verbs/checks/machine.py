@@ -84,7 +84,7 @@ def memory(settings: Settings, engine: Engine) -> Finding:
 def port(settings: Settings, engine: Engine) -> Finding:
     """Free, or taken by our own web server."""
     try:
-        ports.require_free(settings.airflow_port, engine.holder)
+        ports.require_free(settings.airflow_port, engine.port_owner)
     except UserError:
         pages = (release.TWO.page, release.THREE.page)  # it may be of another version than the settings name
         if any(s.service in pages and s.state in ("running", "restarting") for s in engine.states()):
@@ -101,8 +101,8 @@ def clock(settings: Settings, engine: Engine) -> Finding:
     told = datetime.fromisoformat(images.engine_info("{{.SystemTime}}"))
     after = datetime.now(UTC)
     # It was asked somewhere between the two, so only what lies outside counts.
-    apart = max((before - told).total_seconds(), (told - after).total_seconds(), 0.0)
-    if apart > CLOCK_SECONDS:
+    isolated = max((before - told).total_seconds(), (told - after).total_seconds(), 0.0)
+    if isolated > CLOCK_SECONDS:
         todo = "Restart Docker Desktop, or let both machines take their time from one server (NTP)."
-        return Finding("warning", f"the Docker engine's clock is {apart:.0f} s apart from this machine's.", todo)
+        return Finding("warning", f"the Docker engine's clock is {isolated:.0f} s apart from this machine's.", todo)
     return ok("this machine and the Docker engine agree")

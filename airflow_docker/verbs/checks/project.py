@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from airflow_docker import files, secrets
-from airflow_docker.database import schema
+from airflow_docker import files, secret_files
+from airflow_docker.database import db_version
 from airflow_docker.engines import Engine, folders
 from airflow_docker.settings import Settings
 from airflow_docker.sources import checkouts, repos
@@ -15,19 +15,19 @@ WRITES_THEM = "inv up writes them."
 
 
 def uid(settings: Settings, engine: Engine) -> Finding:
-    owner = secrets.owner_for(engine.reader)
+    owner = secret_files.owner_for(engine.secret_owner)
     if owner is None:
         return ok("Docker Desktop shows files to the services as their own")
     return ok(f"the services run as uid {owner}, you are {os.geteuid()}")
 
 
 def airflow_version(settings: Settings, engine: Engine) -> Finding:
-    schema.require(engine)
+    db_version.check_compatible(engine)
     return ok(f"Airflow {settings.airflow_version}; the database is of none that is newer")
 
 
 def host_folders(settings: Settings, engine: Engine) -> Finding:
-    owner = engine.reader.owner
+    owner = engine.secret_owner.owner
     if errors := folders.problems(settings, owner):
         return problems(errors)
     if errors := folders.unwritable_archives(settings, owner):
@@ -39,7 +39,7 @@ def dags(settings: Settings, engine: Engine) -> Finding:
     source = repos.select(repos.sources(settings), "ao-workflows")[0]
     if checkouts.is_missing(source):
         return Finding("skipped", f"there is no checkout at {source.path} yet.", "inv up clones it.")
-    if errors := folders.dag_problems(settings, engine.reader.owner):
+    if errors := folders.dag_problems(settings, engine.secret_owner.owner):
         return problems(errors)
     return ok(f"{settings.dags_dir} is in the checkout")
 
@@ -53,13 +53,13 @@ def build_dir(settings: Settings, engine: Engine) -> Finding:
     return ok(f"{folder} is ours to fill")
 
 
-def secret_files(settings: Settings, engine: Engine) -> Finding:
+def secrets(settings: Settings, engine: Engine) -> Finding:
     """What `inv up` writes anew is no error; what others may read, or nobody can write, is."""
     folder = settings.secrets_dir
     if os.path.lexists(folder):
-        secrets.require_directory(folder)
+        secret_files.require_directory(folder)
     files.require_makeable(folder, "SECRETS_DIR")
-    states = secrets.check(settings, engine.reader)
+    states = secret_files.check(settings, engine.secret_owner)
     wrong = [state for state in states if state.problem]
     if exposed := [state for state in wrong if state.exposed]:
         return Finding("error", _told(exposed), "Type: inv secrets")
@@ -70,5 +70,5 @@ def secret_files(settings: Settings, engine: Engine) -> Finding:
     return ok(f"all {len(states)} files in {folder} are in order")
 
 
-def _told(states: list[secrets.State]) -> str:
+def _told(states: list[secret_files.State]) -> str:
     return "; ".join(f"{state.file.name}: {state.problem}" for state in states) + "."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from airflow_docker.engines import Engine
-from airflow_docker.engines.swarm.nodes import nodes
+from airflow_docker.engines.swarm.cluster import cluster
 from airflow_docker.settings import Settings
 from airflow_docker.verbs.checks import Finding, ok
 from airflow_docker.verbs.checks.remote import REGISTRY_SECONDS, has_ways_of_its_own
@@ -13,7 +13,7 @@ from airflow_docker.verbs.checks.remote import REGISTRY_SECONDS, has_ways_of_its
 
 def hosts(settings: Settings, engine: Engine) -> Finding:
     """This one is a manager, and the others answer."""
-    found = nodes()
+    found = cluster()
     if away := [found.hosts[node] for node in found.away]:
         todo = "See to them; meanwhile what ran there runs elsewhere. Look: docker node ls"
         return Finding("warning", f"no answer from {', '.join(away)}.", todo)
@@ -21,7 +21,7 @@ def hosts(settings: Settings, engine: Engine) -> Finding:
 
 
 def database(settings: Settings, engine: Engine) -> Finding:
-    found, project = nodes(), settings.compose_project_name
+    found, project = cluster(), settings.compose_project_name
     found.require(project)
     return ok("it is on this host" if found.with_data(project) else "inv up puts it on this host")
 

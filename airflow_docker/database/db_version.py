@@ -18,7 +18,7 @@ LABEL = "airflow-docker.airflow"
 
 
 @dataclass(frozen=True)
-class Noted:
+class VersionRecord:
     """``airflow`` is the version that ran last.
 
     ``begun`` is the one that an upgrade goes to, as long as it has neither ended nor been undone;
@@ -31,36 +31,36 @@ class Noted:
     artifact: str = ""
 
 
-def read(engine: Engine) -> Noted | None:
+def read(engine: Engine) -> VersionRecord | None:
     """What is noted; None if nothing is, as for a stack that nothing has started yet."""
     found = files.read_object(_file(engine), "airflow")
     names = ("airflow", "backup", "begun", "artifact")
-    return Noted(**{name: str(found.get(name, "")) for name in names}) if found else None
+    return VersionRecord(**{name: str(found.get(name, "")) for name in names}) if found else None
 
 
-def of(engine: Engine) -> str:
+def current(engine: Engine) -> str:
     """The version that the database is of, or while an upgrade has begun was of, as far as anything tells."""
     if noted := read(engine):
         return noted.airflow
-    running = engine.in_use()
+    running = engine.running_artifact()
     labels = engine.labels(running) if running else None
     return (labels or {}).get(LABEL, engine.settings.airflow_version)
 
 
-def note(engine: Engine) -> None:
+def record(engine: Engine) -> None:
     """The version of the settings has started, or its database has been restored."""
     version, noted = engine.settings.airflow_version, read(engine)
     if noted and not noted.begun and noted.airflow == version:
         return
-    _write(engine, Noted(version, backup=noted.backup if noted and noted.begun == version else ""))
+    _write(engine, VersionRecord(version, backup=noted.backup if noted and noted.begun == version else ""))
 
 
-def begin(engine: Engine, noted: Noted) -> None:
+def begin_upgrade(engine: Engine, noted: VersionRecord) -> None:
     """From now on the database may be half of one version and half of another."""
     _write(engine, noted)
 
 
-def forget(engine: Engine) -> None:
+def clear(engine: Engine) -> None:
     """There is no database any more."""
     _file(engine).unlink(missing_ok=True)
 
@@ -84,7 +84,7 @@ def require_whole(engine: Engine) -> None:
 def problem(engine: Engine) -> UserError | None:
     """Why this version of Airflow must not be started on the database, if it must not."""
     wanted, noted = engine.settings.airflow_version, read(engine)
-    if noted is None or not (noted.begun or is_older(wanted, noted.airflow)) or not engine.store.exists():
+    if noted is None or not (noted.begun or is_older(wanted, noted.airflow)) or not engine.database.exists():
         return None
     if found := interrupted(engine):
         return found
@@ -95,7 +95,7 @@ def problem(engine: Engine) -> UserError | None:
     )
 
 
-def require(engine: Engine) -> None:
+def check_compatible(engine: Engine) -> None:
     """Raise UserError if this version of Airflow must not be started on the database."""
     if found := problem(engine):
         raise found
@@ -103,9 +103,9 @@ def require(engine: Engine) -> None:
 
 def require_same(engine: Engine) -> None:
     """Raise UserError unless the settings name the version that the database is of, for work with what runs."""
-    require(engine)
+    check_compatible(engine)
     wanted, noted = engine.settings.airflow_version, read(engine)
-    if noted and noted.airflow != wanted and engine.store.exists():
+    if noted and noted.airflow != wanted and engine.database.exists():
         what = f"it is {wanted}, and what there is runs Airflow {noted.airflow}."
         raise UserError("AIRFLOW_VERSION", what, f"Type: inv upgrade {wanted}", USAGE)
 
@@ -119,7 +119,7 @@ def will_migrate(engine: Engine) -> bool:
     """True if a start will bring the database to a newer version."""
     noted = read(engine)
     is_newer = noted is not None and is_older(noted.airflow, engine.settings.airflow_version)
-    return is_newer and engine.store.exists()
+    return is_newer and engine.database.exists()
 
 
 def warn_of_migration(engine: Engine) -> None:
@@ -127,14 +127,14 @@ def warn_of_migration(engine: Engine) -> None:
     if will_migrate(engine):
         wanted = engine.settings.airflow_version
         way = f"inv upgrade {wanted} looks first whether all fits, and takes a backup"
-        console.warn(f"Airflow {wanted} migrates the database, which is of {of(engine)}, for good; {way}.")
+        console.warn(f"Airflow {wanted} migrates the database, which is of {current(engine)}, for good; {way}.")
 
 
 def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
 
 
-def _write(engine: Engine, noted: Noted) -> None:
+def _write(engine: Engine, noted: VersionRecord) -> None:
     files.make_directory(engine.settings.state_dir, "STATE_DIR")
     files.write(_file(engine), json.dumps(asdict(noted)).encode())
 

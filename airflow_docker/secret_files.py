@@ -54,7 +54,7 @@ DERIVED = ("sql_alchemy_conn", "broker_url", "redis.conf")
 
 
 @dataclass(frozen=True)
-class Reader:
+class SecretOwner:
     """Who reads the files: a uid (None: whoever starts it), and where the option file is for him."""
 
     owner: int | None
@@ -74,44 +74,44 @@ class State:
     exposed: bool = False
 
 
-def require(settings: Settings, reader: Reader) -> None:
+def require(settings: Settings, secret_owner: SecretOwner) -> None:
     """Raise UserError for whatever :func:`write` would refuse. Changes nothing."""
-    application(settings, reader)
-    owner_for(reader)
+    application(settings, secret_owner)
+    owner_for(secret_owner)
     directory = settings.secrets_dir
     if os.path.lexists(directory):
         require_directory(directory)
-        kept(settings, GENERATED)
+        saved_keys(settings, GENERATED)
     files.require_makeable(directory, "SECRETS_DIR")
 
 
-def write(settings: Settings, reader: Reader) -> list[Path]:
+def write(settings: Settings, secret_owner: SecretOwner) -> list[Path]:
     """Make SECRETS_DIR what the settings ask for; the files that changed.
 
     Files belong to the reader with mode 0400 in a directory of mode 0700. Raises UserError for
     everything that is missing or malformed, before anything is written.
     """
-    wanted = application(settings, reader)
-    owner = owner_for(reader)
+    wanted = application(settings, secret_owner)
+    owner = owner_for(secret_owner)
     directory = _directory(settings)
     changed = []
     with files.locked(directory / files.LOCK, "SECRETS_DIR"):
-        keys = {name: _kept(directory / name) or make() for name, make in GENERATED.items()}
+        keys = {name: _saved(directory / name) or make() for name, make in GENERATED.items()}
         for name, content in (wanted | keys | derived(keys)).items():
             if files.write(directory / name, content.encode(), MODE, owner):
                 changed.append(directory / name)
     return changed
 
 
-def kept(settings: Settings, names: Iterable[str] = OF_DATABASE) -> dict[str, str]:
+def saved_keys(settings: Settings, names: Iterable[str] = OF_DATABASE) -> dict[str, str]:
     """Those of the infrastructure keys that there are, by name."""
-    found = {name: _kept(settings.secrets_dir / name) for name in names}
+    found = {name: _saved(settings.secrets_dir / name) for name in names}
     return {name: content for name, content in found.items() if content}
 
 
-def put(settings: Settings, reader: Reader, keys: Mapping[str, str]) -> None:
+def put(settings: Settings, secret_owner: SecretOwner, keys: Mapping[str, str]) -> None:
     """Have these infrastructure keys, owned and readable as :func:`write` makes them, and no other of a database."""
-    owner = owner_for(reader)
+    owner = owner_for(secret_owner)
     directory = _directory(settings)
     contents = {**keys, **derived(keys)}
     with files.locked(directory / files.LOCK, "SECRETS_DIR"):
@@ -122,14 +122,14 @@ def put(settings: Settings, reader: Reader, keys: Mapping[str, str]) -> None:
                 (directory / name).unlink(missing_ok=True)
 
 
-def check(settings: Settings, reader: Reader) -> list[State]:
+def check(settings: Settings, secret_owner: SecretOwner) -> list[State]:
     """What :func:`write` would find: a State per file. Writes nothing; raises UserError for bad settings."""
     directory = settings.secrets_dir
-    wanted = application(settings, reader)
-    states = [_state(directory / name, content, reader) for name, content in wanted.items()]
-    states += [_state(directory / name, None, reader) for name in GENERATED]
-    made = derived(kept(settings, GENERATED))
-    states += [_state(directory / name, made.get(name), reader) for name in DERIVED]
+    wanted = application(settings, secret_owner)
+    states = [_state(directory / name, content, secret_owner) for name, content in wanted.items()]
+    states += [_state(directory / name, None, secret_owner) for name in GENERATED]
+    made = derived(saved_keys(settings, GENERATED))
+    states += [_state(directory / name, made.get(name), secret_owner) for name in DERIVED]
     if directory.is_dir() and directory.stat().st_mode & 0o077:
         problem = f"others may enter it (mode {directory.stat().st_mode & 0o777:04o})"
         states.insert(0, State(directory, problem, exposed=True))
@@ -152,7 +152,7 @@ def derived(keys: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def application(settings: Settings, reader: Reader) -> dict[str, str]:
+def application(settings: Settings, secret_owner: SecretOwner) -> dict[str, str]:
     """File name -> content of the application secrets, for this reader.
 
     Raises UserError naming each missing section or file.
@@ -166,7 +166,7 @@ def application(settings: Settings, reader: Reader) -> dict[str, str]:
     raise_all(errors)
     # The option file is named by its place in the containers, wherever it is for the reader.
     name = FILE_NAMES["DB_APPS"]
-    contents[name] = _CNF_LINE.sub(lambda found: found[1] + reader.drs_cnf, contents[name])
+    contents[name] = _CNF_LINE.sub(lambda found: found[1] + secret_owner.drs_cnf, contents[name])
     return contents
 
 
@@ -266,19 +266,19 @@ def require_directory(directory: Path) -> None:
         raise UserError("SECRETS_DIR", f"others may enter {directory} (mode {mode}).", f"Type: chmod 700 {directory}")
 
 
-def owner_for(reader: Reader) -> int | None:
+def owner_for(secret_owner: SecretOwner) -> int | None:
     """Who must own the files so that the reader, and nobody else, reads them.
 
     Raises UserError if we cannot hand files to him.
     """
-    if reader.owner is not None and os.geteuid() not in (0, reader.owner):
-        what = f"the containers would run as uid {reader.owner}, and yours is {os.geteuid()}:"
+    if secret_owner.owner is not None and os.geteuid() not in (0, secret_owner.owner):
+        what = f"the containers would run as uid {secret_owner.owner}, and yours is {os.geteuid()}:"
         what += " only root can hand files to somebody else."
         raise UserError("AIRFLOW_UID", what, "Leave it unset, or run as that user or as root.")
-    return reader.owner
+    return secret_owner.owner
 
 
-def _kept(file: Path) -> str:
+def _saved(file: Path) -> str:
     try:
         return file.read_text()
     except FileNotFoundError:
@@ -289,7 +289,7 @@ def _kept(file: Path) -> str:
         raise UserError(str(file), "is not text, so it is not what was written.", "Move it away.") from None
 
 
-def _state(file: Path, wanted: str | None, reader: Reader) -> State:
+def _state(file: Path, wanted: str | None, secret_owner: SecretOwner) -> State:
     try:
         found = file.stat()
     except FileNotFoundError:
@@ -298,9 +298,9 @@ def _state(file: Path, wanted: str | None, reader: Reader) -> State:
         return State(file, "is not a file")
     if found.st_mode & 0o077:
         return State(file, f"others may read it (mode {found.st_mode & 0o777:04o})", exposed=True)
-    if reader.owner is not None and found.st_uid != reader.owner:
-        return State(file, f"belongs to uid {found.st_uid}, but its reader runs as {reader.owner}")
-    if (content := _kept(file)) != wanted and (wanted is not None or not content):
+    if secret_owner.owner is not None and found.st_uid != secret_owner.owner:
+        return State(file, f"belongs to uid {found.st_uid}, but its reader runs as {secret_owner.owner}")
+    if (content := _saved(file)) != wanted and (wanted is not None or not content):
         return State(file, "stale: the settings have changed" if content or wanted else "empty")
     return State(file, note="" if content else "not set")
 

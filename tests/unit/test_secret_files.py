@@ -6,20 +6,20 @@ import stat
 import pytest
 from conftest import snapshot
 
-from airflow_docker import secrets
+from airflow_docker import secret_files
 from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.errors import UserError
 
 AWS = "[default]\naws_access_key_id = A\n\n[ap_northeast]\naws_access_key_id = B\n\n[other]\nx = 1\n"
-NAMES = {"db_apps.config", "drs.config", "aws-credentials", *secrets.DERIVED, *secrets.GENERATED}
+NAMES = {"db_apps.config", "drs.config", "aws-credentials", *secret_files.DERIVED, *secret_files.GENERATED}
 
 
 def write(settings):
-    return secrets.write(settings, Compose(settings).reader)
+    return secret_files.write(settings, Compose(settings).secret_owner)
 
 
 def check(settings):
-    return secrets.check(settings, Compose(settings).reader)
+    return secret_files.check(settings, Compose(settings).secret_owner)
 
 
 def content(settings, name):
@@ -61,7 +61,7 @@ def test_generated_keys_are_fit_for_their_use(make_settings):
     import base64
 
     assert len(base64.urlsafe_b64decode(content(settings, "fernet_key"))) == 32
-    assert len({content(settings, name) for name in secrets.GENERATED}) == len(secrets.GENERATED)
+    assert len({content(settings, name) for name in secret_files.GENERATED}) == len(secret_files.GENERATED)
     password = content(settings, "postgres_password")
     assert len(password) >= 32
     assert content(settings, "sql_alchemy_conn") == f"postgresql+psycopg2://airflow:{password}@postgres:5432/airflow"
@@ -165,7 +165,7 @@ def test_check_names_what_is_missing_stale_or_too_readable(make_settings):
 
 
 def test_notes(make_settings):
-    text = "\n".join(secrets.notes(make_settings("SECRET_DB_APPS__qa__server=x\n")))
+    text = "\n".join(secret_files.notes(make_settings("SECRET_DB_APPS__qa__server=x\n")))
     assert "drs_cnf is not set" in text and "aws is not set" in text
     assert "mySqlCnfPath is missing; set SECRET_DB_APPS__mysql__mySqlCnfPath=/run/secrets/drs_cnf" in text
 

@@ -14,7 +14,7 @@ from airflow_docker.errors import UserError
 
 
 @dataclass(frozen=True)
-class Nodes:
+class Cluster:
     """``told`` are the nodes as `docker inspect` has them, ``own`` is the id of the one that the client talks to."""
 
     own: str
@@ -55,7 +55,7 @@ class Nodes:
             console.say(f"· The database is on {self.hosts[self.own]} from now on (its label {label})")
 
 
-def nodes() -> Nodes:
+def cluster() -> Cluster:
     """Those that there are. Raises UserError unless this is a manager of a Swarm."""
     state, is_manager, own = f"{images.engine_info(commands.SWARM_STATE)}  ".split(" ", 2)
     if state != "active":
@@ -67,4 +67,4 @@ def nodes() -> Nodes:
     if ids.returncode:  # most managers are away, for one
         raise UserError("swarm", f"its managers do not agree ({ids.stderr.strip()}).", "Look: docker node ls")
     told = shell.capture(commands.inspect("node", ids.stdout.split()), timeout=images.ASK_SECONDS)
-    return Nodes(own.strip(), images.listed(told.stdout or "[]"))
+    return Cluster(own.strip(), images.listed(told.stdout or "[]"))

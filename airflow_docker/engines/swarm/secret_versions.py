@@ -16,7 +16,7 @@ LARGEST = 500 * 1000
 
 
 @dataclass(frozen=True)
-class Vault:
+class SecretVersions:
     """The secrets of one project; ``files`` maps their names to files, ``key`` is what names are made with."""
 
     project: str

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_docker import PROJECT
 
-MAKER = "airflow_docker/own_environment.py"
+MAKER = "airflow_docker/bootstrap.py"
 VERBS = "import sys; print(sys.prefix, *sys.argv[1:])"
 
 

@@ -38,7 +38,7 @@ def _of(registry: str, found: dict[str, Any]) -> dict[str, Any]:
     return {"RepoDigests": [d for d in found.get("RepoDigests") or [] if d.startswith(f"{registry}/")]}
 
 
-def deliver(name: str, where: str, registry: str) -> None:
+def push(name: str, where: str, registry: str) -> None:
     """Put an image into ``registry``, unless it is from another one. Raises UserError if that fails."""
     found = images.require(name, where)
     if is_public(found, name, registry):

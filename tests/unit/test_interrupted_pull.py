@@ -7,7 +7,7 @@ from conftest import git
 from test_repos import sync
 
 from airflow_docker.errors import UserError
-from airflow_docker.sources import half_pulled
+from airflow_docker.sources import interrupted_pull
 
 TEXT = "line of the new commit\n" * 50
 
@@ -24,13 +24,13 @@ def stopped(remote, tmp_path):
     for name in ("changed", "half", "later", "added"):
         new = remote.commit(TEXT, name)
     git(checkout, "fetch", "--quiet", "origin")
-    half_pulled.begin_step(checkout / ".git", old, new)
+    interrupted_pull.begin_step(checkout / ".git", old, new)
     (checkout / "changed").write_text(TEXT)
     (checkout / "half").write_text(TEXT[:100])
     (checkout / "added").write_text(TEXT[:7])
     (checkout / "file.txt").unlink(missing_ok=True)
     (checkout / ".git" / "index.lock").touch()
-    (checkout / ".git" / half_pulled.LOCK).write_text("process 1\n1.1")
+    (checkout / ".git" / interrupted_pull.LOCK).write_text("process 1\n1.1")
     return checkout
 
 
@@ -42,7 +42,7 @@ def test_the_next_pull_does_the_step_to_its_end(remote, stopped):
 
 
 def test_the_same_without_a_kill_as_after_an_interruption(remote, stopped):
-    for name in ("index.lock", half_pulled.LOCK):
+    for name in ("index.lock", interrupted_pull.LOCK):
         (stopped / ".git" / name).unlink()
     sync(remote, stopped)
     assert git(stopped, "status", "--porcelain") == ""

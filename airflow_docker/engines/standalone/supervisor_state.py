@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_docker.engines import ServiceState, release
-from airflow_docker.engines.standalone import probes, processes
+from airflow_docker.engines.standalone import health_checks, processes
 from airflow_docker.settings import Settings
 
 TOLD = ("supervisor", "services")
@@ -24,7 +24,7 @@ class Told:
 
     settings: Settings
     mark: str
-    database: Path
+    database_file: Path
     account: dict[str, Any]
 
     def is_supervised(self) -> bool:
@@ -56,9 +56,9 @@ class Told:
     def _health(self, name: str, started: str) -> tuple[str, str]:
         made = release.with_service(name, self.settings)
         if name == made.page:
-            probe = probes.page(self.settings.airflow_port, made.page_path(self.settings) + made.health_path)
+            probe = health_checks.page(self.settings.airflow_port, made.page_path(self.settings) + made.health_path)
         else:
-            probe = probes.job(self.database, made.jobs[name], datetime.fromisoformat(started))
+            probe = health_checks.job(self.database_file, made.jobs[name], datetime.fromisoformat(started))
         if not probe:
             return "healthy", ""
         young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD
