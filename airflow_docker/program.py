@@ -17,7 +17,7 @@ from invoke.program import Program
 from invoke.tasks import Task
 from invoke.util import helpline
 
-from airflow_docker import PROJECT, interruption
+from airflow_docker import PROJECT, __version__, interruption
 from airflow_docker.errors import USAGE, UserError, guarded
 
 
@@ -46,6 +46,12 @@ class Inv(Program):
         keeps_none = sys.dont_write_bytecode
         super().parse_core(argv)
         sys.dont_write_bytecode = keeps_none
+
+    def print_version(self) -> None:
+        """Our version, with Invoke's beside it."""
+        import importlib.metadata
+
+        print(f"airflow-docker {__version__} (Invoke {importlib.metadata.version('invoke')})")
 
     def parse_tasks(self) -> None:
         """Put the flag before words that follow a verb which takes such."""

@@ -6,14 +6,13 @@ import getpass
 import json
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from airflow_docker import PROJECT, console, files, scrubbed_env, secret_files
+from airflow_docker import __version__, console, files, scrubbed_env, secret_files
 from airflow_docker.database import backup_file, db_version, encryption, replacement
 from airflow_docker.engines import Engine, folders
 from airflow_docker.engines.choice import require_no_other_engine
@@ -158,10 +157,9 @@ def _gather(engine: Engine, keys: Mapping[str, str], folder: Path) -> None:
 
 
 def _description(engine: Engine, now: datetime) -> backup_file.Description:
-    version = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["version"]
     return backup_file.Description(
         project=engine.settings.compose_project_name, engine=engine.name, database=engine.database.kind,
-        airflow_version=db_version.current(engine), made_by=f"airflow-docker {version}",
+        airflow_version=db_version.current(engine), made_by=f"airflow-docker {__version__}",
         created=now.isoformat(timespec="seconds"),
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The command line as a user meets it: sentences and exit codes, no traceback."""
 
+import importlib.metadata
 import os
 import re
 import shutil
@@ -9,7 +10,7 @@ import sys
 import pytest
 from conftest import INV
 
-from airflow_docker import PROJECT
+from airflow_docker import PROJECT, __version__
 from airflow_docker.requirements import resolver
 
 
@@ -115,6 +116,10 @@ def test_what_the_system_refuses_is_a_sentence(inv, tmp_path):
 def test_what_a_terminal_has_no_letter_for_is_escaped(inv):
     code, said = inv("config", env="LOGS_DIR=/ы\n", PYTHONIOENCODING="latin-1")
     assert (code, r"/\u044b" in said) == (0, True)
+
+
+def test_the_version_is_ours_with_that_of_invoke(inv):
+    assert inv("--version") == (0, f"airflow-docker {__version__} (Invoke {importlib.metadata.version('invoke')})\n")
 
 
 def test_several_verbs_in_a_row_and_from_another_folder(inv):
