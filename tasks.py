@@ -405,7 +405,7 @@ def bench(c: Context, only: str = "", json: bool = False) -> None:
 
 @verb("Develop")
 def lint(c: Context) -> None:
-    """Check style and types."""
+    """Check style, types and spelling."""
     from airflow_docker.verbs import development
 
     development.lint()

@@ -27,11 +27,12 @@ def test(only: str, k: str, trust: bool) -> None:
 
 
 def lint() -> None:
-    """Run ruff and mypy."""
+    """Run ruff, mypy and codespell."""
     _install_tools()
     _run([sys.executable, "-m", "ruff", "check", "."])
     _run([sys.executable, "-m", "ruff", "format", "--check", "."])
     _run([sys.executable, "-m", "mypy"])
+    _run([sys.executable, "-m", "codespell_lib"])
 
 
 def _run(args: list[str], env: dict[str, str] | None = None) -> None:
