@@ -385,14 +385,19 @@ def demo(c: Context, down: bool = False, timeout: str = DEFAULT_TIMEOUT) -> None
     help={
         "only": "a folder or file under tests/",
         "k": "run the tests whose name matches",
-        "trust": "bad input, kills, faults, load and leaks in full, instead of all tests",
+        "quick": "only the unit tests",
+        "all": "every test, on every engine, as in CI",
+        "trust": "only bad input, kills, faults, load and leaks, each in full",
     },
 )
-def test(c: Context, only: str = "", k: str = "", trust: bool = False) -> None:
-    """Run the tests."""
+def test(c: Context, only: str = "", k: str = "", quick: bool = False, all: bool = False, trust: bool = False) -> None:
+    """Run the unit tests, and the demo on each engine there is."""
     from airflow_docker.verbs import development
 
-    development.test(only, k, trust)
+    chosen = [name for name, is_set in (("quick", quick), ("all", all), ("trust", trust)) if is_set]
+    if len(chosen) > 1:
+        raise UserError(f"--{chosen[1]}", f"cannot go with --{chosen[0]}.", "Type one of them.", USAGE)
+    development.test(only, k, chosen[0] if chosen else "")
 
 
 @verb("Develop", help={"only": "measure what has this word in its name", "json": "as JSON"})

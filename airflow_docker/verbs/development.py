@@ -9,21 +9,37 @@ from airflow_docker.errors import UserError
 from airflow_docker.requirements import indexes, resolver
 
 TOOLS = PROJECT / "requirements-dev.txt"
-TRUST = ["tests/trust", "tests/job", "tests/stack/test_base_images.py"]
-"""What `inv test --trust` runs in full."""
+FOLDERS = {
+    "quick": ["tests/unit"],
+    "": ["tests/unit", "tests/stack/test_demo.py"],
+    "all": [],
+    "trust": ["tests/trust", "tests/job", "tests/stack/test_base_images.py"],
+}
+"""What each kind of `inv test` runs, below the folder of the project."""
 
 
-def test(only: str, k: str, trust: bool) -> None:
+def test(only: str, k: str, kind: str) -> None:
     """Run pytest; its exit code is ours. Needs nothing installed but what `./inv` installs.
 
-    All of them run two at a time, in the groups of tests/conftest.py. ``trust`` is for those of :data:`TRUST`
-    alone, which otherwise try less, or are skipped.
+    ``kind`` is one of :data:`FOLDERS`. Where CI=true in the environment the usual kind is "all". Tests run two at a
+    time, in the groups of tests/conftest.py; those of "trust" and what ``only`` and ``k`` select, one at a time.
     """
     _install_tools()
-    folders = [only] if only else TRUST if trust else []
-    chosen = [*folders, *(["-k", k] if k else [])]
-    side_by_side = [] if chosen else ["--numprocesses=2", "--dist=loadgroup"]
-    _run([sys.executable, "-m", "pytest", *side_by_side, *chosen], {"TRUST": "full"} if trust else {})
+    environ = scrubbed_env.given()
+    is_chosen = bool(only or k)
+    if not kind and (is_chosen or environ.get("CI") == "true"):
+        kind = "all"
+    if not kind:
+        console.say("· Running the unit tests, and the demo's job on each engine that is here")
+    folders = [only] if only else FOLDERS[kind]
+    processes = [] if is_chosen or kind == "trust" else ["--numprocesses=2", "--dist=loadgroup"]
+    selected = ["-k", k] if k else []
+    _run(
+        [sys.executable, "-m", "pytest", *processes, *folders, *selected], {"TRUST": "full"} if kind == "trust" else {}
+    )
+    if not kind:
+        console.say("· Left out: all that starts other stacks (failures, backup, upgrade, several hosts, the web UI).")
+        console.say("  To run every test, which takes about an hour: inv test --all")
 
 
 def lint() -> None:

@@ -38,6 +38,7 @@ def inv(tmp_path):
         (["config"], "AIRFLOW_PORT=x\n", 2, "AIRFLOW_PORT: 'x' is not"),
         (["up", "--timeout", "soon"], "", 2, "--timeout: 'soon' is not a whole number of seconds."),
         (["build", "--build-dir", "~nobody-here/x"], "", 2, "--build-dir: '~nobody-here/x' names a home directory"),
+        (["test", "--quick", "--all"], "", 2, "--all: cannot go with --quick."),
         (["pull", "--only", "x"], "", 2, "--only: there is no repository 'x'"),
         (["build"], "WORKFLOW_DEV_DIR=none\n", 1, "WORKFLOW_DEV_DIR: there is no checkout at"),
         (["secrets", "--check"], "", 1, "not all secrets are in order. Type: inv secrets"),
