@@ -12,7 +12,7 @@ from airflow_docker import PROJECT
 from airflow_docker.settings import load
 
 # Here and not in a folder's own conftest.py, so that a stack is started once for all folders.
-pytest_plugins = ["stack.fixtures"]
+pytest_plugins = ["stack.fixtures", "wheel_index"]
 
 
 def pytest_configure():

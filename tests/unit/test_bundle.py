@@ -39,7 +39,7 @@ def names(folder):
 
 
 @pytest.fixture
-def project(make_settings, tmp_path, ops, monkeypatch):
+def project(make_settings, tmp_path, ops, monkeypatch, wheel_index):
     """Two real checkouts, and a base image that needs no engine."""
     workflows = tmp_path / "workflows"
     shutil.copytree(PROJECT / "examples" / "ao-workflows", workflows)
