@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from wheel_index import hash_of
 
 from airflow_docker.errors import UserError
 from airflow_docker.requirements import additions, lock_file, requirement_files, resolver
 from airflow_docker.requirements.platforms import Platform
-from wheel_index import hash_of
 
 BASE = Platform(
     "base:1",
