@@ -22,13 +22,13 @@ UPGRADE_TIMEOUT = "1800"
 """A large database takes its time to be migrated."""
 
 
-def verb(group: str, words: str = "", **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
-    """A task whose failures are sentences; ``words`` is the flag that words behind the verb are for."""
+def verb(group: str, default_flag: str = "", **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
+    """A task whose failures are sentences; ``default_flag`` is the flag that words behind the verb are for."""
 
     def make(body: Callable[..., None]) -> Task[Any]:
-        made: Any = task(**options)(guarded(scrubbed(body)))
-        made.group, made.words = group, words
-        return cast(Task[Any], made)
+        verb_task: Any = task(**options)(guarded(scrubbed(body)))
+        verb_task.group, verb_task.default_flag = group, default_flag
+        return cast(Task[Any], verb_task)
 
     return make
 
@@ -41,7 +41,7 @@ def scrubbed(body: Callable[..., None]) -> Callable[..., None]:
         from airflow_docker import scrubbed_env
         from airflow_docker.sources import remotes
 
-        scrubbed_env.keep()
+        scrubbed_env.scrub()
         remotes.leave_surrounding_repository()
         body(*args, **kwargs)
 
@@ -57,11 +57,11 @@ def seconds(text: str) -> float:
     return float(text)
 
 
-def engine_for(c: Context, tell: bool = False, **flags: str | None) -> Engine:
-    """The engine that the settings name; verbs that make or end something ``tell`` which that is."""
+def engine_for(c: Context, notify: bool = False, **flags: str | None) -> Engine:
+    """The engine that the settings name; verbs that make or end something ``notify`` which that is."""
     from airflow_docker.engines.choice import choose
 
-    return choose(settings_for(c, **flags), tell=tell)
+    return choose(settings_for(c, **flags), notify=notify)
 
 
 def settings_for(c: Context, **flags: str | None) -> Settings:
@@ -124,7 +124,7 @@ def build(
     from airflow_docker.settings import flag_path
     from airflow_docker.verbs import builds
 
-    engine = engine_for(c, tell=True, BUILD_DIR=str(flag_path("--build-dir", build_dir) or ""))
+    engine = engine_for(c, notify=True, BUILD_DIR=str(flag_path("--build-dir", build_dir) or ""))
     chosen = flag_path("--requirements", requirements)
     builds.build(engine, refresh=refresh, no_cache=no_cache, upgrade=upgrade, strict=strict, chosen=chosen)
 
@@ -137,7 +137,7 @@ def image(c: Context, name: str = "") -> None:
     builds.show(engine_for(c), name)
 
 
-@verb("Build", words="file", help={"file": "where to (default: standard output)"})
+@verb("Build", default_flag="file", help={"file": "where to (default: standard output)"})
 def sbom(c: Context, file: str = "") -> None:
     """Write a bill of materials of what was built last (CycloneDX, JSON)."""
     from airflow_docker.settings import flag_path
@@ -148,7 +148,7 @@ def sbom(c: Context, file: str = "") -> None:
 
 @verb(
     "Build",
-    words="file",
+    default_flag="file",
     iterable=["claim"],
     help={
         "file": "where to (default: standard output)",
@@ -179,7 +179,7 @@ def up(
     """Do whatever is missing, start, and wait until all is healthy."""
     from airflow_docker.verbs import stack
 
-    engine = engine_for(c, tell=True)
+    engine = engine_for(c, notify=True)
     stack.up(engine, timeout=seconds(timeout), no_build=no_build, open_page=open, workers=workers)
 
 
@@ -188,12 +188,12 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
     """Stop. The data stays unless told otherwise."""
     from airflow_docker.verbs import stack
 
-    stack.down(engine_for(c, tell=True), volumes=volumes, yes=yes)
+    stack.down(engine_for(c, notify=True), volumes=volumes, yes=yes)
 
 
 @verb(
     "Operate",
-    words="file",
+    default_flag="file",
     help={"file": "where to (default: a new file in STATE_DIR/backups)", "encrypt": "with a passphrase"},
 )
 def backup(c: Context, file: str = "", encrypt: bool = False) -> None:
@@ -205,7 +205,9 @@ def backup(c: Context, file: str = "", encrypt: bool = False) -> None:
 
 
 @verb(
-    "Operate", words="file", help={"file": "what inv backup wrote", "yes": "stop what runs, and replace what there is"}
+    "Operate",
+    default_flag="file",
+    help={"file": "what inv backup wrote", "yes": "stop what runs, and replace what there is"},
 )
 def restore(c: Context, file: str, yes: bool = False) -> None:
     """Bring back the database and the keys of a backup."""
@@ -230,7 +232,7 @@ def status(c: Context, json: bool = False, all: bool = False) -> None:
 
 @verb(
     "Operate",
-    words="service",
+    default_flag="service",
     iterable=["service"],
     help={
         "service": "one service, several times for several (default: all)",
@@ -246,7 +248,7 @@ def logs(c: Context, service: list[str], follow: bool = False, tail: str = "", s
     operate.logs(engine_for(c), service, follow=follow, tail=tail, since=since)
 
 
-@verb("Operate", words="service", help={"service": "where (default: scheduler)"})
+@verb("Operate", default_flag="service", help={"service": "where (default: scheduler)"})
 def shell(c: Context, service: str = "") -> None:
     """Open a shell where a service runs."""
     from airflow_docker.verbs import operate
@@ -264,7 +266,7 @@ def airflow(c: Context, command: str) -> None:
 
 @verb(
     "Operate",
-    words="service",
+    default_flag="service",
     iterable=["service"],
     help={"service": "one service, several times for several (default: all)", "timeout": HELP_TIMEOUT},
 )
@@ -277,7 +279,7 @@ def restart(c: Context, service: list[str], timeout: str = DEFAULT_TIMEOUT) -> N
 
 @verb(
     "Operate",
-    words="workers",
+    default_flag="workers",
     help={"workers": "how many there are to be: inv scale 4", "timeout": HELP_TIMEOUT},
 )
 def scale(c: Context, workers: str, timeout: str = DEFAULT_TIMEOUT) -> None:
@@ -305,8 +307,8 @@ def dags(
     from airflow_docker.verbs import dags as look
 
     if not run:
-        for flag, given in (("--conf", conf), ("--unpause", unpause), ("--follow", follow)):
-            if given:
+        for flag, value in (("--conf", conf), ("--unpause", unpause), ("--follow", follow)):
+            if value:
                 raise UserError(flag, "is for a run.", f"Name the DAG: inv dags --run DAG {flag}", USAGE)
         look.check(engine_for(c), json)
         return
@@ -344,14 +346,14 @@ def clean(
 
 @verb(
     "Operate",
-    words="version",
+    default_flag="version",
     help={"version": "of Airflow, newer than the one there is: inv upgrade 3.3.2", "timeout": HELP_TIMEOUT},
 )
 def upgrade(c: Context, version: str, timeout: str = UPGRADE_TIMEOUT) -> None:
     """Go to a newer Airflow if all fits it, with a backup; else all stays."""
     from airflow_docker.verbs import upgrade as change
 
-    engine_for(c, tell=True)
+    engine_for(c, notify=True)
     change.upgrade(lambda version: engine_for(c, AIRFLOW_VERSION=version), version, seconds(timeout))
 
 

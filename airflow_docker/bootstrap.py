@@ -51,11 +51,11 @@ def _works() -> bool:
 
 def _purge() -> None:
     """The marker goes last, so that what a kill leaves is known as ours."""
-    there = list(VENV.iterdir()) if VENV.is_dir() else []
-    is_foreign = there or (os.path.lexists(VENV) and not VENV.is_dir())
+    entries = list(VENV.iterdir()) if VENV.is_dir() else []
+    is_foreign = entries or (os.path.lexists(VENV) and not VENV.is_dir())
     if is_foreign and not MARKER.exists():
         fail(f"{VENV} was not made by this script. Move it away, or run inv in an environment of your own.")
-    for entry in [one for one in there if one != MARKER]:
+    for entry in [one for one in entries if one != MARKER]:
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     MARKER.unlink(missing_ok=True)
 
@@ -98,12 +98,12 @@ def _run(*command: str, quiet: bool = False) -> bool:
     return not subprocess.run(command, stdin=subprocess.DEVNULL, stdout=shown, stderr=shown, check=False).returncode
 
 
-def say(words: str) -> None:
-    print(f"inv: {words}", file=sys.stderr)
+def say(text: str) -> None:
+    print(f"inv: {text}", file=sys.stderr)
 
 
-def fail(words: str) -> NoReturn:
-    sys.exit(f"inv: {words}")
+def fail(text: str) -> NoReturn:
+    sys.exit(f"inv: {text}")
 
 
 if __name__ == "__main__":

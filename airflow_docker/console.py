@@ -29,25 +29,25 @@ def _coloured(mark: str) -> str:
     return f"\x1b[{_COLOURS[mark]}m{mark}\x1b[0m"
 
 
-def say(words: str = "") -> None:
+def say(text: str = "") -> None:
     """A plain line."""
     if not os.environ.get("AIRFLOW_DOCKER_QUIET"):
-        _print(words)
+        _print(text)
 
 
-def _print(words: str, end: str = "\n") -> None:
+def _print(text: str, end: str = "\n") -> None:
     with _lock:
-        print(f"{_erase.pop() if _erase else ''}{words}", file=sys.stderr, end=end, flush=True)
+        print(f"{_erase.pop() if _erase else ''}{text}", file=sys.stderr, end=end, flush=True)
 
 
-def transient(words: str) -> None:
+def transient(text: str) -> None:
     """A plain line that the next one replaces, where a terminal can do that."""
     if os.environ.get("AIRFLOW_DOCKER_QUIET"):
         return
     if not is_terminal():
-        _print(words)
+        _print(text)
         return
-    _print(words[: shutil.get_terminal_size().columns - 1], end="")
+    _print(text[: shutil.get_terminal_size().columns - 1], end="")
     _erase.append("\r\x1b[2K")
 
 
@@ -61,19 +61,19 @@ def tidied() -> Iterator[None]:
             _print("", end="")
 
 
-def done(words: str) -> None:
+def done(text: str) -> None:
     """Something has been achieved."""
-    say(f"{_coloured(DONE)} {words}")
+    say(f"{_coloured(DONE)} {text}")
 
 
-def warn(words: str) -> None:
+def warn(text: str) -> None:
     """Something the user should know, that stops nothing."""
-    _print(f"{_coloured(WARNING)} {words}")
+    _print(f"{_coloured(WARNING)} {text}")
 
 
-def failed(words: str) -> None:
+def failed(text: str) -> None:
     """Something went wrong; an error follows."""
-    _print(f"{_coloured(FAILED)} {words}")
+    _print(f"{_coloured(FAILED)} {text}")
 
 
 def is_terminal() -> bool:
@@ -81,22 +81,22 @@ def is_terminal() -> bool:
     return sys.stderr.isatty()
 
 
-def out(words: str) -> None:
+def out(text: str) -> None:
     """A result, on standard output."""
-    print(words, flush=True)
+    print(text, flush=True)
 
 
 @contextmanager
-def step(words: str) -> Iterator[None]:
+def step(text: str) -> Iterator[None]:
     """Say what is being done and then, with the time it took, that it is done."""
     began = time.monotonic()
-    say(f"· {words} …")
+    say(f"· {text} …")
     try:
         yield
     except Exception:
-        failed(words)
+        failed(text)
         raise
-    done(f"{words} ({time.monotonic() - began:.1f} s)")
+    done(f"{text} ({time.monotonic() - began:.1f} s)")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on_stderr: bool = False) -> None:

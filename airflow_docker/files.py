@@ -79,11 +79,11 @@ def _remove_abandoned(directory: Path) -> None:
 
 def _is(file: Path, content: bytes, mode: int, owner: int | None) -> bool:
     try:
-        found = file.stat()
+        status = file.stat()
         return (
             not file.is_symlink()
-            and found.st_mode & 0o7777 == mode
-            and owner in (None, found.st_uid)
+            and status.st_mode & 0o7777 == mode
+            and owner in (None, status.st_uid)
             and file.read_bytes() == content
         )
     except OSError:
@@ -93,10 +93,10 @@ def _is(file: Path, content: bytes, mode: int, owner: int | None) -> bool:
 def read_object(file: Path, *required: str) -> dict[str, Any]:
     """The JSON object in a file that we wrote; empty if there is none, or none with the ``required`` names."""
     try:
-        found = json.loads(file.read_text())
+        value = json.loads(file.read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) and all(name in found for name in required) else {}
+    return value if isinstance(value, dict) and all(name in value for name in required) else {}
 
 
 def make_directory(directory: Path, where: str, owner: int | None = None) -> None:
@@ -105,9 +105,9 @@ def make_directory(directory: Path, where: str, owner: int | None = None) -> Non
     Raises UserError naming the setting ``where`` if it cannot be made.
     """
     try:
-        made = [p for p in (directory, *directory.parents) if not p.exists()]
+        new = [p for p in (directory, *directory.parents) if not p.exists()]
         directory.mkdir(mode=0o755 if owner is None else 0o750, parents=True, exist_ok=True)
-        if owner is not None and made and owner != os.geteuid():
+        if owner is not None and new and owner != os.geteuid():
             os.chown(directory, owner, -1)
     except (FileExistsError, NotADirectoryError):
         raise UserError(where, f"{directory} is not a folder.", "Name another one, or move that file away.") from None
@@ -201,12 +201,12 @@ def empty(directory: Path, where: str, names: Iterable[str]) -> None:
 def size_of(folder: Path, end: float = math.inf) -> int | None:
     """Bytes of the files below a folder; None if they have not been counted when the clock says ``end``."""
     total = 0
-    for place, _, names in os.walk(folder):
+    for path, _, names in os.walk(folder):
         for name in names:
             if time.monotonic() > end:
                 return None
             try:
-                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118  as there are many
+                total += os.lstat(os.path.join(path, name)).st_size  # noqa: PTH118  as there are many
             except OSError:
                 continue
     return total
@@ -262,8 +262,8 @@ def _opened(file: Path, where: str) -> IO[str]:
 def _holder(lock: IO[str]) -> tuple[str, str]:
     """Who has it, in words, and the name of that run; it may not have written that yet."""
     lock.seek(0)
-    words, _, run = lock.read().partition("\n")
-    return words, run
+    text, _, run = lock.read().partition("\n")
+    return text, run
 
 
 def _end_programs_of(run: str) -> None:

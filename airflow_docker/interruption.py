@@ -65,9 +65,9 @@ def answered(verb: Callable[[], str]) -> Iterator[None]:
 
 
 @contextmanager
-def advice(words: str) -> Iterator[None]:
+def advice(text: str) -> Iterator[None]:
     """Inside, this is what an interruption leaves to do; it holds until an interrupted program has ended."""
-    _advice.append(words)
+    _advice.append(text)
     yield
     _advice.pop()
 
@@ -113,7 +113,7 @@ class _Ending:
     def __init__(self, verb: Callable[[], str]) -> None:
         self.verb = verb
         self.late = 0.0
-        self.told: set[psutil.Process] = set()
+        self.signalled: set[psutil.Process] = set()
         self.leaving = threading.Lock()
 
     def watch(self, reading: int) -> None:
@@ -121,24 +121,24 @@ class _Ending:
         number = os.read(reading, 1)[0]
         self.late = time.monotonic() + SECONDS
         while time.monotonic() < self.late:
-            self._tell()
+            self._signal_new_children()
             time.sleep(_LOOK_SECONDS)
         self.leave(number)
 
     def leave(self, number: int) -> None:
         """End this process; programs have the rest of their time. Whichever thread is first does it."""
         with self.leaving:  # for good
-            self._tell()
-            _signal(_left(self.told, self.late or time.monotonic() + SECONDS), signal.SIGKILL)
+            self._signal_new_children()
+            _signal(_left(self.signalled, self.late or time.monotonic() + SECONDS), signal.SIGKILL)
             with suppress(OSError, ValueError):
                 sys.stdout.flush()
             with suppress(OSError):
                 os.write(2, f"{self.verb()}: interrupted. {_advice[-1]}\n".encode())
             os._exit(128 + number)
 
-    def _tell(self) -> None:
-        new = set(_children()) - self.told
-        self.told |= new
+    def _signal_new_children(self) -> None:
+        new = set(_children()) - self.signalled
+        self.signalled |= new
         _signal(new, signal.SIGTERM)
 
 

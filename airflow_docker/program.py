@@ -100,21 +100,21 @@ def env_file(name: str) -> Path:
     """The file that --env NAME means. Raises UserError naming those that there are."""
     file = PROJECT / f".env.{name}"
     if not file.is_file():
-        there = sorted(f.name.removeprefix(".env.") for f in PROJECT.glob(".env.*") if f.name != ".env.example")
-        hint = f"There are: {', '.join(there)}." if there else "Copy .env.example to it and edit it."
+        names = sorted(f.name.removeprefix(".env.") for f in PROJECT.glob(".env.*") if f.name != ".env.example")
+        hint = f"There are: {', '.join(names)}." if names else "Copy .env.example to it and edit it."
         raise UserError("--env", f"there is no file {file}.", hint, USAGE)
     return file
 
 
-def with_flags(words: list[str], tasks: dict[str, Task[Any]], core: Collection[str] = ()) -> list[str]:
+def with_flags(args: list[str], tasks: dict[str, Task[Any]], core: Collection[str] = ()) -> list[str]:
     """``logs scheduler`` becomes ``logs --service=scheduler`` for verbs that have such words."""
     done: list[str] = []
     flag, valued, takes_value = "", set(core), False
-    for word in words:
+    for word in args:
         is_word = not takes_value and not word.startswith("-")
         takes_value = word in valued
         if is_word and word in tasks:
-            flag = getattr(tasks[word], "words", "")
+            flag = getattr(tasks[word], "default_flag", "")
             arguments = [a for a in tasks[word].get_arguments() if a.takes_value]
             valued = set(core) | {f"{'--' if len(name) > 1 else '-'}{name}" for a in arguments for name in a.names}
         elif is_word and flag:

@@ -105,8 +105,8 @@ def write(settings: Settings, secret_owner: SecretOwner) -> list[Path]:
 
 def saved_keys(settings: Settings, names: Iterable[str] = OF_DATABASE) -> dict[str, str]:
     """Those of the infrastructure keys that there are, by name."""
-    found = {name: _saved(settings.secrets_dir / name) for name in names}
-    return {name: content for name, content in found.items() if content}
+    saved = {name: _saved(settings.secrets_dir / name) for name in names}
+    return {name: content for name, content in saved.items() if content}
 
 
 def put(settings: Settings, secret_owner: SecretOwner, keys: Mapping[str, str]) -> None:
@@ -128,8 +128,8 @@ def check(settings: Settings, secret_owner: SecretOwner) -> list[State]:
     wanted = application(settings, secret_owner)
     states = [_state(directory / name, content, secret_owner) for name, content in wanted.items()]
     states += [_state(directory / name, None, secret_owner) for name in GENERATED]
-    made = derived(saved_keys(settings, GENERATED))
-    states += [_state(directory / name, made.get(name), secret_owner) for name in DERIVED]
+    derived_files = derived(saved_keys(settings, GENERATED))
+    states += [_state(directory / name, derived_files.get(name), secret_owner) for name in DERIVED]
     if directory.is_dir() and directory.stat().st_mode & 0o077:
         problem = f"others may enter it (mode {directory.stat().st_mode & 0o777:04o})"
         states.insert(0, State(directory, problem, exposed=True))
@@ -143,13 +143,13 @@ def files_of(settings: Settings) -> list[Path]:
 
 def derived(keys: Mapping[str, str]) -> dict[str, str]:
     """File name -> content of what is made of these keys; the passwords are URL-safe as they are made."""
-    found = {}
+    contents = {}
     if password := keys.get("postgres_password"):
-        found["sql_alchemy_conn"] = f"postgresql+psycopg2://airflow:{password}@postgres:5432/airflow"
+        contents["sql_alchemy_conn"] = f"postgresql+psycopg2://airflow:{password}@postgres:5432/airflow"
     if password := keys.get("redis_password"):
-        found["broker_url"] = f"redis://:{password}@redis:6379/0"
-        found["redis.conf"] = f"requirepass {password}\n"
-    return found
+        contents["broker_url"] = f"redis://:{password}@redis:6379/0"
+        contents["redis.conf"] = f"requirepass {password}\n"
+    return contents
 
 
 def application(settings: Settings, secret_owner: SecretOwner) -> dict[str, str]:
@@ -166,38 +166,38 @@ def application(settings: Settings, secret_owner: SecretOwner) -> dict[str, str]
     raise_all(errors)
     # The option file is named by its place in the containers, wherever it is for the reader.
     name = FILE_NAMES["DB_APPS"]
-    contents[name] = _CNF_LINE.sub(lambda found: found[1] + secret_owner.drs_cnf, contents[name])
+    contents[name] = _CNF_LINE.sub(lambda match: match[1] + secret_owner.drs_cnf, contents[name])
     return contents
 
 
 def notes(settings: Settings) -> Iterator[str]:
     """What is allowed and yet worth a word."""
     for name in FILE_NAMES:
-        if not any(given.startswith(f"SECRET_{name}_") for given in settings.secret_inputs):
+        if not any(variable.startswith(f"SECRET_{name}_") for variable in settings.secret_inputs):
             yield f"{name.lower()} is not set, so tasks get an empty file (SECRET_{name}_FILE or SECRET_{name}__…)."
     text = _content("DB_APPS", settings)
     parsed = _parse(text, "DB_APPS")
-    found = parsed.get("mysql", "mySqlCnfPath", fallback=None)
-    if text and found != DRS_CNF_IN_CONTAINER:
-        what = f"is {found}, a path the containers do not have" if found else "is missing"
+    path = parsed.get("mysql", "mySqlCnfPath", fallback=None)
+    if text and path != DRS_CNF_IN_CONTAINER:
+        what = f"is {path}, a path the containers do not have" if path else "is missing"
         yield f"db_apps: [mysql] mySqlCnfPath {what}; set SECRET_DB_APPS__mysql__mySqlCnfPath={DRS_CNF_IN_CONTAINER}"
 
 
 def _content(name: str, settings: Settings) -> str:
     """The file, or the chosen sections of it, with single keys laid over it."""
     prefix = f"SECRET_{name}_"
-    given = {k.removeprefix(prefix): v for k, v in settings.secret_inputs.items() if k.startswith(prefix)}
-    keys = {k[1:]: v for k, v in given.items() if k.startswith("_")}
-    text = _read(given["FILE"], f"{prefix}FILE", settings) if "FILE" in given else ""
-    if "SECTIONS" in given and "FILE" not in given:
+    inputs = {k.removeprefix(prefix): v for k, v in settings.secret_inputs.items() if k.startswith(prefix)}
+    keys = {k[1:]: v for k, v in inputs.items() if k.startswith("_")}
+    text = _read(inputs["FILE"], f"{prefix}FILE", settings) if "FILE" in inputs else ""
+    if "SECTIONS" in inputs and "FILE" not in inputs:
         raise UserError(f"{prefix}SECTIONS", f"there is no {prefix}FILE to take them from.", "Set both.")
     parsed = _parse(text, f"{prefix}FILE")
-    if "SECTIONS" not in given and not keys:
+    if "SECTIONS" not in inputs and not keys:
         return text
-    if "SECTIONS" in given:
-        _keep_sections(parsed, given["SECTIONS"].reveal(), f"{prefix}SECTIONS")
-    for place, value in keys.items():
-        section, _, key = place.partition("__")
+    if "SECTIONS" in inputs:
+        _keep_sections(parsed, inputs["SECTIONS"].reveal(), f"{prefix}SECTIONS")
+    for option, value in keys.items():
+        section, _, key = option.partition("__")
         if not parsed.has_section(section):
             parsed.add_section(section)
         parsed.set(section, key, value.reveal())
@@ -291,15 +291,15 @@ def _saved(file: Path) -> str:
 
 def _state(file: Path, wanted: str | None, secret_owner: SecretOwner) -> State:
     try:
-        found = file.stat()
+        status = file.stat()
     except FileNotFoundError:
         return State(file, "missing")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return State(file, "is not a file")
-    if found.st_mode & 0o077:
-        return State(file, f"others may read it (mode {found.st_mode & 0o777:04o})", exposed=True)
-    if secret_owner.owner is not None and found.st_uid != secret_owner.owner:
-        return State(file, f"belongs to uid {found.st_uid}, but its reader runs as {secret_owner.owner}")
+    if status.st_mode & 0o077:
+        return State(file, f"others may read it (mode {status.st_mode & 0o777:04o})", exposed=True)
+    if secret_owner.owner is not None and status.st_uid != secret_owner.owner:
+        return State(file, f"belongs to uid {status.st_uid}, but its reader runs as {secret_owner.owner}")
     if (content := _saved(file)) != wanted and (wanted is not None or not content):
         return State(file, "stale: the settings have changed" if content or wanted else "empty")
     return State(file, note="" if content else "not set")

@@ -40,15 +40,15 @@ def show(args: Sequence[str]) -> str:
     return shlex.join(args)
 
 
-def _environment(given: Mapping[str, str] | None, exactly: bool = False) -> dict[str, str]:
-    """``given`` on top of this process's environment, or alone."""
-    return {**({} if exactly else os.environ), **(given or {})}
+def _environment(env: Mapping[str, str] | None, exactly: bool = False) -> dict[str, str]:
+    """``env`` on top of this process's environment, or alone."""
+    return {**({} if exactly else os.environ), **(env or {})}
 
 
 def version_in(text: str) -> tuple[int, ...]:
     """The first version in what a program says of itself, like (2, 26, 1); empty if there is none."""
-    found = re.search(r"\d+(\.\d+)+", text)
-    return tuple(map(int, found[0].split("."))) if found else ()
+    match = re.search(r"\d+(\.\d+)+", text)
+    return tuple(map(int, match[0].split("."))) if match else ()
 
 
 def _cannot_start(program: str, problem: OSError) -> UserError:
@@ -127,9 +127,9 @@ def pipe(
     The errors are kept, the caller judges the exit code. Raises UserError if it cannot be started.
     """
     with (
-        Path(source or os.devnull).open("rb") as given,
+        Path(source or os.devnull).open("rb") as stdin,
         Path(target or os.devnull).open("wb") as taken,
-        _started(args, env=_environment(env), stdin=given, stdout=taken, stderr=subprocess.PIPE) as process,
+        _started(args, env=_environment(env), stdin=stdin, stdout=taken, stderr=subprocess.PIPE) as process,
     ):
         errors = process.communicate()[1]
     return subprocess.CompletedProcess(args, process.returncode, None, errors)

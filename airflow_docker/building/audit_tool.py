@@ -54,17 +54,17 @@ def _download(settings: Settings) -> Path:
     try:
         with _trusted(settings) as verify:
             downloader = pooch.HTTPDownloader(progressbar=progress, timeout=30, verify=verify)
-            found = pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache_folder(), downloader=downloader)
+            package = pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache_folder(), downloader=downloader)
     except OSError as problem:  # requests' errors are OSErrors, and some of them ValueErrors too
-        said, query = redact(str(problem)), urlsplit(url).query
-        reason = (said.replace(query, "***") if query else said).splitlines()[0][:200]
+        message, query = redact(str(problem)), urlsplit(url).query
+        reason = (message.replace(query, "***") if query else message).splitlines()[0][:200]
         raise UserError(
             "AUDIT_TOOL_URL", f"cannot be downloaded ({reason}).", "Check it, or set AUDIT_TOOL_DEB."
         ) from None
     except ValueError:
         what = f"what {shown} gave does not have this checksum; it is not used."
         raise UserError("AUDIT_TOOL_SHA256", what, "Correct the one that is wrong.") from None
-    return Path(found)
+    return Path(package)
 
 
 @contextmanager

@@ -172,8 +172,8 @@ def workflow_file(settings: Settings, name: str, where: str) -> Path:
 
 def sync_requirements(settings: Settings) -> list[Path]:
     """What the sync scripts' Python needs: the list copyLinksToBin left, or the one in the repository, or none."""
-    found = [settings.build_dir / SYNC_REQUIREMENTS[0], settings.ao_dev_dir / SYNC_REQUIREMENTS[1]]
-    return [file for file in found if file.is_file()][:1]
+    candidates = [settings.build_dir / SYNC_REQUIREMENTS[0], settings.ao_dev_dir / SYNC_REQUIREMENTS[1]]
+    return [file for file in candidates if file.is_file()][:1]
 
 
 def _copy_site_config(settings: Settings, target: Path) -> None:

@@ -41,8 +41,8 @@ class Manifest:
         """Labels by the OCI annotation keys (opencontainers/image-spec, annotations.md), and our own."""
         workflows = self.repositories["ao-workflows"]
         own = {
-            f"{name}.{key}": str(found[key]).lower() if key == "dirty" else str(found[key])
-            for name, found in self.repositories.items()
+            f"{name}.{key}": str(repository[key]).lower() if key == "dirty" else str(repository[key])
+            for name, repository in self.repositories.items()
             for key in ("url", "revision", "dirty")
         }
         own |= {"fingerprint": self.fingerprint, "lock": f"sha256:{self.lock_sha256}", "airflow": self.airflow_version}

@@ -41,18 +41,18 @@ def _run(script: Path, target: Path) -> None:
     """Run copyLinksToBin, which reads a line and changes directory, so that its target must be absolute."""
     result = shell.capture([str(script), str(target.resolve())], cwd=script.parent, stdin="\n", timeout=_COPY_SECONDS)
     if result.returncode:
-        said = (result.stderr.strip() or result.stdout.strip() or "it said nothing").splitlines()[-1]
+        last_line = (result.stderr.strip() or result.stdout.strip() or "it said nothing").splitlines()[-1]
         todo = "Run it by hand and mend it."
-        raise UserError(str(script), f"ended with exit code {result.returncode} ({said}).", todo)
+        raise UserError(str(script), f"ended with exit code {result.returncode} ({last_line}).", todo)
 
 
 def _copy_without_script(scripts: Path, target: Path) -> None:
     entries = sorted(scripts.iterdir()) if scripts.is_dir() else []
-    found = [file for file in entries if file.is_file() and file.stat().st_mode & 0o100]
-    for file in found:
+    executables = [file for file in entries if file.is_file() and file.stat().st_mode & 0o100]
+    for file in executables:
         (target / file.name).symlink_to(file.absolute())  # judged and copied with the rest
     looked = " or ".join(COPY_SCRIPTS)
-    console.warn(f"archive-ops has no {looked}; took the {len(found)} executable files of {SCRIPTS} instead.")
+    console.warn(f"archive-ops has no {looked}; took the {len(executables)} executable files of {SCRIPTS} instead.")
 
 
 def _copy_real(source: Path, target: Path, allowed: tuple[Path, Path], within: tuple[Path, ...] = ()) -> None:

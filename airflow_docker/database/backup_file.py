@@ -82,24 +82,24 @@ def read(file: Path, folder: Path) -> Description:
 def description(text: bytes) -> Description:
     """The parsed description. Raises UserError if it is none of ours, or of a format we do not know."""
     try:
-        found = json.loads(text)
-        version = found["format"]
+        values = json.loads(text)
+        version = values["format"]
     except (ValueError, TypeError, KeyError):
         raise _foreign() from None
     if version != FORMAT:
         what = f"it is of format {version}, and this airflow-docker knows format {FORMAT}."
         raise UserError("backup", what, "Use the airflow-docker that wrote it, or a newer one.")
-    if not _is_well_formed(found):
+    if not _is_well_formed(values):
         raise _foreign()
-    return Description(**found)
+    return Description(**values)
 
 
-def _is_well_formed(found: dict[str, Any]) -> bool:
-    words = ("project", "engine", "database", "airflow_version", "made_by", "created")
-    members = found.get("members")
+def _is_well_formed(values: dict[str, Any]) -> bool:
+    texts = ("project", "engine", "database", "airflow_version", "made_by", "created")
+    members = values.get("members")
     return (
-        set(found) == {*words, "format", "members"}
-        and all(isinstance(found[word], str) for word in words)
+        set(values) == {*texts, "format", "members"}
+        and all(isinstance(values[word], str) for word in texts)
         and isinstance(members, dict)
         and set(members) == set(MEMBERS)
         and all(

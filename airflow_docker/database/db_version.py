@@ -33,9 +33,9 @@ class VersionRecord:
 
 def read(engine: Engine) -> VersionRecord | None:
     """What is noted; None if nothing is, as for a stack that nothing has started yet."""
-    found = files.read_object(_file(engine), "airflow")
+    record = files.read_object(_file(engine), "airflow")
     names = ("airflow", "backup", "begun", "artifact")
-    return VersionRecord(**{name: str(found.get(name, "")) for name in names}) if found else None
+    return VersionRecord(**{name: str(record.get(name, "")) for name in names}) if record else None
 
 
 def current(engine: Engine) -> str:
@@ -77,8 +77,8 @@ def interrupted(engine: Engine) -> UserError | None:
 
 def require_whole(engine: Engine) -> None:
     """Raise UserError if the database is half-way between two versions."""
-    if found := interrupted(engine):
-        raise found
+    if error := interrupted(engine):
+        raise error
 
 
 def problem(engine: Engine) -> UserError | None:
@@ -86,8 +86,8 @@ def problem(engine: Engine) -> UserError | None:
     wanted, noted = engine.settings.airflow_version, read(engine)
     if noted is None or not (noted.begun or is_older(wanted, noted.airflow)) or not engine.database.exists():
         return None
-    if found := interrupted(engine):
-        return found
+    if error := interrupted(engine):
+        return error
     what = f"it is {wanted}, and the database is of Airflow {noted.airflow}, which is newer."
     todo = f"Set AIRFLOW_VERSION={noted.airflow} in .env. To go back:"
     return UserError(
@@ -97,8 +97,8 @@ def problem(engine: Engine) -> UserError | None:
 
 def check_compatible(engine: Engine) -> None:
     """Raise UserError if this version of Airflow must not be started on the database."""
-    if found := problem(engine):
-        raise found
+    if error := problem(engine):
+        raise error
 
 
 def require_same(engine: Engine) -> None:

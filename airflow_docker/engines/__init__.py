@@ -198,10 +198,10 @@ class Engine(Builder, Protocol):
 
     # --- operating ---
 
-    def execute(self, service: str, words: list[str]) -> int:
+    def execute(self, service: str, args: list[str]) -> int:
         """Run a command where this service runs, with the user's own terminal or pipes; its exit code."""
 
-    def ask(self, service: str, words: list[str]) -> CompletedProcess[str]:
+    def ask(self, service: str, args: list[str]) -> CompletedProcess[str]:
         """The same, with both outputs kept."""
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:

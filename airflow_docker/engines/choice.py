@@ -12,10 +12,10 @@ from airflow_docker.settings import Settings
 ENGINES = ("compose", "standalone", "swarm")
 
 
-def choose(settings: Settings, *, tell: bool = True) -> Engine:
-    """The engine that ENGINE names, or the one that fits; one line says which and why, if ``tell``."""
+def choose(settings: Settings, *, notify: bool = True) -> Engine:
+    """The engine that ENGINE names, or the one that fits; one line says which and why, if ``notify``."""
     engine, why = decide(settings)
-    if tell:
+    if notify:
         console.say(f"· Engine: {engine.name} ({why})")
     return engine
 
@@ -23,14 +23,14 @@ def choose(settings: Settings, *, tell: bool = True) -> Engine:
 def decide(settings: Settings) -> tuple[Engine, str]:
     """The engine, and why it is this one."""
     if settings.engine != "auto":
-        return made(settings, settings.engine), "as ENGINE says"
+        return engine_named(settings, settings.engine), "as ENGINE says"
     has_run = {name for name in ENGINES if _has_run(settings, name)}
     if "swarm" in has_run:
         raise UserError("ENGINE", "this project runs on swarm, which auto never means.", "Set ENGINE=swarm in .env.")
     return _compose_again(settings) if has_run == {"compose"} else _either(settings, has_run)
 
 
-def made(settings: Settings, name: str) -> Engine:
+def engine_named(settings: Settings, name: str) -> Engine:
     """The engine of this name; the others are not even imported."""
     if name == "compose":
         from airflow_docker.engines.compose.engine import Compose
@@ -47,7 +47,7 @@ def made(settings: Settings, name: str) -> Engine:
 
 def _compose_again(settings: Settings) -> tuple[Engine, str]:
     """It fitted when it was started, so all that is asked is whether it answers."""
-    engine = made(settings, "compose")
+    engine = engine_named(settings, "compose")
     try:
         engine.require_answer()
     except UserError as reason:
@@ -79,7 +79,7 @@ def _runs_on_compose(reason: UserError) -> UserError:
 
 def require_no_other_engine(engine: Engine) -> None:
     """Raise UserError if another engine has a database of this project: it is written with the same keys."""
-    others = [made(engine.settings, name) for name in ENGINES if name != engine.name]
+    others = [engine_named(engine.settings, name) for name in ENGINES if name != engine.name]
     for other in [one for one in others if _has_database(one)]:
         problem = f"this project has a database on {other.name} too, written with the keys that would be replaced."
         todo = f"Back that up and destroy it (ENGINE={other.name} inv down --volumes), or give it a .env of its own."

@@ -56,8 +56,8 @@ def of_failed(engine: Engine, state: ServiceState) -> list[str]:
         return [f"It was killed because memory ran out ({_limit(engine)})."]
     if state.exit_code in _KILLED:
         return [f"It was killed, as happens when memory runs out ({_limit(engine)})."]
-    found = [report for report in _reports(engine, _since(engine)) if report.service == state.service]
-    return [_of_report(engine, report).what for report in found]
+    reports = [report for report in _reports(engine, _since(engine)) if report.service == state.service]
+    return [_of_report(engine, report).what for report in reports]
 
 
 def clear(engine: Engine) -> None:

@@ -65,8 +65,8 @@ def _of_context(name: str) -> Endpoint:
     if name == _OWN:
         return Endpoint(DEFAULT)
     endpoints = files.read_object(_meta(name), "Endpoints").get("Endpoints")
-    found = endpoints.get("docker") if isinstance(endpoints, dict) else None
-    host = found.get("Host") if isinstance(found, dict) else None
+    endpoint = endpoints.get("docker") if isinstance(endpoints, dict) else None
+    host = endpoint.get("Host") if isinstance(endpoint, dict) else None
     return Endpoint(str(host or DEFAULT), f"context {name}")
 
 

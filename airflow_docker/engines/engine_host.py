@@ -67,5 +67,5 @@ def remedy(host: EngineHost, at: Endpoint, folders: Iterable[Path]) -> str:
 
 def elsewhere(at: Endpoint) -> str:
     """What to do where the engine is on another machine."""
-    there = "type inv on the machine where the engine runs."
-    return f"To use the engine of this machine: {at.remedy}. Or {there}" if at.origin else there.capitalize()
+    advice = "type inv on the machine where the engine runs."
+    return f"To use the engine of this machine: {at.remedy}. Or {advice}" if at.origin else advice.capitalize()

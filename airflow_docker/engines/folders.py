@@ -74,7 +74,7 @@ def problems(settings: Settings, owner: int | None) -> list[UserError]:
     to_come = [checkout for checkout in (settings.workflow_dev_dir, settings.ao_dev_dir) if not checkout.exists()]
     return errors + [
         UserError(name, f"there is no folder {folder}.", "Make or mount it; archives are never made for you.")
-        for name, folder in _given(settings).items()
+        for name, folder in _archives(settings).items()
         if not folder.is_dir() and not any(folder.is_relative_to(checkout) for checkout in to_come)
     ]
 
@@ -91,14 +91,14 @@ def full(settings: Settings) -> list[UserError]:
 
 def _is_full(folder: Path) -> bool:
     """True if bytes or files have run out; some file systems (``f_files`` 0) have no limit of files."""
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize < _ROOM or (found.f_files > 0 and found.f_favail < _FILES)
+    usage = os.statvfs(folder)
+    return usage.f_bavail * usage.f_frsize < _ROOM or (usage.f_files > 0 and usage.f_favail < _FILES)
 
 
 def unwritable_archives(settings: Settings, owner: int | None) -> list[UserError]:
     """Archives that are there and that the uid ``owner`` may not write, which may be just as it should be."""
     archives = {name: folder for name in ARCHIVES if (folder := getattr(settings, name.lower())).is_dir()}
-    archives |= {name: folder for name, folder in _given(settings).items() if folder.is_dir()}
+    archives |= {name: folder for name, folder in _archives(settings).items() if folder.is_dir()}
     return [e for name, folder in archives.items() if (e := _unwritable(name, folder, owner))]
 
 
@@ -115,11 +115,11 @@ def _ours(settings: Settings) -> dict[str, Path]:
     return {name: getattr(settings, name.lower()) for name in names}
 
 
-def _given(settings: Settings) -> dict[str, Path]:
+def _archives(settings: Settings) -> dict[str, Path]:
     """The folders that must be there."""
     ours = _ours(settings)
-    given = {name: getattr(settings, name.lower()) for name in ARCHIVES if name not in ours}
-    return given | {f"EXTRA_MOUNTS ({target})": host for host, target in settings.extra_mounts}
+    archives = {name: getattr(settings, name.lower()) for name in ARCHIVES if name not in ours}
+    return archives | {f"EXTRA_MOUNTS ({target})": host for host, target in settings.extra_mounts}
 
 
 def _unwritable(name: str, folder: Path, uid: int | None) -> UserError | None:
@@ -142,6 +142,6 @@ def dag_problems(settings: Settings, uid: int | None) -> list[UserError]:
 
 def _may(folder: Path, uid: int, bits: int) -> bool:
     """True if a process of ``uid`` and gid 0 has all of the permission ``bits`` (r=4, w=2, x=1) on ``folder``."""
-    found = folder.stat()
-    shift = 6 if found.st_uid == uid else 3 if found.st_gid == 0 else 0
-    return (os.geteuid() == uid and os.access(folder, bits)) or (found.st_mode >> shift) & bits == bits
+    status = folder.stat()
+    shift = 6 if status.st_uid == uid else 3 if status.st_gid == 0 else 0
+    return (os.geteuid() == uid and os.access(folder, bits)) or (status.st_mode >> shift) & bits == bits

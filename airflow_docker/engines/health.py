@@ -34,18 +34,18 @@ def judge(
     ready: list[str] = []
     waiting: list[str] = []
     for service in services:
-        found = [state for state in states if state.service == service]
-        for state in found:
+        matching = [state for state in states if state.service == service]
+        for state in matching:
             if reason := _failure(state, service in one_shot, before):
                 return Verdict(tuple(ready), (), state, reason)
-        if found and all(_is_ready(state, service in one_shot) for state in found):
+        if matching and all(_is_ready(state, service in one_shot) for state in matching):
             ready.append(service)
         else:
             waiting.append(service)
     return Verdict(tuple(ready), tuple(waiting))
 
 
-def now(engine: Engine, states: Sequence[ServiceState]) -> Verdict:
+def current_verdict(engine: Engine, states: Sequence[ServiceState]) -> Verdict:
     """What the states mean at this moment, whatever has been healed before."""
     return judge(states, engine.services(), engine.one_shot, {state.container: state for state in states})
 
@@ -55,7 +55,7 @@ def describe_problems(engine: Engine) -> str:
     states = engine.states()
     if not states:
         return "nothing runs"
-    verdict = now(engine, states)
+    verdict = current_verdict(engine, states)
     if verdict.failed:
         return f"{verdict.failed.service} {verdict.reason}"
     return " and ".join(f"{service} is not ready" for service in verdict.waiting)
@@ -93,18 +93,22 @@ def wait(
     """
     began = time.monotonic()
     services = only or engine.services()
-    told: set[str] = set()
+    announced: set[str] = set()
     is_rebased = False
     while True:
         is_settled = is_done()
-        now = engine.states()
+        current_verdict = engine.states()
         if is_settled and not is_rebased:  # what crashed for want of another service has that now
-            before = before | {s.container: s for s in now if s.container in before}
+            before = before | {s.container: s for s in current_verdict if s.container in before}
             is_rebased = True
-        states = now if is_settled else [s.forgiven(before) for s in now if not s.has_not_started_since(before)]
+        states = (
+            current_verdict
+            if is_settled
+            else [s.forgiven(before) for s in current_verdict if not s.has_not_started_since(before)]
+        )
         verdict = judge(states, services, engine.one_shot, before)
-        for service in [s for s in verdict.ready if s not in told]:
-            told.add(service)
+        for service in [s for s in verdict.ready if s not in announced]:
+            announced.add(service)
             word = "has done its work" if service in engine.one_shot else "is healthy"
             console.done(f"{service} {word} ({time.monotonic() - began:.1f} s)")
         if verdict.failed:
@@ -125,11 +129,13 @@ def error(engine: Engine, state: ServiceState, reason: str) -> UserError:
 
 
 def _late(engine: Engine, waiting: Sequence[str], timeout: float) -> UserError:
-    found = [state for state in engine.states() if state.service == waiting[0]]
-    state = next((s for s in found if not _is_ready(s, s.service in engine.one_shot)), None)
+    matching = [state for state in engine.states() if state.service == waiting[0]]
+    state = next((s for s in matching if not _is_ready(s, s.service in engine.one_shot)), None)
     if state is None:
         return UserError(
             waiting[0], f"was not started within {timeout:g} s.", "Give it more time: inv up --timeout 900"
         )
-    now = ", ".join(filter(None, (state.state, state.health, state.probe)))
-    return error(engine, state, f"is not healthy after {timeout:g} s (it is {now}); also waiting: {len(waiting) - 1}")
+    current_verdict = ", ".join(filter(None, (state.state, state.health, state.probe)))
+    return error(
+        engine, state, f"is not healthy after {timeout:g} s (it is {current_verdict}); also waiting: {len(waiting) - 1}"
+    )

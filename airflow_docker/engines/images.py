@@ -51,13 +51,13 @@ def repository_of(name: str) -> str:
     return re.sub(r":[^:/]*$", "", name.partition("@")[0])
 
 
-def digest_of(found: dict[str, Any], name: str) -> str:
+def digest_of(inspected: dict[str, Any], name: str) -> str:
     """By what a registry knows an image, like ``apache/airflow@sha256:…``; empty where the engine knows of none.
 
     An image that was only built or loaded here has none. Of several it is the one that ``name`` asks
     for, else one of its own repository, else the first.
     """
-    known = sorted(found.get("RepoDigests") or [])
+    known = sorted(inspected.get("RepoDigests") or [])
     asked = [digest for digest in known if pin_of(name) and pin_of(digest) == pin_of(name)]
     own = [digest for digest in known if repository_of(digest) == repository_of(name)]
     return next(iter([*asked, *own, *known]), "")
@@ -65,8 +65,8 @@ def digest_of(found: dict[str, Any], name: str) -> str:
 
 def inventory_command(name: str, lock: str = "") -> list[str]:
     """Lists Python and its packages, without the image's own entry point and without a network."""
-    words = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python", name, "-c", inventory.SOURCE]
-    return [*words, *([lock] if lock else [])]
+    command = ["docker", "run", "--rm", "--network", "none", "--entrypoint", "python", name, "-c", inventory.SOURCE]
+    return [*command, *([lock] if lock else [])]
 
 
 def inspect(name: str) -> dict[str, Any] | None:
@@ -78,16 +78,16 @@ def inspect(name: str) -> dict[str, Any] | None:
     return listed(result.stdout)[0]
 
 
-def listed(said: str) -> list[dict[str, Any]]:
+def listed(output: str) -> list[dict[str, Any]]:
     """The objects that docker has listed. Raises UserError if these are none: what is called docker may be none."""
     try:
-        found = json.loads(said)
+        values = json.loads(output)
     except ValueError:
-        found = None
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
-        what = f"its answer is not that of Docker ({said.strip()[:60]!r})."
+        values = None
+    if not isinstance(values, list) or not all(isinstance(one, dict) for one in values):
+        what = f"its answer is not that of Docker ({output.strip()[:60]!r})."
         raise UserError("docker", what, "See which program that is: type -a docker")
-    return found
+    return values
 
 
 def require_engine() -> None:
@@ -120,24 +120,24 @@ def engine_info(wanted: str) -> str:
     asked = shell.capture(["docker", "info", "--format", wanted], timeout=ASK_SECONDS)
     if asked.returncode or not asked.stdout.strip():
         require_engine()
-        said = (asked.stderr.strip() or "no reason given").splitlines()[-1]
-        raise UserError("docker info", f"does not tell what it should ({said}).", "Try it by hand: docker info")
+        last_line = (asked.stderr.strip() or "no reason given").splitlines()[-1]
+        raise UserError("docker info", f"does not tell what it should ({last_line}).", "Try it by hand: docker info")
     return asked.stdout.strip()
 
 
 def require(name: str, where: str) -> dict[str, Any]:
     """The image, pulled if it is not here. Raises UserError naming the setting ``where``."""
-    found = inspect(name)
-    if found is None:
+    inspected = inspect(name)
+    if inspected is None:
         console.say(f"· {name} is not on this machine, pulling it …")
         if shell.stream(pull_command(name)):
             what = f"{name} is not on this machine and could not be pulled (the reason stands above)."
             named = "the name, its digest" if pin_of(name) else "the name"
             raise UserError(where, what, f"Check {named} and your connection, or log in: docker login")
-        found = inspect(name)
-    if found is None:
+        inspected = inspect(name)
+    if inspected is None:
         raise UserError(where, f"{name} was pulled and is not there.", "Try again.")
-    return found
+    return inspected
 
 
 def base(name: str, version: str, cache: Path) -> Platform:
@@ -145,10 +145,10 @@ def base(name: str, version: str, cache: Path) -> Platform:
 
     Raises UserError if it cannot be had, holds no Airflow, or another one than ``version``.
     """
-    found = require(name, "AIRFLOW_BASE_IMAGE")
-    labels = found["Config"].get("Labels") or {}
-    kept = _kept(cache)
-    if kept is None or kept.id != found["Id"]:
+    inspected = require(name, "AIRFLOW_BASE_IMAGE")
+    labels = inspected["Config"].get("Labels") or {}
+    cached = _cached(cache)
+    if cached is None or cached.id != inspected["Id"]:
         result = shell.capture(inventory_command(name))
         if result.returncode:
             what = (
@@ -159,18 +159,25 @@ def base(name: str, version: str, cache: Path) -> Platform:
         packages = {one["name"]: one["version"] for one in holds["distributions"]}
         requires = {one["name"]: one["requires"] for one in holds["distributions"]}
         has = labels.get("org.apache.airflow.version") or packages.get("apache-airflow", "none")
-        kept = Platform(
-            name, found["Id"], found["Architecture"], has, holds["python"], packages, requires, found["Created"]
+        cached = Platform(
+            name,
+            inspected["Id"],
+            inspected["Architecture"],
+            has,
+            holds["python"],
+            packages,
+            requires,
+            inspected["Created"],
         )
-        files.write(cache, json.dumps(asdict(kept), indent=1).encode())
-    if kept.airflow_version != version:
-        what = f"{name} holds Airflow {kept.airflow_version}, but AIRFLOW_VERSION is {version}."
+        files.write(cache, json.dumps(asdict(cached), indent=1).encode())
+    if cached.airflow_version != version:
+        what = f"{name} holds Airflow {cached.airflow_version}, but AIRFLOW_VERSION is {version}."
         todo = f"Name an image that holds {version}, or none for the official one."
         raise UserError("AIRFLOW_BASE_IMAGE", what, todo)
-    return replace(kept, name=name, digest=digest_of(found, name))  # one image may have several of both
+    return replace(cached, name=name, digest=digest_of(inspected, name))  # one image may have several of both
 
 
-def _kept(cache: Path) -> Platform | None:
+def _cached(cache: Path) -> Platform | None:
     try:
         return Platform(**json.loads(cache.read_text()))
     except (FileNotFoundError, ValueError, TypeError):

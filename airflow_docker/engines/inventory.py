@@ -18,14 +18,14 @@ SOURCE = Path(__file__).read_text() if "__file__" in globals() else ""
 """This file, for ``python -c``, which has none."""
 
 
-def told(lock: str) -> dict[str, Any]:
+def inventory(lock: str) -> dict[str, Any]:
     """Version, distributions (of two with one name the one that is imported), marker variables (PEP 508), lock."""
-    found: dict[str, dict[str, Any]] = {}
+    distributions: dict[str, dict[str, Any]] = {}
     for distribution in importlib.metadata.distributions():
         metadata = distribution.metadata
         name = metadata["Name"]
         if name and distribution.version:  # what an interrupted removal leaves behind has neither
-            found.setdefault(
+            distributions.setdefault(
                 name,
                 {
                     "name": name,
@@ -37,7 +37,7 @@ def told(lock: str) -> dict[str, Any]:
             )
     return {
         "python": "{}.{}".format(*sys.version_info[:2]),
-        "distributions": sorted(found.values(), key=lambda one: str(one["name"])),
+        "distributions": sorted(distributions.values(), key=lambda one: str(one["name"])),
         "markers": markers(),
         "lock": Path(lock).read_text() if lock and Path(lock).is_file() else "",
     }
@@ -61,4 +61,4 @@ def markers() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(told("".join(sys.argv[1:]))))
+    print(json.dumps(inventory("".join(sys.argv[1:]))))

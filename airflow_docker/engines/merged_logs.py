@@ -29,7 +29,7 @@ def by_time(lines: Iterable[str]) -> list[str]:
     """The lines sorted by their times, and without them."""
     stamped, now = [], ""
     for line in lines:
-        found = _STAMP.search(line)
-        now = found[1] if found else now
+        match = _STAMP.search(line)
+        now = match[1] if match else now
         stamped.append((now, _STAMP.sub("", line.removeprefix(ERASE), count=1)))
     return [line for _, line in sorted(stamped, key=lambda pair: pair[0])]

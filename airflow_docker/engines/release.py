@@ -86,4 +86,4 @@ def address(settings: Settings) -> str:
 
 def with_service(name: str, settings: Settings) -> Release:
     """That one, or another that has this service: what runs may be of another version than the settings name."""
-    return next((made for made in (of(settings), TWO, THREE) if name in made.commands), of(settings))
+    return next((release for release in (of(settings), TWO, THREE) if name in release.commands), of(settings))

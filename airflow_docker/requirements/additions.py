@@ -23,8 +23,8 @@ def new_lines(before: str, now: str, wanted: list[Requirement]) -> list[Requirem
     more = Counter(new[1:]) - Counter(old[1:])
     if old[:1] != new[:1] or Counter(old[1:]) - Counter(new[1:]):
         return None
-    found = [requirement for requirement in wanted if _of(requirement) in more]
-    return None if any(requirement.constraint for requirement in found) else found
+    added = [requirement for requirement in wanted if _of(requirement) in more]
+    return None if any(requirement.constraint for requirement in added) else added
 
 
 def extended(
@@ -38,8 +38,8 @@ def extended(
     content, _ = resolver.solve([*new, *(r for r in wanted if r.constraint)], preferred, root="")
     if content is None:
         return None
-    old, found = locked(lock), locked(content)
-    if any(old.get(name, version) != version for name, version in found.items()):
+    before, after = locked(lock), locked(content)
+    if any(before.get(name, version) != version for name, version in after.items()):
         return None
     all_of_them = {_name(block): block for block in [*blocks(content), *blocks(lock)]}
     return "".join(block for _, block in sorted(all_of_them.items()))

@@ -16,11 +16,11 @@ _LOOK_SECONDS, _TRY_SECONDS = 1.0, 12.0
 these; one that has a solution may take long to be worked out, and is given three times that and at least the second."""
 
 
-def explain(resolver: Resolver, wanted: list[Requirement], said: str, took: float) -> UserError:
-    """The error for a set that uv could not solve in ``took`` seconds; ``said`` are its reasons for the whole."""
-    guilty = _smallest(resolver, wanted, said, max(_LOOK_SECONDS, 1.5 * took))
+def explain(resolver: Resolver, wanted: list[Requirement], stderr: str, took: float) -> UserError:
+    """The error for a set that uv could not solve in ``took`` seconds; ``stderr`` are its reasons for the whole."""
+    guilty = _smallest(resolver, wanted, stderr, max(_LOOK_SECONDS, 1.5 * took))
     if guilty is None:
-        return UserError("requirements", f"exclude each other.\n{said}\n", "Loosen one of those named.")
+        return UserError("requirements", f"exclude each other.\n{stderr}\n", "Loosen one of those named.")
     patience = max(_TRY_SECONDS, 3 * took)
     with ThreadPoolExecutor(4) as pool:
         reasons = pool.submit(resolver.solve, guilty)
@@ -42,13 +42,13 @@ def explain(resolver: Resolver, wanted: list[Requirement], said: str, took: floa
     return UserError(guilty[-1].where if guilty else "AIRFLOW_VERSION", "\n".join(what) + "\n", " ".join(remedies))
 
 
-def _smallest(resolver: Resolver, wanted: list[Requirement], said: str, seconds: float) -> list[Requirement] | None:
+def _smallest(resolver: Resolver, wanted: list[Requirement], stderr: str, seconds: float) -> list[Requirement] | None:
     """A set that has no solution and shrinks no further; None if it shows none in the time that the whole took.
 
     What uv names in its reasons is only where to look first; what is guilty is found by asking.
     """
-    words = set(re.findall(r"[a-z0-9][a-z0-9-]*", said.lower().replace("_", "-").replace(".", "-")))
-    named = [r for r in wanted if r.name in words or not r.name]
+    names = set(re.findall(r"[a-z0-9][a-z0-9-]*", stderr.lower().replace("_", "-").replace(".", "-")))
+    named = [r for r in wanted if r.name in names or not r.name]
     guilty = next((some for some in (named, wanted) if _is_unsolvable(resolver, some, seconds)), None)
     if guilty is None:
         return None

@@ -39,7 +39,7 @@ def _needs(base: Platform, resolved: set[str]) -> dict[str, list[tuple[str, str]
         "python_version": base.python, "python_full_version": f"{base.python}.0", "sys_platform": "linux",
         "platform_system": "Linux", "os_name": "posix", "platform_machine": machine, "extra": "",
     }  # fmt: skip
-    found: dict[str, list[tuple[str, str]]] = {}
+    needs: dict[str, list[tuple[str, str]]] = {}
     for who, requirements in base.requires.items():
         if normal(who) in resolved:
             continue
@@ -49,8 +49,8 @@ def _needs(base: Platform, resolved: set[str]) -> dict[str, list[tuple[str, str]
             except InvalidRequirement:
                 continue
             if parsed.marker is None or parsed.marker.evaluate({k: str(v) for k, v in environment.items()}):
-                found.setdefault(normal(parsed.name), []).append((who, str(parsed.specifier)))
-    return found
+                needs.setdefault(normal(parsed.name), []).append((who, str(parsed.specifier)))
+    return needs
 
 
 def _broken(needs: list[tuple[str, str]], version: str) -> tuple[str, ...]:
@@ -62,15 +62,15 @@ def _broken(needs: list[tuple[str, str]], version: str) -> tuple[str, ...]:
                  if not SpecifierSet(spec).contains(version, prereleases=True))  # fmt: skip
 
 
-def report(found: list[Change], strict: bool) -> None:
+def report(changed: list[Change], strict: bool) -> None:
     """Show the changes as a table on standard error. Raises UserError if ``strict`` and there are any."""
-    if not found:
+    if not changed:
         return
     console.warn("The install changes what the base image has:")
-    rows = [[c.name, c.old, c.new, "; ".join(c.broken)] for c in found]
+    rows = [[c.name, c.old, c.new, "; ".join(c.broken)] for c in changed]
     console.table(["package", "in the image", "after", "declared otherwise by"], rows, on_stderr=True)
     if strict:
-        names = ", ".join(c.name for c in found)
+        names = ", ".join(c.name for c in changed)
         raise UserError(
             "--strict", f"the install would change {names}.", "Loosen the requirements, or leave --strict out."
         )

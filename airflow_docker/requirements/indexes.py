@@ -23,14 +23,14 @@ _SAME = {
 
 def variables() -> dict[str, str]:
     """Variables for pip and uv. Indexes on this machine's own disk are left out: a build cannot see them."""
-    environ = scrubbed_env.given()
-    found: dict[str, str] = {}
+    environ = scrubbed_env.original()
+    result: dict[str, str] = {}
     for option, names in _SAME.items():
-        given = environ.get("PIP_" + option.upper().replace("-", "_")) or _configured(option)
-        values = [v for v in given.split() if option == "trusted-host" or v.startswith(("http://", "https://"))]
+        value = environ.get("PIP_" + option.upper().replace("-", "_")) or _configured(option)
+        values = [v for v in value.split() if option == "trusted-host" or v.startswith(("http://", "https://"))]
         if values:
-            found |= dict.fromkeys(names, " ".join(values))
-    return found
+            result |= dict.fromkeys(names, " ".join(values))
+    return result
 
 
 def _configured(option: str) -> str:
@@ -70,7 +70,7 @@ def for_uv(settings: Settings, bundle: Path) -> dict[str, str]:
 
 def _of_uv() -> dict[str, str]:
     """Those of its own that were given, too: it does not inherit them."""
-    own = {name: value for name, value in scrubbed_env.given().items() if name.startswith("UV_")}
+    own = {name: value for name, value in scrubbed_env.original().items() if name.startswith("UV_")}
     return own | variables()
 
 

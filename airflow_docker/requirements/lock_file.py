@@ -49,9 +49,9 @@ def lock(
     began = time.monotonic()
     content = None if upgrade else _with_new_lines(resolver, directory, key, wanted, preferred)
     if content is None:
-        content, said = resolver.solve(wanted, preferred)
+        content, stderr = resolver.solve(wanted, preferred)
         if content is None:
-            raise conflicts.explain(resolver, wanted, said, time.monotonic() - began)
+            raise conflicts.explain(resolver, wanted, stderr, time.monotonic() - began)
     locked = restrict_hashes(content, wanted).encode()
     for lock_name, key_name in [(LOCK, _KEY), *([] if trial else [(_OWN, _OWN_KEY)])]:
         files.write(directory / lock_name, locked)
@@ -88,14 +88,14 @@ def restrict_hashes(text: str, wanted: list[Requirement]) -> str:
     """
     for requirement in [r for r in wanted if r.hashes and r.name]:
         block = re.compile(rf"^{re.escape(requirement.name)}(?:==| @ )[^\n]*\\\n((?:    --hash=[^\n]*\n)+)", re.M)
-        found = block.search(text)
-        kept = [h for h in requirement.hashes if found and f"--hash={h}" in found[1]]
-        if found and not kept:
+        match = block.search(text)
+        hashes = [h for h in requirement.hashes if match and f"--hash={h}" in match[1]]
+        if match and not hashes:
             what = f"no hash of '{requirement.text}' is one of the version that was resolved."
             raise UserError(requirement.where, what, "Pin the version that the hashes belong to.")
-        if found:
-            hashes = " \\\n".join(f"    --hash={h}" for h in kept) + "\n"
-            text = text[: found.start(1)] + hashes + text[found.end(1) :]
+        if match:
+            lines = " \\\n".join(f"    --hash={h}" for h in hashes) + "\n"
+            text = text[: match.start(1)] + lines + text[match.end(1) :]
     return text
 
 
@@ -105,5 +105,5 @@ def _text(file: Path) -> str:
 
 def _key(target: Target, base: Platform, wanted: list[Requirement], constraints: str) -> str:
     """Of all that decides a lock: what is asked for, and what is preferred."""
-    given = Path(constraints).read_bytes() if constraints and "://" not in constraints else constraints
-    return additions.key([target, base.packages, base.tested, given], wanted)
+    content = Path(constraints).read_bytes() if constraints and "://" not in constraints else constraints
+    return additions.key([target, base.packages, base.tested, content], wanted)

@@ -50,9 +50,9 @@ def read(files: list[Path]) -> list[Requirement]:
     continuations, ``-r`` and ``-c`` relative to the including file, and hashes.
     """
     errors: list[UserError] = []
-    found = [r for file in files for r in _read(file, False, (), errors)]
+    requirements = [r for file in files for r in _read(file, False, (), errors)]
     raise_all(errors)
-    return found
+    return requirements
 
 
 def _read(file: Path, constraint: bool, within: tuple[Path, ...], errors: list[UserError]) -> Iterator[Requirement]:
@@ -90,19 +90,19 @@ def _logical_lines(file: Path, errors: list[UserError]) -> Iterator[tuple[int, s
     except OSError as problem:
         errors.append(UserError(str(file), f"cannot be read ({problem.strerror}).", "Make it readable for you."))
         return
-    whole, first = "", 0
+    logical, first = "", 0
     for number, line in enumerate(lines, 1):
-        first = first if whole else number
+        first = first if logical else number
         bare = re.sub(r"(^|\s)#.*$", "", line).rstrip()
         if bare.endswith("\\"):
-            whole += bare[:-1] + " "
+            logical += bare[:-1] + " "
             continue
-        whole = (whole + bare).strip()
-        if whole:
-            yield first, whole
-        whole = ""
-    if whole.strip():
-        yield first, whole.strip()
+        logical = (logical + bare).strip()
+        if logical:
+            yield first, logical
+        logical = ""
+    if logical.strip():
+        yield first, logical.strip()
 
 
 def _refused_option(where: str, option: str) -> UserError:

@@ -66,9 +66,11 @@ class Resolver:
 
     def __init__(self, settings: Settings, target: Target, folder: Path) -> None:
         self.target, self.folder = target, folder
-        given = settings.airflow_constraints
-        self.constraints = [given] if given and "://" not in given else []
-        self.remote = f"-c {given}\n" if "://" in given else ""  # may hold a password: not for an argument list
+        constraints = settings.airflow_constraints
+        self.constraints = [constraints] if constraints and "://" not in constraints else []
+        self.remote = (
+            f"-c {constraints}\n" if "://" in constraints else ""
+        )  # may hold a password: not for an argument list
         self.env = indexes.for_uv(settings, folder / CA_BUNDLE)
 
     def solve(
@@ -88,10 +90,10 @@ class Resolver:
             output.write_text("".join(f"{name}=={version}\n" for name, version in sorted((preferred or {}).items())))
             command = compile_command(self.target, inputs, [str(constraints), *self.constraints], output)
             result = shell.capture([uv(), *command[1:]], env=self.env, timeout=seconds)
-            said = result.stderr.strip()
+            stderr = result.stderr.strip()
             if result.returncode not in (0, _NO_SOLUTION):  # no index, a URL that gives nothing, and the like
-                raise UserError("requirements", f"cannot be resolved.\n{said}\n", "Mend what it says, and try again.")
-            return (None if result.returncode else output.read_text()), said
+                raise UserError("requirements", f"cannot be resolved.\n{stderr}\n", "Mend what it says, and try again.")
+            return (None if result.returncode else output.read_text()), stderr
 
 
 def uv() -> str:

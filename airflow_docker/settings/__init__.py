@@ -209,7 +209,7 @@ def load(
     ``env_file`` defaults to ENV_FILE of the environment, then to .env beside tasks.py, which
     may be missing. Raises UserError (exit code 2) that lists every problem at once.
     """
-    environ = scrubbed_env.given() if environ is None else environ
+    environ = scrubbed_env.original() if environ is None else environ
     base = Base(_env_file(env_file, environ), environ)
     in_file, errors = dotenv_file.read(base.env_file)
     errors += unknown_names(in_file, base.env_file)
@@ -283,9 +283,9 @@ def _hint(name: str) -> str:
     return f"Did you mean {near}?" if near else "See .env.example for the names there are."
 
 
-def _env_file(given: Path | None, environ: Mapping[str, str]) -> Path:
+def _env_file(chosen: Path | None, environ: Mapping[str, str]) -> Path:
     try:
-        named = given or (expanded(environ["ENV_FILE"]) if environ.get("ENV_FILE") else PROJECT / ".env")
+        named = chosen or (expanded(environ["ENV_FILE"]) if environ.get("ENV_FILE") else PROJECT / ".env")
     except ValueError as problem:
         raise UserError("ENV_FILE", f"{problem}.", "Correct the path.", USAGE) from None
     if environ.get("ENV_FILE") and not os.path.isfile(named):  # noqa: PTH113  which no name is too long for

@@ -95,10 +95,10 @@ def git_url(value: str, base: Base) -> str:
 def existing_file(value: str, base: Base) -> Path | None:
     if not value:
         return None
-    found = path(value, base)
-    if not found.is_file():
-        raise ValueError(f"there is no file {found}")
-    return found
+    file = path(value, base)
+    if not file.is_file():
+        raise ValueError(f"there is no file {file}")
+    return file
 
 
 def inner_path(value: str, _: Base) -> str:
@@ -133,10 +133,10 @@ def matching(pattern: str, meaning: str) -> Parser:
 def memory(value: str, _: Base) -> str:
     """An amount like 512m or 4g, or 0. Airflow's services do not start with less than 256m."""
     if value != "0":
-        found = re.fullmatch(r"(\d{1,6})([mg])", value)
-        if not found:
+        match = re.fullmatch(r"(\d{1,6})([mg])", value)
+        if not match:
             raise ValueError(f"'{value}' is not an amount of memory like 512m or 4g, or 0")
-        if int(found[1]) * {"m": 1, "g": 1024}[found[2]] < 256:
+        if int(match[1]) * {"m": 1, "g": 1024}[match[2]] < 256:
             raise ValueError(f"'{value}' is less than Airflow starts with, 256m")
     return value
 
@@ -149,15 +149,15 @@ def shared_memory(value: str, _: Base) -> str:
 
 
 def mounts(value: str, base: Base) -> tuple[tuple[Path, str], ...]:
-    found: list[tuple[Path, str]] = []
+    pairs: list[tuple[Path, str]] = []
     for item in filter(None, (part.strip() for part in value.split(","))):
         host, _, container = item.rpartition(":")
         if not host or not container.startswith("/"):
             raise ValueError(f"'{item}' is not of the form HOST_FOLDER:/container/folder")
-        if container in (target for _, target in found):
+        if container in (target for _, target in pairs):
             raise ValueError(f"two folders are to be {container}")
-        found.append((path(host, base), container))
-    return tuple(found)
+        pairs.append((path(host, base), container))
+    return tuple(pairs)
 
 
 def file_or_url(value: str, base: Base) -> str:
@@ -172,26 +172,26 @@ def package_names(value: str, _: Base) -> tuple[str, ...]:
 
 def debian_packages(value: str, _: Base) -> tuple[str, ...]:
     """Names separated by blanks or commas, sorted."""
-    found = sorted(set(value.replace(",", " ").split()))
-    for name in found:
+    packages = sorted(set(value.replace(",", " ").split()))
+    for name in packages:
         if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~-]+)?", name):
             raise ValueError(f"'{name}' is not the name of a Debian package")
-    return tuple(found)
+    return tuple(packages)
 
 
 def config_files(value: str, base: Base) -> tuple[tuple[str, str], ...]:
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for item in filter(None, (part.strip() for part in value.split(","))):
         source, colon, target = item.rpartition(":")
         if not colon or not source or not target:
             raise ValueError(f"'{item}' is not of the form FILE:path/in/the/home/folder")
-        place = PurePath(inner_path(target, base))
+        target_path = PurePath(inner_path(target, base))
         if clash := next(
-            (other for _, other in found if place.is_relative_to(other) or place in Path(other).parents), ""
+            (other for _, other in pairs if target_path.is_relative_to(other) or target_path in Path(other).parents), ""
         ):
             raise ValueError(f"'{target}' and '{clash}' cannot both be there")
-        found.append((source, target))
-    return tuple(found)
+        pairs.append((source, target))
+    return tuple(pairs)
 
 
 airflow_version_from_2_7 = matching(r"(2\.([7-9]|\d\d)|3\.\d+)\.\d+", "a version from 2.7.0 on, like 2.11.2")

@@ -103,7 +103,7 @@ def head(source: Source) -> Head:
     return Head(notes["branch.oid"], branch, any(not line.startswith("# ") for line in lines))
 
 
-def _unreadable(source: Source, said: str) -> UserError:
+def _unreadable(source: Source, stderr: str) -> UserError:
     """Why git says nothing of a checkout."""
     git_dir, owner = source.path / ".git", source.path.stat().st_uid
     if not (git_dir.is_file() or all((git_dir / name).exists() for name in ("HEAD", "objects", "refs"))):
@@ -112,7 +112,7 @@ def _unreadable(source: Source, said: str) -> UserError:
     if owner != os.geteuid():
         todo = f"Type: git config --global --add safe.directory {source.path}"
         return UserError(str(source.path), f"the repository belongs to uid {owner}, so git refuses it.", todo)
-    what = f"git cannot read this repository ({remotes.last_line(said)})."
+    what = f"git cannot read this repository ({remotes.last_line(stderr)})."
     return UserError(str(source.path), what, "Move it away and type: inv pull")
 
 
@@ -145,10 +145,10 @@ def require_git() -> str:
     wished = ".".join(map(str, GIT))
     if shutil.which("git") is None:
         raise UserError("git", "the program is not installed or not on PATH.", f"Install git {wished} or newer.")
-    said = shell.capture(["git", "--version"]).stdout.strip().removeprefix("git version ")
-    if shell.version_in(said) < GIT:
-        raise UserError("git", f"version {said or '(none)'} is too old.", f"Install git {wished} or newer.")
-    return said
+    version = shell.capture(["git", "--version"]).stdout.strip().removeprefix("git version ")
+    if shell.version_in(version) < GIT:
+        raise UserError("git", f"version {version or '(none)'} is too old.", f"Install git {wished} or newer.")
+    return version
 
 
 def sync(source: Source, report: Report) -> Pulled:
@@ -167,7 +167,7 @@ def _clone(source: Source, report: Report) -> Pulled:
             if is_missing(source):  # else somebody was quicker
                 return _cloned(source, target, report)
     except remotes.Refused as refusal:  # asked about when all is put away, as the answer may take its time
-        raise remotes.explain(source.url, source.url_setting, refusal.said) from None
+        raise remotes.explain(source.url, source.url_setting, refusal.stderr) from None
     return _fast_forward(source, report)
 
 
@@ -182,8 +182,8 @@ def _cloned(source: Source, target: Path, report: Report) -> Pulled:
     try:
         clones.clone(source, folder, report)
         branch, commit = _target(source, folder)
-        place = ["-B", branch, "--track", f"origin/{branch}"] if branch else ["--detach", commit]
-        done = _git(folder, "checkout", *place, env=source.environment)
+        start = ["-B", branch, "--track", f"origin/{branch}"] if branch else ["--detach", commit]
+        done = _git(folder, "checkout", *start, env=source.environment)
         if done.returncode:
             raise remotes.Refused(done.stderr)
         if target.exists():
@@ -195,10 +195,10 @@ def _cloned(source: Source, target: Path, report: Report) -> Pulled:
 
 
 def _fast_forward(source: Source, report: Report) -> Pulled:
-    found = _git(source.path, "rev-parse", "--absolute-git-dir")
-    if found.returncode:
-        raise _unreadable(source, found.stderr)
-    git_dir = Path(found.stdout.removesuffix("\n"))
+    answer = _git(source.path, "rev-parse", "--absolute-git-dir")
+    if answer.returncode:
+        raise _unreadable(source, answer.stderr)
+    git_dir = Path(answer.stdout.removesuffix("\n"))
     with files.locked(git_dir / interrupted_pull.LOCK, source.name) as killed:
         interrupted_pull.finish(source.path.resolve(), git_dir, killed)
         old = head(source)
@@ -216,23 +216,23 @@ def _fast_forward(source: Source, report: Report) -> Pulled:
 
 def _fetch(source: Source, report: Report) -> None:
     """Bring all branches, and the tag that is asked for, if it is one; a branch that is gone is gone here too."""
-    said: list[str] = []
+    lines: list[str] = []
 
     def hear(line: str) -> None:
         if stage := _STAGE.match(line):
             report(stage[1].lower(), int(stage[2]) / 100)
         else:
-            said.append(line)
+            lines.append(line)
 
     command = _command(source.path, "fetch", "--prune", "--progress", "origin", "+refs/heads/*:refs/remotes/origin/*")
     if shell.listen(command, hear, env=_environment(source.path) | source.environment):
-        raise remotes.explain(source.url, source.url_setting, remotes.last_line("\n".join(said)))
+        raise remotes.explain(source.url, source.url_setting, remotes.last_line("\n".join(lines)))
     if source.ref and not _commit(source.path, f"refs/remotes/origin/{source.ref}"):
         tag = f"+refs/tags/{source.ref}:refs/tags/{source.ref}"  # no tag either: perhaps a commit
         _git(source.path, "fetch", "origin", tag, env=source.environment)
 
 
-def _check_unchanged(source: Source, found: Head) -> None:
+def _check_unchanged(source: Source, current: Head) -> None:
     """Stop where a pull might lose work or would follow the wrong remote."""
     where = str(source.path)
     urls = _git(source.path, "remote", "get-url", "--all", "origin").stdout.splitlines()
@@ -240,7 +240,7 @@ def _check_unchanged(source: Source, found: Head) -> None:
         has = f"its remote origin is {redact(urls[0])}" if urls else "it has no remote origin"
         todo = f"Correct {source.url_setting}, or type: git -C {where} remote set-url origin {redact(source.url)}"
         raise UserError(where, f"{has}, not {redact(source.url)}.", todo)
-    if found.dirty:
+    if current.dirty:
         changed = _git(source.path, "status", "--porcelain", "--untracked-files=no").stdout.splitlines()
         what = f"there are local changes in {len(changed)} file(s), first {changed[0][2:].strip()}."
         raise UserError(where, what, f"Commit them, or type: git -C {where} stash")
@@ -285,22 +285,22 @@ def _commit(folder: Path, ref: str) -> str:
     return "" if asked.returncode else asked.stdout.strip()  # of a range it names both ends before it refuses
 
 
-def _check_position(source: Source, found: Head, branch: str, new: str) -> None:
+def _check_position(source: Source, current: Head, branch: str, new: str) -> None:
     """The checkout must stand where the settings ask, with nothing that the remote does not have."""
     where = str(source.path)
-    if branch and found.branch != branch:
-        now = f"is on branch {found.branch}" if found.branch else f"is detached at {found.commit[:10]}"
+    if branch and current.branch != branch:
+        now = f"is on branch {current.branch}" if current.branch else f"is detached at {current.commit[:10]}"
         todo = f"Type: git -C {where} switch {branch} (or change {source.ref_setting})."
         raise UserError(where, f"the checkout {now}, not on branch {branch}.", todo)
-    if found.commit == new:
+    if current.commit == new:
         return
-    if not branch and found.branch:
+    if not branch and current.branch:
         todo = f"Type: git -C {where} switch --detach {source.ref} (or change {source.ref_setting})."
-        raise UserError(where, f"the checkout is on branch {found.branch}, not at {source.ref}.", todo)
-    if not branch and _is_ancestor(source, new, found.commit):
-        what = f"the checkout is at {found.commit[:10]}, which is later than {source.ref}."
+        raise UserError(where, f"the checkout is on branch {current.branch}, not at {source.ref}.", todo)
+    if not branch and _is_ancestor(source, new, current.commit):
+        what = f"the checkout is at {current.commit[:10]}, which is later than {source.ref}."
         raise UserError(where, what, f"Type: git -C {where} switch --detach {source.ref}")
-    if not _is_ancestor(source, found.commit, new):
+    if not _is_ancestor(source, current.commit, new):
         todo = f"Look at them: git -C {where} log {new[:10]}..HEAD; then push, rebase or reset."
         what = f"{commits_since(source, new)} local commit(s) are not in {source.ref or branch} of the remote."
         raise UserError(where, what, todo)

@@ -97,8 +97,8 @@ class _Step:
         file = self.folder / name
         if not os.path.lexists(file):
             return True
-        whole = self.git("cat-file", "--filters", f"{self.new}:{name}")
-        return file.is_file() and not file.is_symlink() and whole.startswith(file.read_text(errors="replace"))
+        complete = self.git("cat-file", "--filters", f"{self.new}:{name}")
+        return file.is_file() and not file.is_symlink() and complete.startswith(file.read_text(errors="replace"))
 
 
 def _split(names: str) -> set[str]:

@@ -48,11 +48,11 @@ def environment(url: str = "", credentials: str = "") -> dict[str, str]:
     if credentials:
         parts = urlsplit(url)
         header = base64.b64encode(credentials.encode()).decode()
-        given = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+        count = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
         login = {
-            "GIT_CONFIG_COUNT": str(given + 1),
-            f"GIT_CONFIG_KEY_{given}": f"http.{parts.scheme}://{parts.netloc}/.extraHeader",
-            f"GIT_CONFIG_VALUE_{given}": f"Authorization: Basic {header}",
+            "GIT_CONFIG_COUNT": str(count + 1),
+            f"GIT_CONFIG_KEY_{count}": f"http.{parts.scheme}://{parts.netloc}/.extraHeader",
+            f"GIT_CONFIG_VALUE_{count}": f"Authorization: Basic {header}",
         }
     return login | {
         "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "SSH_ASKPASS": "true", "GCM_INTERACTIVE": "never",
@@ -92,27 +92,29 @@ def local_path(url: str) -> Path | None:
 class Refused(Exception):
     """A remote that git could not use, for what it ``said`` last."""
 
-    def __init__(self, said: str) -> None:
-        self.said = last_line(said)
-        super().__init__(self.said)
+    def __init__(self, stderr: str) -> None:
+        self.stderr = last_line(stderr)
+        super().__init__(self.stderr)
 
 
-def last_line(said: str) -> str:
+def last_line(stderr: str) -> str:
     """The last error that git named, or else the last line that it said, without credentials."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("fatal: ", "error: "))]
     return redact([*lines[-1:], *errors[-1:]][-1] if lines else "no reason given")
 
 
-def explain(url: str, where: str, said: str) -> UserError:
-    """The sentence for a clone or fetch that failed: no such folder, no such host, not let in, or what git ``said``."""
+def explain(url: str, where: str, stderr: str) -> UserError:
+    """The sentence for a clone or fetch that failed. ``stderr`` is what git printed."""
     interruption.check()  # or else nobody has refused anything
     shown = redact(url)
     local = local_path(url)
     if local is not None:
         if not local.exists():
             return UserError(where, f"there is nothing at {local}.", "Correct the path.")
-        return UserError(where, f"{local} cannot be read as a git repository ({said}).", f"Try: git ls-remote {local}")
+        return UserError(
+            where, f"{local} cannot be read as a git repository ({stderr}).", f"Try: git ls-remote {local}"
+        )
     scheme = re.match(r"([\w.+-]+?)(?:://|::)", url)
     if scheme and scheme[1] not in _USUAL_PORTS and not shutil.which(f"git-remote-{scheme[1]}"):
         return UserError(
@@ -127,7 +129,7 @@ def explain(url: str, where: str, said: str) -> UserError:
             f"Then try: git ls-remote {shown}"
         )
         return UserError(where, f"{shown} is private or does not exist, and you were not let in.", todo)
-    return UserError(where, f"{shown} cannot be fetched ({said}).", f"Try: git ls-remote {shown}")
+    return UserError(where, f"{shown} cannot be fetched ({stderr}).", f"Try: git ls-remote {shown}")
 
 
 def _unreachable(host: str, port: int, where: str) -> UserError | None:

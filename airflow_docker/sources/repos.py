@@ -15,23 +15,25 @@ from airflow_docker.sources.checkouts import Pulled, Report, Source
 def sources(settings: Settings) -> list[Source]:
     """Both repositories, as the settings name them."""
     ours = [("ao-workflows", "AO_WORKFLOWS", "WORKFLOW_DEV_DIR"), ("archive-ops", "ARCHIVE_OPS", "AO_DEV_DIR")]
-    found = []
+    repositories = []
     for name, prefix, path_setting in ours:
         url, credentials = remotes.split_credentials(getattr(settings, f"{prefix}_URL".lower()))
         ref, path = getattr(settings, f"{prefix}_REF".lower()), getattr(settings, path_setting.lower())
-        found.append(Source(name, url, Secret(credentials), ref, path, f"{prefix}_URL", f"{prefix}_REF", path_setting))
-    return found
+        repositories.append(
+            Source(name, url, Secret(credentials), ref, path, f"{prefix}_URL", f"{prefix}_REF", path_setting)
+        )
+    return repositories
 
 
 def select(chosen: list[Source], only: str | None) -> list[Source]:
     """The source named ``only``, or all. Raises UserError for a name there is not."""
     if not only:
         return chosen
-    found = [source for source in chosen if source.name == only]
-    if not found:
+    selected = [source for source in chosen if source.name == only]
+    if not selected:
         names = " or ".join(source.name for source in chosen)
         raise UserError("--only", f"there is no repository '{only}'.", f"Say {names}.", USAGE)
-    return found
+    return selected
 
 
 def pull(chosen: list[Source]) -> list[Pulled]:

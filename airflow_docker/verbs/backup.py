@@ -214,8 +214,8 @@ def _require_consent(engine: Engine, keys: Mapping[str, str], yes: bool) -> None
     if engine.states():
         todo = "Type: inv down, or say --yes to stop it, replace its database and start it again."
         raise UserError("inv restore", f"{name} is running.", todo, USAGE)
-    kept = secret_files.saved_keys(engine.settings)
-    if engine.database.exists() or (kept and kept != keys):
+    saved = secret_files.saved_keys(engine.settings)
+    if engine.database.exists() or (saved and saved != keys):
         what = "has a database" if engine.database.exists() else f"has other keys in {engine.settings.secrets_dir}"
         todo = "Take a backup of it, and say --yes to replace it."
         raise UserError("inv restore", f"{name} {what}, which this would replace.", todo, USAGE)
@@ -223,14 +223,14 @@ def _require_consent(engine: Engine, keys: Mapping[str, str], yes: bool) -> None
 
 def _new_passphrase() -> str:
     passphrase = _passphrase()
-    if not scrubbed_env.given().get(PASSPHRASE) and getpass.getpass("The same again: ") != passphrase:
+    if not scrubbed_env.original().get(PASSPHRASE) and getpass.getpass("The same again: ") != passphrase:
         raise UserError("passphrase", "the two are not the same.", "Nothing was written. Try again.")
     return passphrase
 
 
 def _passphrase() -> str:
-    if given := scrubbed_env.given().get(PASSPHRASE):
-        return given
+    if passphrase := scrubbed_env.original().get(PASSPHRASE):
+        return passphrase
     if not sys.stdin.isatty():
         what = "it is wanted, and there is no terminal to ask on."
         raise UserError("passphrase", what, f"Set {PASSPHRASE} in the environment.", USAGE)

@@ -31,53 +31,53 @@ def build(
     folders.require_own_state(engine.settings)
     bundle.require_inputs(engine.settings, chosen)
     with bundle.held(engine.settings):
-        made = bundle.assemble(engine, refresh=refresh, upgrade=upgrade, chosen=chosen)
-        is_new = _make(engine, made, no_cache=no_cache, strict=strict)
-        engine.mark_used(made.manifest.artifact)
-    _note(engine, made, is_new)
-    return made.manifest.artifact
+        artifact_bundle = bundle.assemble(engine, refresh=refresh, upgrade=upgrade, chosen=chosen)
+        is_new = _make(engine, artifact_bundle, no_cache=no_cache, strict=strict)
+        engine.mark_used(artifact_bundle.manifest.artifact)
+    _note(engine, artifact_bundle, is_new)
+    return artifact_bundle.manifest.artifact
 
 
 def build_beside(engine: Engine) -> Bundle:
     """The same, without use of it yet: what the project uses, its lock included, stays what it is."""
     bundle.require_inputs(engine.settings, None)
     with bundle.held(engine.settings):
-        made = bundle.assemble(engine, trial=True)
-        _make(engine, made)
-    return made
+        artifact_bundle = bundle.assemble(engine, trial=True)
+        _make(engine, artifact_bundle)
+    return artifact_bundle
 
 
-def take(engine: Engine, made: Bundle) -> None:
+def adopt(engine: Engine, artifact_bundle: Bundle) -> None:
     """Use from now on what was built beside."""
     with bundle.held(engine.settings):
-        lock_file.keep_trial(made.work_dir)
-        engine.mark_used(made.manifest.artifact)
-    _note(engine, made, is_new=True)
+        lock_file.keep_trial(artifact_bundle.work_dir)
+        engine.mark_used(artifact_bundle.manifest.artifact)
+    _note(engine, artifact_bundle, is_new=True)
 
 
-def _make(engine: Engine, made: Bundle, *, no_cache: bool = False, strict: bool = False) -> bool:
+def _make(engine: Engine, artifact_bundle: Bundle, *, no_cache: bool = False, strict: bool = False) -> bool:
     """Build what was assembled; True unless it was here before."""
-    artifact = made.manifest.artifact
+    artifact = artifact_bundle.manifest.artifact
     is_here = engine.has(artifact)
     if strict or no_cache or not is_here:
-        locked = resolver.locked((made.work_dir / lock_file.LOCK).read_text())
-        impact.report(impact.changes(made.platform, locked), strict)
+        locked = resolver.locked((artifact_bundle.work_dir / lock_file.LOCK).read_text())
+        impact.report(impact.changes(artifact_bundle.platform, locked), strict)
     if is_here and not no_cache:
         console.done(f"{artifact} is up to date: nothing to build")
         return False
     with console.step(f"Building {artifact}"):
-        engine.with_artifact(artifact).build(made, no_cache)
+        engine.with_artifact(artifact).build(artifact_bundle, no_cache)
     return True
 
 
-def _note(engine: Engine, made: Bundle, is_new: bool) -> None:
+def _note(engine: Engine, artifact_bundle: Bundle, is_new: bool) -> None:
     """What this project uses now; of a checkout with local changes no commit says what the artifact has."""
     files.make_directory(engine.settings.state_dir, "STATE_DIR")
-    repositories = made.manifest.repositories.items()
-    revisions = {name: found["revision"] for name, found in repositories if not found["dirty"]}
+    repositories = artifact_bundle.manifest.repositories.items()
+    revisions = {name: repository["revision"] for name, repository in repositories if not repository["dirty"]}
     now = None if is_new else record(engine).get("built")
     note = {
-        "artifact": made.manifest.artifact, "settings": _deciding(engine.settings), "revisions": revisions,
+        "artifact": artifact_bundle.manifest.artifact, "settings": _deciding(engine.settings), "revisions": revisions,
         "built": now or datetime.now(UTC).isoformat(),
     }  # fmt: skip
     files.write(_record_file(engine), json.dumps(note).encode())

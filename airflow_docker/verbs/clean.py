@@ -35,11 +35,11 @@ def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
     if not is_count(older_than):
         raise UserError("--older-than", f"'{older_than}' is not a number of days.", "Say for instance 30.", USAGE)
     engine.require()
-    found = list(leftovers(engine, int(older_than)))
-    _show(found)
+    entries = list(leftovers(engine, int(older_than)))
+    _show(entries)
     _show_containers(engine)
-    chosen = [left for left in found if left.kind in kinds]
-    if not kinds and found:
+    chosen = [left for left in entries if left.kind in kinds]
+    if not kinds and entries:
         console.say("To remove some of it: inv clean --images --build --downloads --logs, or one of these")
     if not chosen:
         return
@@ -89,13 +89,13 @@ def _size(entry: Path, end: float) -> int:
     return (files.size_of(entry, end) or 0) if entry.is_dir() else entry.stat().st_size if entry.is_file() else 0
 
 
-def _show(found: list[Leftover]) -> None:
-    if not found:
+def _show(entries: list[Leftover]) -> None:
+    if not entries:
         console.done("There is nothing of ours that could go")
         return
     rows = []
     for kind in KINDS:
-        of_kind = [left for left in found if left.kind == kind]
+        of_kind = [left for left in entries if left.kind == kind]
         shown = of_kind if len(of_kind) <= 10 else of_kind[:9]
         rows += [[kind, left.name, megabytes(left.size)] for left in shown]
         if rest := of_kind[len(shown) :]:

@@ -10,11 +10,11 @@ from airflow_docker.settings import Settings, names
 
 def show(current: Settings, as_json: bool = False) -> None:
     """Every setting with value and source; secrets are masked."""
-    found = gather(current)
+    values = gather(current)
     if as_json:
-        console.out(json.dumps(found, indent=1))
+        console.out(json.dumps(values, indent=1))
     else:
-        rows = [[name, entry["value"], entry["source"]] for name, entry in found.items()]
+        rows = [[name, entry["value"], entry["source"]] for name, entry in values.items()]
         console.table(["setting", "value", "from"], rows)
 
 

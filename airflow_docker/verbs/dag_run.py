@@ -29,24 +29,24 @@ def run(engine: Engine, dag: str, conf: str, unpause: bool) -> None:
     _check_conf(conf)
     engine = _running(engine)
     if _is_paused(engine, dag) and not unpause:
-        words = ["inv", "dags", "--run", dag, *(["--conf", conf] if conf else []), "--unpause"]
-        raise UserError(dag, "the DAG is paused, so a run would wait.", f"Type: {shlex.join(words)}")
-    made = Run(engine, dag, f"inv__{datetime.now(UTC).isoformat()}")
-    console.say(f"· Triggering {dag}: {made.run_id}")
-    with interruption.advice(f"The run may have begun. Look: {made.command}"):
-        _raise_refusal(dag, _ask(engine, "trigger", dag, made.run_id, conf or "{}", "YES" if unpause else "NO"))
-    _follow(made)
+        command = ["inv", "dags", "--run", dag, *(["--conf", conf] if conf else []), "--unpause"]
+        raise UserError(dag, "the DAG is paused, so a run would wait.", f"Type: {shlex.join(command)}")
+    new_run = Run(engine, dag, f"inv__{datetime.now(UTC).isoformat()}")
+    console.say(f"· Triggering {dag}: {new_run.run_id}")
+    with interruption.advice(f"The run may have begun. Look: {new_run.command}"):
+        _raise_refusal(dag, _ask(engine, "trigger", dag, new_run.run_id, conf or "{}", "YES" if unpause else "NO"))
+    _follow(new_run)
 
 
 def follow(engine: Engine, dag: str, run_id: str, unpause: bool) -> None:
     """Follow a run that there is to its end. Raises UserError unless it succeeds."""
     engine = _running(engine)
-    found = Run(engine, dag, run_id)
-    if not engine.database.query(f"SELECT 1 FROM dag_run {found.where}"):  # noqa: S608
+    existing_run = Run(engine, dag, run_id)
+    if not engine.database.query(f"SELECT 1 FROM dag_run {existing_run.where}"):  # noqa: S608
         raise UserError(run_id, f"{dag} has no such run.", _newest(engine, dag))
     if unpause and _is_paused(engine, dag):
         _ask(engine, "unpause", dag)
-    _follow(found)
+    _follow(existing_run)
 
 
 def _running(engine: Engine) -> Engine:
@@ -64,42 +64,42 @@ def _running(engine: Engine) -> Engine:
 
 def _check_conf(conf: str) -> None:
     try:
-        given = json.loads(conf or "{}")
+        value = json.loads(conf or "{}")
     except (ValueError, RecursionError) as problem:
         raise UserError("--conf", f"is not JSON ({problem}).", _EXAMPLE, USAGE) from None
-    if not isinstance(given, dict):
+    if not isinstance(value, dict):
         raise UserError("--conf", "is not an object.", _EXAMPLE, USAGE)
 
 
 def _is_paused(engine: Engine, dag: str) -> bool:
     is_known = release.of(engine.settings).is_known
-    found = engine.database.query(f"SELECT is_paused FROM dag WHERE dag_id = {quoted(dag)} AND {is_known}")  # noqa: S608
-    if not found:
+    rows = engine.database.query(f"SELECT is_paused FROM dag WHERE dag_id = {quoted(dag)} AND {is_known}")  # noqa: S608
+    if not rows:
         todo = "A new file is seen within half a minute: try again; or: inv dags"
         raise UserError(dag, "the running Airflow knows no such DAG.", todo)
-    return found[0][0] in ("1", "t")
+    return rows[0][0] in ("1", "t")
 
 
 def _newest(engine: Engine, dag: str) -> str:
     """The runs that could have been meant."""
     order = f"ORDER BY start_date IS NULL DESC, start_date DESC LIMIT {_NEWEST}"
     rows = engine.database.query(f"SELECT run_id, state FROM dag_run WHERE dag_id = {quoted(dag)} {order}")  # noqa: S608
-    there = ", ".join(f"{run_id} ({state})" for run_id, state in rows)
-    return f"The newest are: {there}." if there else f"It has none yet. Type: inv dags --run {dag}"
+    newest = ", ".join(f"{run_id} ({state})" for run_id, state in rows)
+    return f"The newest are: {newest}." if newest else f"It has none yet. Type: inv dags --run {dag}"
 
 
-def _ask(engine: Engine, *words: str) -> dict[str, Any]:
+def _ask(engine: Engine, *args: str) -> dict[str, Any]:
     """What docker/runtime/runs.py says; it is handed over, so that any image of ours will do."""
     with console.tidied(), ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(engine.ask, "scheduler", ["python", "-c", _SCRIPT.read_text(), *words])
+        asking = pool.submit(engine.ask, "scheduler", ["python", "-c", _SCRIPT.read_text(), *args])
         while not wait([asking], _QUIET_SECONDS).done:
             console.transient("· Airflow takes some seconds to load")
     asked = asking.result()
     if asked.returncode or not asked.stdout:
         console.say(asked.stderr.rstrip())
-        raise UserError(words[1], f"could not be asked to {words[0]} (see above).", "Type: inv status")
-    found: dict[str, Any] = json.loads(asked.stdout)
-    return found
+        raise UserError(args[1], f"could not be asked to {args[0]} (see above).", "Type: inv status")
+    answer: dict[str, Any] = json.loads(asked.stdout)
+    return answer
 
 
 def _raise_refusal(dag: str, answer: dict[str, Any]) -> None:
@@ -147,9 +147,9 @@ def _failure(run: Run, attempts: Sequence[Attempt]) -> UserError:
     failed = sorted((a for a in attempts if a.state == "failed"), key=lambda a: a.task)
     logs_dir = run.engine.settings.logs_dir
     logs = [task_logs.file_of(logs_dir, run.dag, run.run_id, a.task, a.number) for a in failed]
-    there = [log for log in logs if log]
+    existing = [log for log in logs if log]
     which = ", ".join(a.task for a in failed) or "no task has: it was marked so, or took longer than dagrun_timeout"
     what = " ".join([f"the run has failed ({which}).", *crashes.sentences(run.engine)])
     services = " ".join(sorted({"scheduler", run.engine.task_service}))
     elsewhere = f"LOGS_DIR has no log of it: read on at {_address(run)}, or type: inv logs {services}"
-    return UserError(run.dag, what, f"Read on: {there[0]}" if there else elsewhere)
+    return UserError(run.dag, what, f"Read on: {existing[0]}" if existing else elsewhere)

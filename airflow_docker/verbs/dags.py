@@ -23,17 +23,17 @@ def check(engine: Engine, as_json: bool) -> None:
     Raises UserError if there is an import error, or no DAG at all.
     """
     engine = _prepared(engine)
-    found = parse(engine, isolated=db_version.current(engine) != engine.settings.airflow_version)
+    parsed_dags = parse(engine, isolated=db_version.current(engine) != engine.settings.airflow_version)
     if as_json:
-        console.out(json.dumps(found, indent=2))
+        console.out(json.dumps(parsed_dags, indent=2))
     else:
-        _show(found)
-    if found["errors"]:
-        count = len(found["errors"])
+        _show(parsed_dags)
+    if parsed_dags["errors"]:
+        count = len(parsed_dags["errors"])
         raise UserError(
             "inv dags", f"{count} file{'s' * (count > 1)} cannot be imported.", "Fix what stands above.", FAILED
         )
-    if not found["dags"]:
+    if not parsed_dags["dags"]:
         raise UserError("DAGS_DIR", f"there is no DAG in {engine.settings.dags_dir}.", "Name the folder of the DAGs.")
 
 
@@ -44,9 +44,11 @@ def parse(engine: Engine, *, isolated: bool) -> dict[str, Any]:
         console.say(parsed.stderr.rstrip())
         what = f"the DAGs could not be parsed (it ended with exit code {parsed.returncode})."
         raise UserError("DAGS_DIR", what, "See above.")
-    found: dict[str, Any] = json.loads(parsed.stdout)
-    found["errors"] = [import_errors.described(error["file"], error["traceback"]) for error in found["errors"]]
-    return found
+    parsed_dags: dict[str, Any] = json.loads(parsed.stdout)
+    parsed_dags["errors"] = [
+        import_errors.described(error["file"], error["traceback"]) for error in parsed_dags["errors"]
+    ]
+    return parsed_dags
 
 
 def _prepared(engine: Engine) -> Engine:
@@ -63,23 +65,25 @@ def _prepared(engine: Engine) -> Engine:
     return engine.with_artifact(artifact)
 
 
-def _show(found: dict[str, Any]) -> None:
-    folder = found["folder"]
-    rows = [[d["dag"], short(d["file"], folder), str(d["tasks"]), d["schedule"] or ""] for d in found["dags"]]
+def _show(parsed_dags: dict[str, Any]) -> None:
+    folder = parsed_dags["folder"]
+    rows = [[d["dag"], short(d["file"], folder), str(d["tasks"]), d["schedule"] or ""] for d in parsed_dags["dags"]]
     if rows:
         console.table(["dag", "file", "tasks", "schedule"], rows)
-    if found["errors"]:
+    if parsed_dags["errors"]:
         console.out("")
-        show_errors(found)
-    for file in [f for f in found["files"] if f["seconds"] > SLOW_SECONDS]:
+        show_errors(parsed_dags)
+    for file in [f for f in parsed_dags["files"] if f["seconds"] > SLOW_SECONDS]:
         console.warn(f"{short(file['file'], folder)} takes {file['seconds']:.1f} s to parse: move work into its tasks.")
 
 
-def show_errors(found: dict[str, Any], *, on_stderr: bool = False) -> None:
+def show_errors(parsed_dags: dict[str, Any], *, on_stderr: bool = False) -> None:
     """The import errors, each with the line of the DAG file that led to it."""
-    folder = found["folder"]
-    places = [f"{short(e['file'], folder)}{':' + str(e['line']) if e['line'] else ''}" for e in found["errors"]]
-    rows = [[place, e["error"]] for place, e in zip(places, found["errors"], strict=True)]
+    folder = parsed_dags["folder"]
+    locations = [
+        f"{short(e['file'], folder)}{':' + str(e['line']) if e['line'] else ''}" for e in parsed_dags["errors"]
+    ]
+    rows = [[location, e["error"]] for location, e in zip(locations, parsed_dags["errors"], strict=True)]
     console.table(["import error", ""], rows, on_stderr=on_stderr)
 
 

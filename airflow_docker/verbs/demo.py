@@ -163,14 +163,14 @@ def drop_work(engine: Engine, name: str) -> Path:
     owner = engine.secret_owner.owner
     files.make_directory(incoming, "ARCH_ROOT", owner)
     zipped = incoming / f"{name}.zip"
-    whole = zipped.with_suffix(".partial")
-    with zipfile.ZipFile(whole, "w") as archive:
+    partial = zipped.with_suffix(".partial")
+    with zipfile.ZipFile(partial, "w") as archive:
         archive.writestr(f"{name}/dips.txt", f"{name}\n")
         for page in range(1, 4):
             archive.writestr(f"{name}/images/{name}-I1/I1{page:04}.txt", f"page {page} of {name}\n")
     if owner is not None and os.geteuid() == 0:
-        os.chown(whole, owner, -1)
-    whole.rename(zipped)
+        os.chown(partial, owner, -1)
+    partial.rename(zipped)
     return zipped
 
 

@@ -19,9 +19,9 @@ _FOUND = (0, 1)
 class Deprecation:
     """A place in a DAG file, the rule that names it (https://docs.astral.sh/ruff/rules/#airflow-air), and its words."""
 
-    place: str
+    location: str
     rule: str
-    words: str
+    message: str
 
 
 def command(folder: Path, python: str) -> list[str]:
@@ -36,13 +36,13 @@ def look(folder: Path, python: str) -> list[Deprecation]:
     """All that the rules name, by file and line. Raises UserError if ruff cannot look."""
     result = shell.capture(command(folder, python))
     if result.returncode not in _FOUND:
-        said = (result.stderr.strip() or "no reason given").splitlines()[-1]
-        raise UserError("ruff", f"cannot look for deprecations ({said}).", "Try it by hand.")
-    found = [one for one in json.loads(result.stdout) if str(one["code"]).startswith("AIR")]
-    found.sort(key=lambda one: (one["filename"], one["location"]["row"], one["location"]["column"]))
+        last_line = (result.stderr.strip() or "no reason given").splitlines()[-1]
+        raise UserError("ruff", f"cannot look for deprecations ({last_line}).", "Try it by hand.")
+    deprecations = [one for one in json.loads(result.stdout) if str(one["code"]).startswith("AIR")]
+    deprecations.sort(key=lambda one: (one["filename"], one["location"]["row"], one["location"]["column"]))
     return [
         Deprecation(f"{os.path.relpath(one['filename'], folder)}:{one['location']['row']}", one["code"], one["message"])
-        for one in found
+        for one in deprecations
     ]
 
 
@@ -51,12 +51,14 @@ def report(folder: Path, python: str, version: str) -> None:
     if version.startswith("2."):  # the rules are of what 3 and its releases have changed
         return
     try:
-        found = look(folder, python)
+        deprecations = look(folder, python)
     except UserError as error:
         console.warn(error.text)
         return
-    if not found:
+    if not deprecations:
         console.done("The DAGs use nothing that is known to be deprecated")
         return
     console.warn("The DAGs use what Airflow has moved or removed; nothing here is changed or stops the upgrade:")
-    console.table(["DAG file", "rule", "what"], [[one.place, one.rule, one.words] for one in found], on_stderr=True)
+    console.table(
+        ["DAG file", "rule", "what"], [[one.location, one.rule, one.message] for one in deprecations], on_stderr=True
+    )

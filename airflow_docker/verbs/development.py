@@ -25,7 +25,7 @@ def test(only: str, k: str, kind: str) -> None:
     time, in the groups of tests/conftest.py; those of "trust" and what ``only`` and ``k`` select, one at a time.
     """
     _install_tools()
-    environ = scrubbed_env.given()
+    environ = scrubbed_env.original()
     is_chosen = bool(only or k)
     if not kind and (is_chosen or environ.get("CI") == "true"):
         kind = "all"
@@ -52,7 +52,7 @@ def lint() -> None:
 
 
 def _run(args: list[str], env: dict[str, str] | None = None) -> None:
-    code = shell.stream(args, env=scrubbed_env.given() | (env or {}), cwd=PROJECT)
+    code = shell.stream(args, env=scrubbed_env.original() | (env or {}), cwd=PROJECT)
     if code:
         raise UserError(shell.show(args[1:]), f"ended with exit code {code}.", "", code)
 
@@ -66,7 +66,9 @@ def _install_tools() -> None:
         return
     with console.step("Installing the test tools"):
         command = [resolver.uv(), "pip", "install", "--quiet", "--require-hashes", "--python", sys.executable]
-        result = shell.capture([*command, "--requirement", str(TOOLS)], env=scrubbed_env.given() | indexes.variables())
+        result = shell.capture(
+            [*command, "--requirement", str(TOOLS)], env=scrubbed_env.original() | indexes.variables()
+        )
         if result.returncode:
             raise UserError("requirements-dev.txt", f"cannot be installed.\n{result.stderr.strip()}\n", "Try again.")
     files.write(stamp, TOOLS.read_bytes())

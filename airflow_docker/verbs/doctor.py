@@ -76,12 +76,12 @@ CHECKS = (
 
 def report(*, as_json: bool) -> None:
     """Show what was found. Raises UserError if something would stop `up`: exit code 2 for settings, else 1."""
-    found = examine()
-    wrong = [result.name for result in found if result.finding.state == "error"]
+    results = examine()
+    wrong = [result.name for result in results if result.finding.state == "error"]
     if as_json:
-        console.out(json.dumps({"ok": not wrong, "checks": [_as_json(result) for result in found]}, indent=2))
+        console.out(json.dumps({"ok": not wrong, "checks": [_as_json(result) for result in results]}, indent=2))
     else:
-        _show(found)
+        _show(results)
     if wrong:
         code = USAGE if wrong == ["settings"] else FAILED
         raise UserError("inv doctor", f"not in order: {', '.join(wrong)}.", "What to do stands with each.", code)
@@ -159,15 +159,15 @@ def _as_json(result: Result) -> dict[str, Any]:
     return {
         "name": result.name,
         "state": finding.state,
-        "found": finding.found,
+        "found": finding.detail,
         "remedy": finding.remedy or None,
     }
 
 
-def _show(found: list[Result]) -> None:
+def _show(results: list[Result]) -> None:
     """The table, then what to do; what was skipped is no fault, so nothing need be done."""
-    console.table(["check", "", "found"], [[r.name, MARKS[r.finding.state], r.finding.found] for r in found])
-    todo = [r for r in found if r.finding.state in ("warning", "error")]
+    console.table(["check", "", "found"], [[r.name, MARKS[r.finding.state], r.finding.detail] for r in results])
+    todo = [r for r in results if r.finding.state in ("warning", "error")]
     if todo:
         console.out("\nWhat to do:")
     for result in todo:

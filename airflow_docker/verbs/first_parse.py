@@ -38,9 +38,9 @@ def relative(file: str, dags_folder: Path) -> str:
     return file
 
 
-def place(found: dict[str, Any]) -> str:
+def location(error: dict[str, Any]) -> str:
     """File and line as one writes them."""
-    return f"{found['file']}:{found['line']}" if found["line"] else str(found["file"])
+    return f"{error['file']}:{error['line']}" if error["line"] else str(error["file"])
 
 
 def count(errors: Sequence[object]) -> str:
@@ -55,9 +55,9 @@ def warn(engine: Engine) -> None:
         rows = engine.database.query(QUERY)
     except UserError:  # a database that does not answer is shown as unhealthy
         return
-    for found in from_rows(rows, _dags_folder(engine)):
+    for error in from_rows(rows, _dags_folder(engine)):
         todo = "Fix it: Airflow looks again by itself. If a module is missing, add it to DAG_REQUIREMENTS: inv build up"
-        console.warn(f"{place(found)}: this DAG file cannot be imported ({found['error']}). {todo}")
+        console.warn(f"{location(error)}: this DAG file cannot be imported ({error['error']}). {todo}")
 
 
 def wait(engine: Engine) -> None:

@@ -21,10 +21,10 @@ _PLAIN = re.compile(r"[A-Za-z_/][\w./-]+")
 """Text that no reader of YAML takes for anything else; a tag like 12345678e901 is a number to some."""
 
 
-def write(engine: Engine, file: Path | None, given: Iterable[str]) -> None:
-    """Write them to ``file``, or to standard output; ``given`` are the --claim words. Raises UserError."""
+def write(engine: Engine, file: Path | None, claim_args: Iterable[str]) -> None:
+    """Write them to ``file``, or to standard output; ``claim_args`` are the --claim words. Raises UserError."""
     settings = engine.settings
-    claims = claims_of(settings, given)
+    claims = claims_of(settings, claim_args)
     if engine.name == "standalone":
         what = "Kubernetes runs images, and standalone builds none."
         raise UserError("inv helm", what, "Set ENGINE=compose and type: inv build")
@@ -51,21 +51,21 @@ def built_image(engine: Engine) -> chart.Image:
     return chart.Image(repository, tag, known)
 
 
-def claims_of(settings: Settings, given: Iterable[str]) -> dict[str, str]:
+def claims_of(settings: Settings, claim_args: Iterable[str]) -> dict[str, str]:
     """What --claim says: a setting that names a folder, or a folder of EXTRA_MOUNTS -> the claim to take for it."""
     known = [*chart.FOLDERS, "DAGS_DIR", "LOGS_DIR", *(inside for _, inside in settings.extra_mounts)]
     claims = {}
-    for words in given:
-        place, _, claim = words.rpartition("=")
-        if place not in known:
-            raise UserError("--claim", f"'{words}' is for none of {', '.join(known)}.", "Say SETTING=CLAIM.", USAGE)
+    for arg in claim_args:
+        setting, _, claim = arg.rpartition("=")
+        if setting not in known:
+            raise UserError("--claim", f"'{arg}' is for none of {', '.join(known)}.", "Say SETTING=CLAIM.", USAGE)
         if not _CLAIM.fullmatch(claim):
             raise UserError("--claim", f"'{claim}' is no name of a claim.", "Say for instance ARCH_ROOT=nas.", USAGE)
-        claims[place] = claim
+        claims[setting] = claim
     return claims
 
 
-def as_yaml(made: dict[str, Any]) -> str:
+def as_yaml(document: dict[str, Any]) -> str:
     """The values as a file; the same values give the same bytes."""
     import yaml
 
@@ -80,7 +80,7 @@ def as_yaml(made: dict[str, Any]) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
     Dumper.add_representer(str, quoted)
-    return _HEADER + yaml.dump(made, Dumper=Dumper, sort_keys=False, width=10_000)
+    return _HEADER + yaml.dump(document, Dumper=Dumper, sort_keys=False, width=10_000)
 
 
 def _tell(settings: Settings, image: chart.Image, claims: dict[str, str], file: str) -> None:
@@ -104,18 +104,18 @@ def _files(settings: Settings) -> list[str]:
 def commands(settings: Settings, image: chart.Image, claims: dict[str, str], file: str) -> list[str]:
     """What makes the Secrets that the values name, and then starts Airflow. Paths stand in it, no contents."""
     prefix = chart.prefix_of(settings)
-    found = [f"docker push {image.repository}:{image.tag}"] if "/" in image.repository else []
+    lines = [f"docker push {image.repository}:{image.tag}"] if "/" in image.repository else []
     for name, keys in chart.referenced(settings).items():
         sources = {key: settings.secrets_dir / source for key, source in keys.items()}
-        found.append(_moved(prefix, name, sources) if name in chart.HOSTS else _created(f"{prefix}-{name}", sources))
+        lines.append(_moved(prefix, name, sources) if name in chart.HOSTS else _created(f"{prefix}-{name}", sources))
     if secret := chart.git_secret(settings, claims):
-        found.append(_created(f"{prefix}-git", {key: Path(source) for key, source in secret.items()}))
-    return [*found, shlex.join(["helm", "upgrade", "--install", prefix, "apache-airflow/airflow", "--values", file])]
+        lines.append(_created(f"{prefix}-git", {key: Path(source) for key, source in secret.items()}))
+    return [*lines, shlex.join(["helm", "upgrade", "--install", prefix, "apache-airflow/airflow", "--values", file])]
 
 
 def _created(secret: str, sources: dict[str, Path]) -> str:
-    words = [f"--from-file={key}={source}" for key, source in sources.items()]
-    return shlex.join(["kubectl", "create", "secret", "generic", secret, *words])
+    options = [f"--from-file={key}={source}" for key, source in sources.items()]
+    return shlex.join(["kubectl", "create", "secret", "generic", secret, *options])
 
 
 def _moved(prefix: str, name: str, sources: dict[str, Path]) -> str:

@@ -87,16 +87,16 @@ def prefix_of(settings: Settings) -> str:
 
 def referenced(settings: Settings) -> dict[str, dict[str, str]]:
     """Secret, without the prefix -> its keys, and which file of SECRETS_DIR each of them is."""
-    found = {
+    references = {
         "fernet-key": {"fernet-key": "fernet_key"},
         **_page_keys(settings),
         "metadata": {"connection": "sql_alchemy_conn"},
         "postgres": {"password": "postgres_password"},
     }
     if is_celery(settings):
-        found |= {"broker": {"connection": "broker_url"}, "redis": {"password": "redis_password"}}
+        references |= {"broker": {"connection": "broker_url"}, "redis": {"password": "redis_password"}}
     tasks = {name.lower(): file for name, file in secret_files.FILE_NAMES.items()}
-    return found | {"admin": {"admin_password": "admin_password"}, "tasks": tasks}
+    return references | {"admin": {"admin_password": "admin_password"}, "tasks": tasks}
 
 
 def _page_keys(settings: Settings) -> dict[str, dict[str, str]]:
@@ -137,15 +137,15 @@ def _stores(settings: Settings) -> Values:
     prefix = prefix_of(settings)
     user = {"enablePostgresUser": False, "username": "airflow", "database": "airflow"}
     auth = {**user, "existingSecret": f"{prefix}-postgres"}
-    found = {"postgresql": {"enabled": True, "fullnameOverride": f"{prefix}-postgres", "auth": auth}}
+    stores = {"postgresql": {"enabled": True, "fullnameOverride": f"{prefix}-postgres", "auth": auth}}
     if not is_celery(settings):
-        return {**found, "redis": {"enabled": False}}
+        return {**stores, "redis": {"enabled": False}}
     # The chart puts a colon between the two, so a digest may stand for a tag.
-    given = settings.redis_image
-    name = given if ":" in given.rpartition("/")[2] else f"{given}:latest"
+    image = settings.redis_image
+    name = image if ":" in image.rpartition("/")[2] else f"{image}:latest"
     repository, _, tag = name.rpartition(":")
     redis = {"enabled": True, "passwordSecretName": f"{prefix}-redis"}
-    return {**found, "redis": redis, "images": {"redis": {"repository": repository, "tag": tag}}}
+    return {**stores, "redis": redis, "images": {"redis": {"repository": repository, "tag": tag}}}
 
 
 def _page(settings: Settings) -> Values:
@@ -203,13 +203,13 @@ def _admin(settings: Settings) -> Values:
 def _services(settings: Settings, claims: Mapping[str, str]) -> Values:
     """Each service with its allotment; the one that runs tasks has the folders and secrets of the tasks."""
     limit = _limit(settings)
-    found: dict[str, Values] = {name: {**limit} for name in _SERVICES[_major(settings)]}
+    services: dict[str, Values] = {name: {**limit} for name in _SERVICES[_major(settings)]}
     tasks = _tasks(settings, claims)
     if is_celery(settings):
-        found["workers"] = {"celery": {"replicas": settings.workers, **limit, **tasks}}
+        services["workers"] = {"celery": {"replicas": settings.workers, **limit, **tasks}}
     else:
-        found["scheduler"] |= tasks
-    return {name: given for name, given in found.items() if given}
+        services["scheduler"] |= tasks
+    return {name: service for name, service in services.items() if service}
 
 
 def _limit(settings: Settings) -> Values:
@@ -229,9 +229,9 @@ def _tasks(settings: Settings, claims: Mapping[str, str]) -> Values:
     secret = {"secretName": f"{prefix_of(settings)}-tasks", "defaultMode": _READABLE}
     volumes: list[Values] = [{"name": "task-secrets", "secret": secret}]
     mounts = [_secret_file("task-secrets", name.lower()) for name in secret_files.FILE_NAMES]
-    for name, source, places in _folders(settings, claims):
+    for name, source, paths in _folders(settings, claims):
         volumes.append({"name": name, **source})
-        mounts += [{"name": name, "mountPath": place} for place in places]
+        mounts += [{"name": name, "mountPath": path} for path in paths]
     memory = {"medium": "Memory", "sizeLimit": _amount(settings.shm_size)}
     volumes.append({"name": "shm", "emptyDir": memory})
     mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108  Linux has it there
@@ -252,8 +252,8 @@ def _folders(settings: Settings, claims: Mapping[str, str]) -> Iterable[tuple[st
         else:
             source = {"emptyDir": {}}
         yield setting.lower().replace("_", "-"), source, places
-    for number, (host, place) in enumerate(settings.extra_mounts):
-        yield f"extra-{number}", _source(claims.get(place), host), (place,)
+    for number, (host, path) in enumerate(settings.extra_mounts):
+        yield f"extra-{number}", _source(claims.get(path), host), (path,)
 
 
 def _source(claim: str | None, folder: object) -> Values:

@@ -15,8 +15,8 @@ def line_of(file: str, traceback: str) -> int | None:
 
     ``file`` is its path in the container, or below the DAG folder, as Airflow 3 keeps it.
     """
-    found = re.findall(rf'File "(?![^"]*/site-packages/)(?:[^"]*/)?{re.escape(file)}", line (\d+)', traceback)
-    return int(found[-1]) if found else None
+    lines = re.findall(rf'File "(?![^"]*/site-packages/)(?:[^"]*/)?{re.escape(file)}", line (\d+)', traceback)
+    return int(lines[-1]) if lines else None
 
 
 def error_of(traceback: str) -> str:

@@ -48,20 +48,20 @@ def known(engine: Engine, services: list[str]) -> list[str]:
     """The services, if there are such. Raises UserError naming those that there are."""
     for name in services:
         if name not in engine.services():
-            there = ", ".join(engine.services())
-            raise UserError(name, "there is no such service.", f"There are: {there}.", USAGE)
+            known_services = ", ".join(engine.services())
+            raise UserError(name, "there is no such service.", f"There are: {known_services}.", USAGE)
     return services
 
 
 def airflow(engine: Engine, command: str) -> None:
     """Run one of Airflow's own commands where the tasks run; its exit code is ours."""
     try:
-        words = shlex.split(command)
+        args = shlex.split(command)
     except ValueError as problem:
         raise UserError("inv airflow", f"{problem} in {command!r}.", "Close what you opened.", USAGE) from None
-    if not words:
+    if not args:
         raise UserError("inv airflow", "which command?", 'Say for instance: inv airflow "dags list"', USAGE)
-    _end(ready(engine).execute("scheduler", ["airflow", *words]))
+    _end(ready(engine).execute("scheduler", ["airflow", *args]))
 
 
 def shell(engine: Engine, service: str) -> None:
@@ -77,19 +77,19 @@ def restart(engine: Engine, services: list[str], timeout: float) -> None:
     engine.require_fit()
     replacement.undo_interrupted(engine)
     db_version.require_same(engine)
-    made = ready(engine)
-    before = {state.container: state for state in made.states()}
+    running = ready(engine)
+    before = {state.container: state for state in running.states()}
     if not before:
         stack.up(engine, timeout=timeout)
         return
     console.say(f"· Restarting {', '.join(services) or engine.settings.compose_project_name} …")
-    if not services or not stack.is_unchanged(made):
-        stack.mark_dirty(made)
-    with made.restarting(services) as is_done:
-        health.wait(made, timeout=timeout, before=before, is_done=is_done)
-    crashes.clear(made)
+    if not services or not stack.is_unchanged(running):
+        stack.mark_dirty(running)
+    with running.restarting(services) as is_done:
+        health.wait(running, timeout=timeout, before=before, is_done=is_done)
+    crashes.clear(running)
     if not services:
-        stack.record_config(made)
+        stack.record_config(running)
 
 
 def scale(engine: Engine, workers: str, timeout: float) -> None:

@@ -14,13 +14,13 @@ from airflow_docker.errors import UserError
 
 def report(as_json: bool) -> None:
     """Show them: project, engine, where, how many of its services run."""
-    found = [*_of_compose(), *_of_swarm(), *_of_standalone()]
+    stacks = [*_of_compose(), *_of_swarm(), *_of_standalone()]
     if as_json:
-        console.out(json.dumps(found, indent=2))
-    elif not found:
+        console.out(json.dumps(stacks, indent=2))
+    elif not stacks:
         console.done("Nothing of ours runs on this machine")
     else:
-        rows = [[f["project"], f["engine"], f"{f['running']} of {f['services']}", f["where"]] for f in found]
+        rows = [[f["project"], f["engine"], f"{f['running']} of {f['services']}", f["where"]] for f in stacks]
         console.table(["project", "engine", "running", "where"], rows)
 
 
@@ -62,10 +62,10 @@ def services_command() -> list[str]:
 def _of_swarm() -> list[dict[str, Any]]:
     """Where this is a manager of a Swarm: what of ours runs there."""
     try:
-        told = shell.capture(services_command(), timeout=images.ASK_SECONDS)
+        inspected = shell.capture(services_command(), timeout=images.ASK_SECONDS)
     except UserError:
         return []
-    running = dict(line.split("\t") for line in told.stdout.splitlines() if told.returncode == 0)
+    running = dict(line.split("\t") for line in inspected.stdout.splitlines() if inspected.returncode == 0)
     asked = shell.capture(["docker", "service", "inspect", *running]).stdout if running else "[]"
     projects: dict[tuple[str, str], list[str]] = {}
     for service in images.listed(asked or "[]"):
@@ -82,7 +82,7 @@ def _of_standalone() -> list[dict[str, Any]]:
     return [
         _entry(project, "standalone", where, states)
         for where in sorted(processes.tags())
-        for project, states in [supervisor.told_of(Path(where))]
+        for project, states in [supervisor.state_of(Path(where))]
     ]
 
 

@@ -20,8 +20,8 @@ def rotate(engine: Engine, name: str) -> None:
     Raises UserError, with the old key in force, if that cannot be done.
     """
     if name not in secret_files.GENERATED:
-        there = ", ".join(secret_files.GENERATED)
-        raise UserError("--rotate", f"there is no key '{name}'.", f"There are: {there}.", USAGE)
+        known = ", ".join(secret_files.GENERATED)
+        raise UserError("--rotate", f"there is no key '{name}'.", f"There are: {known}.", USAGE)
     engine.require()
     folders.require_own_state(engine.settings)
     replacement.undo_interrupted(engine)
@@ -30,19 +30,19 @@ def rotate(engine: Engine, name: str) -> None:
         raise UserError("--rotate", f"there is no {name} yet.", "Type: inv secrets")
     require_no_other_engine(engine)
     db_version.require_same(engine)
-    new = {**old, **{each: secret_files.GENERATED[each]() for each in _anew(engine, name)}}
+    new = {**old, **{each: secret_files.GENERATED[each]() for each in _with_new_key(engine, name)}}
     with files.locked(engine.settings.state_dir / replacement.LOCK, "backup"):
         if engine.database.exists():
             _change(operate.ready(engine), name, old, new)
         else:
             secret_files.put(engine.settings, engine.secret_owner, new)
-    for each in _anew(engine, name):
+    for each in _with_new_key(engine, name):
         console.done(f"{each} is a new one")
     for word in _CONSEQUENCES.get(name, ()):
         console.say(f"  {word}")
 
 
-def _anew(engine: Engine, name: str) -> list[str]:
+def _with_new_key(engine: Engine, name: str) -> list[str]:
     """The key, and that which would still let in everybody who has logged in before."""
     signs = release.of(engine.settings).signs_logins
     return [name, signs] if signs and _LOG_IN in _CONSEQUENCES.get(name, ()) else [name]
@@ -53,7 +53,7 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
 
     An engine may give some of them to its services one by one, with nothing stopped.
     """
-    keys, runs, unchanged = _anew(engine, name), bool(engine.states()), stack.is_unchanged(engine)
+    keys, runs, unchanged = _with_new_key(engine, name), bool(engine.states()), stack.is_unchanged(engine)
     is_renewed = set(keys) <= set(engine.renewed_while_running)
     is_stopped = runs and not is_renewed and keys != ["admin_password"]
     if is_stopped:

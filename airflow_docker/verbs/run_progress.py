@@ -96,7 +96,7 @@ class Run:
     def _show(self, attempt: Attempt) -> None:
         is_failure = attempt.state in ("failed", "up_for_retry")
         console_of = console.failed if is_failure else console.done if attempt.state == "success" else console.say
-        console_of(words_for(attempt) if is_failure or attempt.state == "success" else f"· {words_for(attempt)}")
+        console_of(describe(attempt) if is_failure or attempt.state == "success" else f"· {describe(attempt)}")
         self.spoke = time.monotonic()
         if is_failure and attempt.task not in self.logs_shown and len(self.logs_shown) < _SHOWN_LOGS:
             self.logs_shown.add(attempt.task)
@@ -122,12 +122,12 @@ class Run:
 
     def _blocked(self, state: str) -> str:
         """What keeps it from going on, as far as the DAG does; empty if nothing does."""
-        found = self.engine.database.query(
+        rows = self.engine.database.query(
             f"SELECT is_paused, max_active_runs FROM dag WHERE dag_id = {quoted(self.dag)}"  # noqa: S608
         )
-        if not found:
+        if not rows:
             return "the DAG is gone, somebody has deleted it"
-        is_paused, most = found[0]
+        is_paused, most = rows[0]
         if is_paused in ("1", "t"):
             return f"the DAG is paused. Unpause it: {self.command} --unpause"
         return self._limit(int(most or 0)) if state == "queued" else ""
@@ -174,7 +174,7 @@ def _as_tried_again(attempt: Attempt) -> Attempt:
     return replace(attempt, state="up_for_retry") if attempt.state == "failed" else attempt
 
 
-def words_for(attempt: Attempt) -> str:
+def describe(attempt: Attempt) -> str:
     """One line on an attempt."""
     if attempt.state == "up_for_retry":
         return f"{attempt.task}: failed (try {attempt.number}), to be tried again"

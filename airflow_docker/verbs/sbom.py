@@ -37,19 +37,19 @@ def write(engine: Engine, file: Path | None) -> None:
     labels = engine.labels(artifact)
     if labels is None:  # removed in this very moment
         raise UserError(artifact, "it is not there any more.", "Type: inv build")
-    told = engine.inventory(artifact)
-    if not told["lock"]:
+    inventory = engine.inventory(artifact)
+    if not inventory["lock"]:
         console.warn(f"{artifact} does not say what of it came from the lock: no hashes. Type: inv build")
-    text = bill(artifact, labels, told)
+    text = bill(artifact, labels, inventory)
     if file:
         files.write(file, f"{text}\n".encode())
-        console.done(f"{len(told['distributions'])} packages of {artifact} in {file}")
+        console.done(f"{len(inventory['distributions'])} packages of {artifact} in {file}")
     else:
         console.out(text)
 
 
-def bill(artifact: str, labels: Mapping[str, str], told: Mapping[str, Any]) -> str:
-    """The bill of an artifact with these labels, whose Python ``told`` this (see inventory.py).
+def bill(artifact: str, labels: Mapping[str, str], inventory: Mapping[str, Any]) -> str:
+    """The bill of an artifact with these labels, whose Python ``inventory`` this (see inventory.py).
 
     The same artifact gives the same bytes: the time is that of the commits, the serial number
     made of the fingerprint.
@@ -62,7 +62,7 @@ def bill(artifact: str, labels: Mapping[str, str], told: Mapping[str, Any]) -> s
     from cyclonedx.schema import OutputFormat, SchemaVersion
 
     fingerprint, is_image = labels["airflow-docker.fingerprint"], "id" in labels
-    made = Component(
+    application = Component(
         name=artifact.rpartition(":")[0] if is_image else Path(artifact).parent.name,
         version=fingerprint[:12],
         type=ComponentType.CONTAINER if is_image else ComponentType.APPLICATION,
@@ -71,15 +71,15 @@ def bill(artifact: str, labels: Mapping[str, str], told: Mapping[str, Any]) -> s
     )
     tool = Component(name="airflow-docker", type=ComponentType.APPLICATION)
     created = datetime.fromisoformat(labels["org.opencontainers.image.created"])
-    lock = {normal(name): block for block in resolver.blocks(told["lock"]) for name in resolver.locked(block)}
-    components = {normal(one["name"]): _component(one, lock) for one in told["distributions"]}
+    lock = {normal(name): block for block in resolver.blocks(inventory["lock"]) for name in resolver.locked(block)}
+    components = {normal(one["name"]): _component(one, lock) for one in inventory["distributions"]}
     bom = Bom(
         serial_number=uuid.uuid5(_NAMESPACE, fingerprint),
-        metadata=BomMetaData(timestamp=created, component=made, tools=ToolRepository(components=[tool])),
+        metadata=BomMetaData(timestamp=created, component=application, tools=ToolRepository(components=[tool])),
         components=components.values(),
     )
-    needs = needed(told["distributions"], told["markers"])
-    bom.register_dependency(made, [components[name] for name in tops(needs)])
+    needs = needed(inventory["distributions"], inventory["markers"])
+    bom.register_dependency(application, [components[name] for name in tops(needs)])
     for name, others in needs.items():
         bom.register_dependency(components[name], [components[other] for other in sorted(others)])
     return make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=2)
@@ -100,7 +100,7 @@ def _component(one: Mapping[str, Any], lock: Mapping[str, str]) -> Component:
     purl = PackageURL("pypi", None, name, version, where)
     return Component(
         name=one["name"], version=version, purl=purl, bom_ref=f"{name}=={version}",
-        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=found) for found in _hashes(block)] if is_ours else [],
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest) for digest in _hashes(block)] if is_ours else [],
         licenses=_licenses(one["license"], one["classifiers"]),
     )  # fmt: skip
 
@@ -115,14 +115,19 @@ def _hashes(block: str) -> list[str]:
     return re.findall(r"--hash=sha256:([0-9a-f]{64})", block)
 
 
-def _licenses(given: str, classifiers: Iterable[str]) -> list[License]:
+def _licenses(expression: str, classifiers: Iterable[str]) -> list[License]:
     """What the package says of its licence: an SPDX expression, a name, or what the classifiers name; or nothing."""
     from cyclonedx.contrib.license.factories import LicenseFactory
 
     make = LicenseFactory()
-    given = given.strip()
-    if given and given.upper() != "UNKNOWN" and "\n" not in given and len(given) <= _LONGEST_LICENSE:
-        return [make.make_from_string(given)]
+    expression = expression.strip()
+    if (
+        expression
+        and expression.upper() != "UNKNOWN"
+        and "\n" not in expression
+        and len(expression) <= _LONGEST_LICENSE
+    ):
+        return [make.make_from_string(expression)]
     names = sorted({classifier.split(" :: ")[-1] for classifier in classifiers} - {"OSI Approved"})
     return [make.make_with_name(name) for name in names]
 
@@ -131,11 +136,11 @@ def _requirements(texts: Iterable[str]) -> list[Requirement]:
     """What a package declares to need, less what is written in a way that means nothing any more (PEP 440)."""
     from packaging.requirements import InvalidRequirement, Requirement
 
-    found = []
+    parsed = []
     for text in texts:
         with contextlib.suppress(InvalidRequirement):
-            found.append(Requirement(text))
-    return found
+            parsed.append(Requirement(text))
+    return parsed
 
 
 def needed(distributions: Iterable[Mapping[str, Any]], markers: Mapping[str, str]) -> dict[str, set[str]]:
@@ -162,19 +167,19 @@ def needed(distributions: Iterable[Mapping[str, Any]], markers: Mapping[str, str
 def tops(needs: Mapping[str, set[str]]) -> list[str]:
     """Packages from which all are reached: those that no other needs, and one of each circle that nothing leads to."""
     reach = {name: _reached(name, needs) for name in needs}
-    found: list[str] = []
+    roots: list[str] = []
     left = set(needs)
     for name in sorted(needs, key=lambda one: (-len(reach[one]), one)):  # what leads to another reaches no less
         if name in left:
-            found.append(name)
+            roots.append(name)
             left -= reach[name]
-    return found
+    return roots
 
 
 def _reached(name: str, needs: Mapping[str, set[str]]) -> set[str]:
     """A package and all that it needs, directly or not."""
-    found, new = set[str](), {name}
+    reached, new = set[str](), {name}
     while new:
-        found |= new
-        new = {other for one in new for other in needs[one]} - found
-    return found
+        reached |= new
+        new = {other for one in new for other in needs[one]} - reached
+    return reached

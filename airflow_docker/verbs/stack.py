@@ -28,8 +28,8 @@ def write_secrets(engine: Engine) -> None:
     secret_files.require(engine.settings, engine.secret_owner)
     folders.claim_state(engine.settings)
     changed = secret_files.write(engine.settings, engine.secret_owner)
-    words = ", ".join(file.name for file in changed)
-    console.done(f"Secrets in {engine.settings.secrets_dir}: {f'wrote {words}' if changed else 'nothing new'}")
+    names = ", ".join(file.name for file in changed)
+    console.done(f"Secrets in {engine.settings.secrets_dir}: {f'wrote {names}' if changed else 'nothing new'}")
     for note in secret_files.notes(engine.settings):
         console.warn(note)
 

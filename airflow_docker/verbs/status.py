@@ -25,22 +25,22 @@ _DISK_SECONDS = 0.7
 
 def report(engine: Engine, *, as_json: bool) -> None:
     """Show it. Raises UserError (exit code 3) if nothing runs, (1) if something is not well."""
-    found = gather(engine)
+    status = gather(engine)
     if as_json:
-        console.out(json.dumps(found, indent=2))
+        console.out(json.dumps(status, indent=2))
     else:
-        _show(found)
+        _show(status)
     name = engine.settings.compose_project_name
-    if found["state"] == "not running":
+    if status["state"] == "not running":
         raise UserError(name, "is not running.", "Type: inv up", NOT_RUNNING)
-    if found["disk"]["full"]:
+    if status["disk"]["full"]:
         raise_all(folders.full(engine.settings))
     db_version.check_compatible(engine)  # of other services than the settings name, none is looked for
-    errors = [UserError(one["where"], one["what"], one["todo"]) for one in found["problems"]]
-    if found["state"] == "unhealthy":
+    errors = [UserError(one["where"], one["what"], one["todo"]) for one in status["problems"]]
+    if status["state"] == "unhealthy":
         errors.insert(0, UserError(name, "not all services are well.", "Type: inv up", FAILED))
-    if _import_errors(found):
-        errors.append(UserError(name, f"{_in_a_word(found)}.", "Fix what is named above, then look again: inv dags"))
+    if _import_errors(status):
+        errors.append(UserError(name, f"{_in_a_word(status)}.", "Fix what is named above, then look again: inv dags"))
     raise_all(errors)
 
 
@@ -52,7 +52,7 @@ def gather(engine: Engine) -> dict[str, Any]:
         disk = pool.submit(_disk, engine)
         repositories = pool.submit(_repositories, engine)
         states = engine.states()
-        verdict = health.now(engine, states)
+        verdict = health.current_verdict(engine, states)
         full = [error.where for error in folders.full(settings)]
         state = "healthy" if verdict.all_ready and not full else "unhealthy"
         dags, size = _dags(engine) if states else (None, None)
@@ -74,8 +74,8 @@ def gather(engine: Engine) -> dict[str, Any]:
 
 def in_order(states: Sequence[ServiceState], services: Sequence[str]) -> list[ServiceState]:
     """As the services start; what is none of them any more comes last."""
-    place = {service: number for number, service in enumerate(services)}
-    return sorted(states, key=lambda state: (place.get(state.service, len(place)), state.service, state.number))
+    position = {service: number for number, service in enumerate(services)}
+    return sorted(states, key=lambda state: (position.get(state.service, len(position)), state.service, state.number))
 
 
 def _problem(error: UserError) -> dict[str, str]:
@@ -101,17 +101,17 @@ def _service(state: ServiceState) -> dict[str, Any]:
 def _repositories(engine: Engine) -> dict[str, Any]:
     """The commit that was built against the one that is checked out."""
     revisions = builds.record(engine).get("revisions", {})
-    found = {}
+    repositories = {}
     for source in repos.sources(engine.settings):
         built = revisions.get(source.name)
         try:
             head = checkouts.head(source)
             is_behind = built and built != head.commit
             behind = checkouts.commits_since(source, built) if is_behind else 0 if built else None
-            found[source.name] = {"built": built, "checkout": head.commit, "behind": behind, "dirty": head.dirty}
+            repositories[source.name] = {"built": built, "checkout": head.commit, "behind": behind, "dirty": head.dirty}
         except UserError:  # no checkout yet
-            found[source.name] = {"built": built, "checkout": None, "behind": None, "dirty": None}
-    return found
+            repositories[source.name] = {"built": built, "checkout": None, "behind": None, "dirty": None}
+    return repositories
 
 
 def _secrets(engine: Engine) -> str:
@@ -146,27 +146,27 @@ def _disk(engine: Engine) -> dict[str, int | None]:
     return {"logs": files.size_of(settings.logs_dir, end), "build": files.size_of(settings.build_dir, end)}
 
 
-def _import_errors(found: dict[str, Any]) -> list[dict[str, Any]]:
-    return found["dags"]["import_errors"] if found["dags"] else []
+def _import_errors(parsed: dict[str, Any]) -> list[dict[str, Any]]:
+    return parsed["dags"]["import_errors"] if parsed["dags"] else []
 
 
-def _show(found: dict[str, Any]) -> None:
-    console.out(f"{found['project']} ({found['engine']}): {_in_a_word(found)}, {found['address']}")
-    if services := found["services"]:
+def _show(status: dict[str, Any]) -> None:
+    console.out(f"{status['project']} ({status['engine']}): {_in_a_word(status)}, {status['address']}")
+    if services := status["services"]:
         called = names([(s["name"], s["number"]) for s in services])
         rows = [_row(name, s) for name, s in zip(called, services, strict=True)]
         where = "host" if any(s["host"] for s in services) else ""
         console.table(["service", "state", "health", "since", "restarts", where, ""], rows)
     console.out("")
-    console.table(["", ""], [[name, value] for name, value in _facts(found) if value])
+    console.table(["", ""], [[name, value] for name, value in _facts(status) if value])
 
 
-def _in_a_word(found: dict[str, Any]) -> str:
+def _in_a_word(status: dict[str, Any]) -> str:
     """What the first line says: services that are healthy now may have lost something a moment ago."""
-    state = str(found["state"])
-    if state == "healthy" and found["problems"]:
-        state = f"running, with problems ({len(found['problems'])})"
-    return ", ".join(filter(None, (state, first_parse.count(_import_errors(found)))))
+    state = str(status["state"])
+    if state == "healthy" and status["problems"]:
+        state = f"running, with problems ({len(status['problems'])})"
+    return ", ".join(filter(None, (state, first_parse.count(_import_errors(status)))))
 
 
 def names(services: Sequence[tuple[str, int]]) -> list[str]:
@@ -180,29 +180,29 @@ def _row(name: str, service: dict[str, Any]) -> list[str]:
     return [name, service["state"], service["health"] or "", ago(service["since"]), str(service["restarts"]), *rest]
 
 
-def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
-    built, dags, disk = found["built"], found["dags"], found["disk"]
+def _facts(status: dict[str, Any]) -> list[tuple[str, str]]:
+    built, dags, disk = status["built"], status["dags"], status["disk"]
     facts = [("built", f"{built['name']}, {ago(built['at'])} ago" if built else "nothing yet")]
-    facts += [(name, _repository(r)) for name, r in found["repositories"].items()]
-    facts.append(("secrets", found["secrets"]))
+    facts += [(name, _repository(r)) for name, r in status["repositories"].items()]
+    facts.append(("secrets", status["secrets"]))
     if dags:
         facts.append(("dags", f"{dags['loaded']} loaded, {len(dags['import_errors'])} import errors"))
-        facts += [("", f"{first_parse.place(e)}: {e['error']}") for e in dags["import_errors"]]
+        facts += [("", f"{first_parse.location(e)}: {e['error']}") for e in dags["import_errors"]]
         facts.append(("runs, 24 h", ", ".join(f"{n} {state}" for state, n in dags["runs_24h"].items()) or "none"))
     sizes = ", ".join(f"{name} {megabytes(size)}" for name, size in disk.items() if isinstance(size, int))
     return [*facts, ("disk", sizes)]
 
 
-def _repository(found: dict[str, Any]) -> str:
-    if found["checkout"] is None:
+def _repository(repository: dict[str, Any]) -> str:
+    if repository["checkout"] is None:
         return "no checkout yet: inv pull"
-    words = [found["checkout"][:10]]
-    if found["dirty"]:
-        words.append("with local changes")
-    if found["behind"]:
-        commits = "1 commit" if found["behind"] == 1 else f"{found['behind']} commits"
-        words.append(f"what was built is {commits} behind: inv build up")
-    return ", ".join(words)
+    parts = [repository["checkout"][:10]]
+    if repository["dirty"]:
+        parts.append("with local changes")
+    if repository["behind"]:
+        commits = "1 commit" if repository["behind"] == 1 else f"{repository['behind']} commits"
+        parts.append(f"what was built is {commits} behind: inv build up")
+    return ", ".join(parts)
 
 
 def megabytes(size: int) -> str:

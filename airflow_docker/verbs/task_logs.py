@@ -9,11 +9,11 @@ from pathlib import Path
 def file_of(logs_dir: Path, dag: str, run_id: str, task: str, attempt: int) -> Path | None:
     """The log of an attempt, or else the newest of this task, where Airflow's own pattern has it."""
     task, _, index = task.partition("[")
-    place = logs_dir / f"dag_id={dag}" / f"run_id={run_id}" / f"task_id={task}"
-    place = place / f"map_index={index.rstrip(']')}" if index else place
-    if (exact := place / f"attempt={attempt}.log").is_file():
+    folder = logs_dir / f"dag_id={dag}" / f"run_id={run_id}" / f"task_id={task}"
+    folder = folder / f"map_index={index.rstrip(']')}" if index else folder
+    if (exact := folder / f"attempt={attempt}.log").is_file():
         return exact
-    return max(place.glob("attempt=*.log"), key=lambda log: log.stat().st_mtime, default=None)
+    return max(folder.glob("attempt=*.log"), key=lambda log: log.stat().st_mtime, default=None)
 
 
 def last_lines(log: Path, count: int) -> list[str]:

@@ -35,10 +35,10 @@ def upgrade(engine_of: Callable[[str], Engine], version: str, timeout: float) ->
     console.say(f"· From Airflow {old.settings.airflow_version} to {version}")
     with _nothing_changed(old):
         stack.preflight(new, will_build=True)
-        made = _looked_at(old, new)
+        built = _trial(old, new)
         rollback_point = _rollback_point(old, version)
-    _switch(old, new.with_artifact(made.manifest.artifact), rollback_point, timeout)
-    builds.take(new, made)
+    _switch(old, new.with_artifact(built.manifest.artifact), rollback_point, timeout)
+    builds.adopt(new, built)
     stack.print_access(new.settings)
     if lines := lines_to_set(new.settings):
         console.warn(f"Now set in {new.settings.env_file.name}, as the next inv up wants it: {' '.join(lines)}")
@@ -74,25 +74,25 @@ def _nothing_changed(old: Engine) -> Iterator[None]:
         raise
 
 
-def _looked_at(old: Engine, new: Engine) -> Bundle:
+def _trial(old: Engine, new: Engine) -> Bundle:
     """What was built of this version beside the one there is. Raises UserError unless every DAG file fits it."""
     settings = new.settings
-    made = builds.build_beside(new)
+    built = builds.build_beside(new)
     secret_files.write(settings, new.secret_owner)
     folders.prepare(settings, new.secret_owner.owner)
     with console.step(f"Importing every DAG with Airflow {settings.airflow_version}, beside an empty database"):
-        found = dags.parse(new.with_artifact(made.manifest.artifact), isolated=True)
+        parsed = dags.parse(new.with_artifact(built.manifest.artifact), isolated=True)
     folder = settings.workflow_dev_dir / settings.dags_dir
-    deprecations.report(folder, made.manifest.python, settings.airflow_version)
-    if count := len(found["errors"]):
-        dags.show_errors(found, on_stderr=True)
+    deprecations.report(folder, built.manifest.python, settings.airflow_version)
+    if count := len(parsed["errors"]):
+        dags.show_errors(parsed, on_stderr=True)
         files = f"{count} file{'s' * (count > 1)}"
         todo = "Fix what stands above. A variable or connection that a file reads while it is imported needs a default."
         raise UserError("DAGS_DIR", f"{files} cannot be imported with Airflow {settings.airflow_version}.", todo)
-    console.done(f"All DAGs ({len(found['dags'])}) can be imported with Airflow {settings.airflow_version}")
+    console.done(f"All DAGs ({len(parsed['dags'])}) can be imported with Airflow {settings.airflow_version}")
     if before := _dags_before(old):
-        _warn_of_changes(before, found, settings)
-    return made
+        _warn_of_changes(before, parsed, settings)
+    return built
 
 
 def _dags_before(old: Engine) -> dict[str, Any] | None:

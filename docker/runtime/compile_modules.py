@@ -44,15 +44,15 @@ def installed(lock: Path) -> list[Path]:
     named = {normal(name) for name in re.findall(r"^[\w.-]+", lock.read_text(), re.M)}
     records = [record for path in sys.path for record in Path(path).glob("*.dist-info/RECORD")]
     known = {normal(record.parent.name.partition("-")[0]): record for record in records}
-    todo, found = set(named), dict[str, Path]()
+    todo, chosen = set(named), dict[str, Path]()
     while todo:
         name = todo.pop()
-        if name in found or name not in known or (name.startswith("apache-airflow") and name not in named):
+        if name in chosen or name not in known or (name.startswith("apache-airflow") and name not in named):
             continue
-        found[name] = known[name]
+        chosen[name] = known[name]
         needs = re.findall(r"^Requires-Dist: ([\w.-]+)(?!.*extra ==)", text_of(known[name].with_name("METADATA")), re.M)
         todo |= set(map(normal, needs))
-    return [file for record in found.values() for file in modules(record)]
+    return [file for record in chosen.values() for file in modules(record)]
 
 
 def modules(record: Path) -> list[Path]:
@@ -91,17 +91,17 @@ def compiled(source: Path, content: bytes) -> bytes:
 
     Raises SyntaxError or ValueError for a template, or what is for another Python.
     """
-    kept = CACHE / hashlib.sha256(f"{sys.version}\0{source}\0".encode() + content).hexdigest()
+    cached = CACHE / hashlib.sha256(f"{sys.version}\0{source}\0".encode() + content).hexdigest()
     try:
-        return kept.read_bytes()
+        return cached.read_bytes()
     except OSError:
         code = marshal.dumps(compile(content, str(source), "exec", dont_inherit=True))
-    made = importlib.util.MAGIC_NUMBER + HASHED.to_bytes(4, "little") + importlib.util.source_hash(content) + code
+    pyc = importlib.util.MAGIC_NUMBER + HASHED.to_bytes(4, "little") + importlib.util.source_hash(content) + code
     if CACHE.is_dir():
         with tempfile.NamedTemporaryFile(dir=CACHE, delete=False) as output:
-            output.write(made)
-        Path(output.name).rename(kept)
-    return made
+            output.write(pyc)
+        Path(output.name).rename(cached)
+    return pyc
 
 
 def compile_module(source: Path) -> int:

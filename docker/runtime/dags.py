@@ -30,8 +30,8 @@ WHOLE_TRACEBACKS = {
 def schedule(dag: object) -> str | None:
     """The schedule as people write it."""
     for name in ("schedule_interval", "schedule", "timetable_summary"):
-        if isinstance(found := getattr(dag, name, None), (str, timedelta)):
-            return str(found)
+        if isinstance(value := getattr(dag, name, None), (str, timedelta)):
+            return str(value)
     return getattr(getattr(dag, "timetable", None), "summary", None)
 
 
@@ -114,9 +114,9 @@ def read_line(reading: int, end: float) -> bytes:
 
 def wait(child: int, end: float) -> tuple[int, int]:
     """Its id and how it ended; zeros if it has not by then."""
-    while not (found := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
+    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
         time.sleep(0.05)
-    return found
+    return ended
 
 
 def end_of(status: int) -> str:
@@ -132,8 +132,8 @@ def time_limit() -> tuple[float, str]:
     from airflow.configuration import conf
 
     for section in ("dag_processor", "core"):
-        if (found := conf.get(section, "dag_file_processor_timeout", fallback=None)) is not None:
-            return float(found), f"AIRFLOW__{section.upper()}__DAG_FILE_PROCESSOR_TIMEOUT"
+        if (seconds := conf.get(section, "dag_file_processor_timeout", fallback=None)) is not None:
+            return float(seconds), f"AIRFLOW__{section.upper()}__DAG_FILE_PROCESSOR_TIMEOUT"
     return 50.0, "AIRFLOW__CORE__DAG_FILE_PROCESSOR_TIMEOUT"
 
 
@@ -160,15 +160,15 @@ def main(folder: str) -> dict:
     models.Variable.metadata.create_all(settings.engine, tables=needed)
     _ = (DAG, bag_class())  # loaded once, for all children
     settings.engine.dispose()  # no child is to talk on a connection of this process
-    found = {"folder": folder, "dags": [], "errors": [], "files": []}
+    result = {"folder": folder, "dags": [], "errors": [], "files": []}
     for file in sorted(list_py_file_paths(folder)):
         load_what_it_imports(file)
         began = time.monotonic()
         parsed = parse_isolated(file, *time_limit())
-        found["files"].append({"file": file, "seconds": round(time.monotonic() - began, 2)})
-        found["dags"] += parsed["dags"]
-        found["errors"] += parsed["errors"]
-    return found
+        result["files"].append({"file": file, "seconds": round(time.monotonic() - began, 2)})
+        result["dags"] += parsed["dags"]
+        result["errors"] += parsed["errors"]
+    return result
 
 
 if __name__ == "__main__":

@@ -37,9 +37,9 @@ def worker() -> bool:
     ).groups()
     with socket.create_connection((host, int(port)), timeout=5) as connection:
         connection.sendall(f"AUTH {password}\r\nCLIENT LIST\r\nQUIT\r\n".encode())
-        said = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
         own = connection.getsockname()
-    others = re.findall(rf"addr={re.escape(own[0])}:(?!{own[1]} )\d+ .*?\bidle=(\d+)", said)
+    others = re.findall(rf"addr={re.escape(own[0])}:(?!{own[1]} )\d+ .*?\bidle=(\d+)", answer)
     return any(int(idle) < OLDEST_SECONDS for idle in others)
 
 

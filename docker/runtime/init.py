@@ -24,8 +24,8 @@ def airflow(*command: str, password: str | None = None) -> None:
 
 def key(name: str) -> str:
     """One of the infrastructure's keys, from its file."""
-    found = Path(os.environ.get("AIRFLOW_KEYS", "/run/secrets"), name).read_text().strip()
-    return found or sys.exit(f"{name}: the file is empty. Type: inv secrets")
+    value = Path(os.environ.get("AIRFLOW_KEYS", "/run/secrets"), name).read_text().strip()
+    return value or sys.exit(f"{name}: the file is empty. Type: inv secrets")
 
 
 def migrate() -> None:
@@ -36,9 +36,9 @@ def migrate() -> None:
 
     steps = Path(package.__file__).parent / "migrations" / "versions"
     with settings.engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_heads()
-    known = "".join(step.read_text() for step in steps.glob("*.py")) if found else ""
-    if unknown := [revision for revision in found if f'"{revision}"' not in known]:
+        heads = MigrationContext.configure(connection).get_current_heads()
+    known = "".join(step.read_text() for step in steps.glob("*.py")) if heads else ""
+    if unknown := [revision for revision in heads if f'"{revision}"' not in known]:
         sys.exit(
             f"Airflow {package.__version__} does not know the database's schema ({unknown[0]}): it is of a newer one. "
             "Set AIRFLOW_VERSION to that, or restore a backup: inv restore FILE --yes"

@@ -24,17 +24,17 @@ def serialized(dag_id: str) -> object:
     """The DAG as the scheduler has it."""
     from airflow.models.serialized_dag import SerializedDagModel
 
-    found = SerializedDagModel.get(dag_id)
-    return found and found.dag
+    dag = SerializedDagModel.get(dag_id)
+    return dag and dag.dag
 
 
 def trigger(dag_id: str, run_id: str, conf: str, unpause: str) -> dict:
     """Trigger it if the params allow that; the run comes first, so that none of the schedule is before it."""
-    dag, given = serialized(dag_id), json.loads(conf)
+    dag, values = serialized(dag_id), json.loads(conf)
     if dag is None:
         return {"error": "Airflow has not parsed its file to the end yet"}
-    found = [(name, complaint(dag.params.get_param(name), name, given)) for name in dag.params]
-    if refused := [pair for pair in found if pair[1]]:
+    complaints = [(name, complaint(dag.params.get_param(name), name, values)) for name in dag.params]
+    if refused := [pair for pair in complaints if pair[1]]:
         return {"params": refused}
     try:
         airflow("dags", "trigger", "--no-replace-microseconds", "--run-id", run_id, "--conf", conf, dag_id)
@@ -43,10 +43,10 @@ def trigger(dag_id: str, run_id: str, conf: str, unpause: str) -> dict:
     return unpaused(dag_id) if unpause == "YES" else {}
 
 
-def complaint(param: object, name: str, given: dict) -> str:
+def complaint(param: object, name: str, conf: dict) -> str:
     """What is wrong with the value of a param; empty if nothing is."""
-    if name in given:
-        param.value = given[name]
+    if name in conf:
+        param.value = conf[name]
     options = {"raises": True} if "raises" in inspect.signature(param.resolve).parameters else {}
     try:
         param.resolve(**options)
@@ -83,9 +83,9 @@ def explain(dag_id: str, run_id: str) -> dict:
     return {"reason": ""}
 
 
-def main(command: str, *words: str) -> dict:
+def main(command: str, *args: str) -> dict:
     """What is asked for."""
-    return {"trigger": trigger, "unpause": unpaused, "explain": explain}[command](*words)
+    return {"trigger": trigger, "unpause": unpaused, "explain": explain}[command](*args)
 
 
 if __name__ == "__main__":

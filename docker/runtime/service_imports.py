@@ -46,9 +46,9 @@ def import_all(name: str) -> None:
         module = importlib.import_module(name)
     except (Exception, SystemExit):
         return
-    for found in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{name}."):
-        if not found.name.endswith(NEVER):
-            import_all(found.name)
+    for submodule in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{name}."):
+        if not submodule.name.endswith(NEVER):
+            import_all(submodule.name)
 
 
 def make_database() -> None:

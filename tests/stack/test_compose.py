@@ -20,7 +20,7 @@ EACH = ("compose", "compose-3", "compose-celery")
 
 
 def services(stack):
-    return choose(stack.settings, tell=False).services()
+    return choose(stack.settings, notify=False).services()
 
 
 @pytest.mark.on(*EACH)

@@ -13,7 +13,7 @@ ON = ("compose", "compose-3", "compose-celery")
 @pytest.fixture
 def services(stack):
     """Those that stay."""
-    engine = choose(stack.settings, tell=False)
+    engine = choose(stack.settings, notify=False)
     return [name for name in engine.services() if name not in engine.one_shot]
 
 
@@ -45,7 +45,7 @@ def test_none_can_write_its_own_files_unless_it_imports_dags(stack, services):
     for service in services:
         said = stack.sh(service, f"{'; '.join(tried)}; true").splitlines()
         read_only = [line for line in said if "Read-only file system" in line]
-        imports_dags = service in choose(stack.settings, tell=False).dag_services
+        imports_dags = service in choose(stack.settings, notify=False).dag_services
         wanted = 0 if imports_dags else sum("No such file" not in line for line in said)
         assert len(read_only) == wanted, service
         assert imports_dags or read_only, service

@@ -85,7 +85,7 @@ def test_with_workers_and_airflow_3_too_and_up_names_what_cannot_be_imported(ima
     )
     broken.unlink()
     must_run(project)
-    for service in set(choose(project.settings, tell=False).dag_services) - {"worker"}:
+    for service in set(choose(project.settings, notify=False).dag_services) - {"worker"}:
         assert not {"aws", "db_apps", "drs_cnf"} & set(project.sh(service, "ls /run/secrets").split()), service
 
 

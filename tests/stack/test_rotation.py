@@ -73,7 +73,7 @@ def test_a_fernet_key_whose_change_was_interrupted(stack, keys):
 
 
 def stack_reader(stack):
-    return choose(stack.settings, tell=False).secret_owner
+    return choose(stack.settings, notify=False).secret_owner
 
 
 @pytest.mark.on(*ENGINES, "standalone-3", "compose-celery")

@@ -99,7 +99,7 @@ class Many:
 def alone(stack):
     """No task runs but those of a test: the sample's sensor is one that waits, and so is waited for."""
     stack.inv("airflow", "dags pause sample_sync")
-    drop_work(choose(stack.settings, tell=False), "W1ALONE")
+    drop_work(choose(stack.settings, notify=False), "W1ALONE")
     running = "select count(*) from task_instance where state in ('queued', 'running')"
     until(lambda: stack.sql(running) == "0", 120)
     try:

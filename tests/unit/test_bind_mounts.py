@@ -261,7 +261,7 @@ def test_whatever_mounts_looks_first(make_settings, monkeypatch, kind, verb):
     for name in ("capture", "stream", "start"):
         monkeypatch.setattr(f"airflow_docker.shell.{name}", lambda command, **_: ran.append(command) or Ended())
     if kind is Swarm:
-        monkeypatch.setattr(kind, "told", lambda self: Services({}, [], {}))
+        monkeypatch.setattr(kind, "services_inspected", lambda self: Services({}, [], {}))
         monkeypatch.setattr(kind, "_prepared", lambda self, *_, **__: ({}, None))
     with pytest.raises(UserError, match="does not see it"):
         MOUNTING[verb](made)
@@ -279,7 +279,7 @@ class Ended:
 
 def finding(settings, engine=Compose):
     found = machine.bind_mounts(settings, engine(settings))
-    return found.state, found.found, found.remedy
+    return found.state, found.detail, found.remedy
 
 
 @pytest.fixture
@@ -338,7 +338,7 @@ def test_docker_desktop_is_fit_and_maps_owners_itself(mac, make_settings):
     settings = make_settings()
     assert Compose(settings).problem() is None
     assert Compose(settings).secret_owner.owner is None
-    assert project.uid(settings, Compose(settings)).found == "Docker Desktop shows files to the services as their own"
+    assert project.uid(settings, Compose(settings)).detail == "Docker Desktop shows files to the services as their own"
     assert "OBJC_DISABLE_INITIALIZE_FORK_SAFETY" in variables.own_variables(settings, settings.state_dir)
 
 
@@ -354,7 +354,7 @@ def test_folders_of_another_owner_are_no_problem_on_docker_desktop(mac, make_set
 def test_doctor_asks_docker_desktops_machine(mac, make_settings):
     settings = make_settings()
     engine = Compose(settings)
-    assert machine.memory(settings, engine).found == "4.1 GB are available"
+    assert machine.memory(settings, engine).detail == "4.1 GB are available"
     mac(docker_desktop.INFO | {"MemTotal": 2 * 10**9})
     assert machine.memory(settings, engine).remedy.endswith("Give Docker more: Docker Desktop, Settings, Resources.")
     mac(docker_desktop.INFO | {"DockerRootDir": "/no/such/folder"})  # it is one of the virtual machine

@@ -14,7 +14,7 @@ from airflow_docker.engines import ServiceState, crashes
 from airflow_docker.engines.compose.engine import _state
 from airflow_docker.engines.standalone import processes
 from airflow_docker.engines.standalone.supervisor import Plan, Supervisor
-from airflow_docker.engines.standalone.supervisor_state import Told
+from airflow_docker.engines.standalone.supervisor_state import SupervisorState
 from airflow_docker.errors import UserErrors
 from airflow_docker.verbs import status
 
@@ -234,7 +234,7 @@ def test_a_supervisor_notes_when_a_service_ended_by_itself_and_not_when_it_was_a
     noted = crashes.files.read_object(tmp_path / "state.json")
     made.children["webserver"].kill()
     made.children["webserver"].wait()
-    found = {s.service: s for s in Told(make_settings(), "m", tmp_path, noted).states()}
+    found = {s.service: s for s in SupervisorState(make_settings(), "m", tmp_path, noted).states()}
     assert crashes._time(found["scheduler"].crashed) > datetime.now(UTC) - timedelta(seconds=10)
     assert found["scheduler"].crash_code == -9
     assert (found["webserver"].crashed, found["webserver"].crash_code) == ("", None)

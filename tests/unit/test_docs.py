@@ -52,7 +52,7 @@ def test_the_commands_in_the_docs_exist():
         assert len(commands) > 5
         for command in commands:
             words = re.sub(r"--[\w-]+ ('[^']*'|[A-Z]+|\d+\w?|bash)", "", command).split()
-            takes_words = getattr(tasks.namespace[words[0]], "words", "") or words[0] == "airflow"
+            takes_words = getattr(tasks.namespace[words[0]], "default_flag", "") or words[0] == "airflow"
             verbs_there = words[:1] if takes_words else [word for word in words if not word.startswith("-")]
             assert set(verbs_there) <= known, (file.name, command)
 

@@ -33,7 +33,7 @@ def state(look, settings, engine=Standalone):
     """A finding as text, to look for words in; whatever is not ok must say what to do."""
     found = doctor.run([Check("it", look)], settings, engine(settings))[0].finding
     assert bool(found.remedy) is (found.state != "ok")
-    return f"{found.state}: {found.found} -> {found.remedy}"
+    return f"{found.state}: {found.detail} -> {found.remedy}"
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def test_one_that_hangs_is_told_and_the_others_are_heard(make_settings, monkeypa
     found = [r.finding for r in doctor.run(checks, settings, Standalone(settings))]
     never.set()
     assert [f.state for f in found] == ["error", "error", "ok"]
-    assert "could not be found out in 0.2 s" in found[0].found
-    assert "sleep 600: no answer within 0." in found[1].found
+    assert "could not be found out in 0.2 s" in found[0].detail
+    assert "sleep 600: no answer within 0." in found[1].detail
     assert all(f.remedy for f in found[:2])
 
 
@@ -164,7 +164,7 @@ def test_a_compose_that_would_pass_over_tags_runs_nothing_that_has_them(make_set
 def test_an_engine_that_maps_users_is_not_taken(make_settings, docker, kind):
     docker(f'test "$1" = info && echo "[name=seccomp,profile=builtin name={kind}]" || echo 2.30.0')
     assert "the engine maps users" in Compose(make_settings()).problem().text
-    assert choose(make_settings("ENGINE=auto\n"), tell=False).name == "standalone"
+    assert choose(make_settings("ENGINE=auto\n"), notify=False).name == "standalone"
 
 
 @pytest.mark.parametrize("name", ["a..b/team", "127.0.0.1:99999999", "x" * 70 + ".example.org"])

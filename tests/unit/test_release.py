@@ -62,7 +62,7 @@ def test_both_engines_tell_airflow_the_same_options(make_settings, tmp_path, ver
 )
 def test_a_new_key_ends_the_logins_that_it_should_end(make_settings, version, name, anew):
     engine = SimpleNamespace(settings=make_settings(f"AIRFLOW_VERSION={version}\n"))
-    assert rotation._anew(engine, name) == anew
+    assert rotation._with_new_key(engine, name) == anew
 
 
 @pytest.mark.parametrize(

@@ -267,8 +267,8 @@ def test_compose_uses_only_settings_and_every_runtime_setting_is_used():
 
 def test_listing_the_verbs_reading_settings_and_taking_compose_imports_nothing_heavy():
     code = (
-        "import sys, tasks; from airflow_docker.settings import load; from airflow_docker.engines.choice import made;"
-        "from airflow_docker.verbs import builds, stack, status; made(load(environ={}), 'compose').config_digest();"
+        "import sys, tasks; from airflow_docker.settings import load; from airflow_docker.engines.choice import engine_named;"
+        "from airflow_docker.verbs import builds, stack, status; engine_named(load(environ={}), 'compose').config_digest();"
         "print(sorted(sys.modules.keys() & {'git', 'rich', 'pooch', 'packaging', 'psutil', 'requests',"
         "'airflow_docker.engines.standalone', 'airflow_docker.engines.swarm', 'airflow_docker.verbs.overview'}))"
     )

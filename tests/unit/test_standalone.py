@@ -19,7 +19,7 @@ from airflow_docker.engines.standalone import environments, logs, processes
 from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.engines.standalone.home import links, make_home
 from airflow_docker.engines.standalone.sqlite import Sqlite
-from airflow_docker.engines.standalone.supervisor import Plan, Supervisor, told_of
+from airflow_docker.engines.standalone.supervisor import Plan, Supervisor, state_of
 from airflow_docker.engines.standalone.variables import own_variables, variables
 from airflow_docker.errors import UserError
 
@@ -338,7 +338,7 @@ def test_odd_notes_are_no_notes(make_settings, tmp_path, text):
     for name in ("state.json", "services.json"):
         (engine.folder / name).write_text(text)
     assert engine.states() == [] and engine._running() == []
-    assert told_of(engine.folder)[1] == []
+    assert state_of(engine.folder)[1] == []
     (tmp_path / "e/venv/bin").mkdir(parents=True)
     (tmp_path / "e/venv/bin/python").touch()
     (tmp_path / "e/manifest.json").write_text(text)

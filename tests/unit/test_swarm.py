@@ -14,7 +14,7 @@ from airflow_docker.engines.swarm.cluster import Cluster
 from airflow_docker.engines.swarm.engine import Swarm
 from airflow_docker.engines.swarm.rollout import Rollout
 from airflow_docker.engines.swarm.secret_versions import SecretVersions
-from airflow_docker.engines.swarm.stack import Plan, once, part, secret_name, stack
+from airflow_docker.engines.swarm.stack import Plan, job_stack, secret_name, stack, subset
 from airflow_docker.engines.swarm.tasks import Services
 from airflow_docker.errors import UserError
 from airflow_docker.verbs import builds
@@ -169,13 +169,13 @@ def test_init_is_a_job_and_the_page_has_a_port_of_its_host():
 
 
 def test_a_part_has_the_secrets_that_it_needs_alone():
-    found = part(made(), ("postgres", "redis"))
+    found = subset(made(), ("postgres", "redis"))
     assert (list(found["services"]), list(found["secrets"])) == (["postgres"], ["postgres_password"])
     assert found["networks"] == made()["networks"]
 
 
 def test_a_command_runs_once_like_a_service_on_the_host_of_the_database():
-    found = once(made(), "worker", ["python", "x"], {"B": "c"})
+    found = job_stack(made(), "worker", ["python", "x"], {"B": "c"})
     job = found["services"]["once"]
     assert list(found["services"]) == ["once"] and job["command"] == ["python", "x"]
     assert job["environment"]["B"] == "c" and "healthcheck" not in job
@@ -358,16 +358,16 @@ def test_an_image_is_pushed_unless_others_can_pull_it():
 
 def test_what_swarm_wants_of_the_settings_is_said_at_once(make_settings):
     with pytest.raises(UserError) as caught:
-        choose(make_settings(f"ENGINE=swarm\nCOMPOSE_PROJECT_NAME={'p' * 31}\n"), tell=False).require_fit()
+        choose(make_settings(f"ENGINE=swarm\nCOMPOSE_PROJECT_NAME={'p' * 31}\n"), notify=False).require_fit()
     assert [line.partition(":")[0] for line in caught.value.text.splitlines()] == [
         "EXECUTOR", "IMAGE_REGISTRY", "COMPOSE_PROJECT_NAME",
     ]  # fmt: skip
     with pytest.raises(UserError, match="^EXECUTOR: "):  # before a stack is made of it
-        choose(make_settings("ENGINE=swarm\n"), tell=False).config_digest()
+        choose(make_settings("ENGINE=swarm\n"), notify=False).config_digest()
     text = (
         "ENGINE=swarm\nEXECUTOR=CeleryExecutor\nIMAGE_REGISTRY=r:5000/team\nAIRFLOW_IMAGE=a\nCOMPOSE_PROJECT_NAME=p\n"
     )
-    engine = choose(make_settings(text), tell=False)
+    engine = choose(make_settings(text), notify=False)
     engine.require_fit()
     assert engine.artifact("0123456789abcdef") == "r:5000/team/a:0123456789ab"
 
@@ -376,7 +376,7 @@ def test_auto_never_means_swarm_but_says_so(make_settings, tmp_path):
     (tmp_path / ".state").mkdir()
     (tmp_path / ".state" / "up.swarm").write_text("x")
     with pytest.raises(UserError, match="Set ENGINE=swarm in"):
-        choose(make_settings(), tell=False)
+        choose(make_settings(), notify=False)
 
 
 def test_folders_of_all_hosts_are_those_that_are_named(make_settings, tmp_path):
@@ -427,7 +427,7 @@ def rollout(good, new=NEW):
     deployed = []
     swarm = SimpleNamespace(
         last_good=lambda: good, deploy=lambda made: deployed.append(made["services"]), remove=lambda names: None,
-        deployed=list, told=lambda: told(task(1, "running")),
+        deployed=list, services_inspected=lambda: told(task(1, "running")),
     )  # fmt: skip
     return Rollout(swarm, new, init=False), deployed
 

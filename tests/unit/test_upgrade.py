@@ -160,7 +160,7 @@ def machine(engine, monkeypatch):
 
     for module, name, act in [
         (replacement, "undo_interrupted", lambda engine: None), (stack, "preflight", step("place")),
-        (builds, "build_beside", step("lock and build", made)), (builds, "take", step("take")),
+        (builds, "build_beside", step("lock and build", made)), (builds, "adopt", step("take")),
         (secret_files, "write", lambda *_: []), (folders, "prepare", lambda *_: None),
         (dags, "parse", parse), (deprecations, "report", step("deprecations")),
         (backup, "create", step("backup", Path(OLD_FILE))), (stack, "start", start),
@@ -338,7 +338,7 @@ def test_deprecations_have_file_line_and_rule_and_nothing_else_is_found(tmp_path
     )
     (tmp_path / "broken.py").write_text("def (\n")
     found = deprecations.look(tmp_path, "3.11")
-    assert {(one.place, one.rule) for one in found} >= {("deep/a.py:5", "AIR301"), ("deep/a.py:7", "AIR302")}
+    assert {(one.location, one.rule) for one in found} >= {("deep/a.py:5", "AIR301"), ("deep/a.py:7", "AIR302")}
     assert all(one.rule.startswith("AIR") for one in found)
     deprecations.report(tmp_path, "3.11", "3.3.2")
     assert "deep/a.py:5" in capsys.readouterr().err

@@ -54,9 +54,9 @@ class Look:
     def remove_command(self) -> list[str]:
         return ["docker", "rm", "--force", "--volumes", self.container]
 
-    def read_command(self, place: str) -> list[str]:
+    def read_command(self, path: str) -> list[str]:
         """A file or folder in it, as a tar file on standard output: what is asked for comes first."""
-        return ["docker", "cp", f"{self.container}:{_SEEN}/{place}", "-"]
+        return ["docker", "cp", f"{self.container}:{_SEEN}/{path}", "-"]
 
     def list_command(self, folder: Path | None) -> list[str]:
         """Time and names of one folder, in a container that runs; or nothing, in one without any folder."""

@@ -42,12 +42,12 @@ class Commands:
     @property
     def layers(self) -> list[Path]:
         """compose.yaml, and what of docker/ the settings lay over it."""
-        found = [COMPOSE_FILE]
+        files = [COMPOSE_FILE]
         if self.is_celery:
-            found.append(OVERLAYS / "celery.yaml")
+            files.append(OVERLAYS / "celery.yaml")
         if self.release.number == 3:
-            found.append(OVERLAYS / "airflow-3.yaml")
-        return found
+            files.append(OVERLAYS / "airflow-3.yaml")
+        return files
 
     @property
     def variable_files(self) -> list[Path]:
@@ -80,10 +80,10 @@ class Commands:
 
     def services(self) -> list[str]:
         """The services of all layers, in the order in which they stand there."""
-        found: dict[str, Any] = {}
+        services: dict[str, Any] = {}
         for layer in self.layers:
-            found |= _read_layer(layer)["services"]
-        return [name for name, service in found.items() if service is not None]
+            services |= _read_layer(layer)["services"]
+        return [name for name, service in services.items() if service is not None]
 
     def command(self, *args: str) -> list[str]:
         """A ``docker compose`` call that depends on nothing but its arguments and :meth:`environment`."""
@@ -121,8 +121,8 @@ class Commands:
         """For what the layers have no more, to which ``up`` gives the time that it was made with."""
         return ["docker", "stop", "-t", _STOP_SECONDS, *containers]
 
-    def exec_command(self, container: str, words: list[str], terminal: bool) -> list[str]:
-        return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *words]
+    def exec_command(self, container: str, args: list[str], terminal: bool) -> list[str]:
+        return ["docker", "exec", "--interactive", *(["--tty"] if terminal else []), container, *args]
 
     def logs_command(
         self, services: list[str], follow: bool, tail: int | None, since: str, colours: bool = False
@@ -243,8 +243,8 @@ def identity(files: Sequence[Path], folders: Sequence[Path] = ()) -> str:
     parts = []
     for entry in [*files, *folders]:
         with contextlib.suppress(OSError):
-            found = entry.stat()
-            parts.append((entry.name, found.st_dev, found.st_ino, 0 if entry in folders else found.st_mtime_ns))
+            status = entry.stat()
+            parts.append((entry.name, status.st_dev, status.st_ino, 0 if entry in folders else status.st_mtime_ns))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 

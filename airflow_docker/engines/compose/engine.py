@@ -79,19 +79,19 @@ class Compose(Commands):
         plugin_version()
 
     def require_bind_mounts(self) -> None:
-        there = {name: folder for name, folder in self.mounted_folders().items() if folder.is_dir()}
-        if there:
+        present = {name: folder for name, folder in self.mounted_folders().items() if folder.is_dir()}
+        if present:
             image = self.image or images.require(self.settings.postgres_image, "POSTGRES_IMAGE")["Id"]
-            look = bind_mounts.Look(self.settings.compose_project_name, image, there)
+            look = bind_mounts.Look(self.settings.compose_project_name, image, present)
             bind_mounts.require(look, self.instead_of_mounts)
 
     def mounted_folders(self) -> dict[str, Path]:
         """What the containers are to see of this machine; STATE_DIR stands for all that is in it."""
         settings = self.settings
-        found = {bind_mounts.STATE: settings.state_dir, "SECRETS_DIR": settings.secrets_dir}
+        mounts = {bind_mounts.STATE: settings.state_dir, "SECRETS_DIR": settings.secrets_dir}
         inside = settings.state_dir.resolve()  # what is linked to from there is elsewhere
         others = folders.mounted(settings).items()
-        return found | {name: one for name, one in others if not one.resolve().is_relative_to(inside)}
+        return mounts | {name: one for name, one in others if not one.resolve().is_relative_to(inside)}
 
     def require_fit(self) -> None:
         raise_all(collected([self._require_tags, self._require_users]))
@@ -99,14 +99,16 @@ class Compose(Commands):
     def _require_tags(self) -> None:
         """Older plugins pass over a tag that they do not know, and would leave secrets where they are not to be."""
         has_tags = any("!override" in layer.read_text() for layer in self.layers)
-        if has_tags and shell.version_in(found := plugin_version()) < KNOWS_TAGS:
-            what = f"version {found} does not understand {self.layers[-1].name}."
+        if has_tags and shell.version_in(version := plugin_version()) < KNOWS_TAGS:
+            what = f"version {version} does not understand {self.layers[-1].name}."
             raise UserError("docker compose", what, f"Install {'.'.join(map(str, KNOWS_TAGS))} or newer.")
 
     def _require_users(self) -> None:
         """Where the engine gives its users other numbers, no container can read a file that is somebody's alone."""
-        told = shell.capture(["docker", "info", "--format", "{{.SecurityOptions}}"], timeout=images.ASK_SECONDS).stdout
-        if kind := re.search(r"name=(rootless|userns)", told):
+        security_options = shell.capture(
+            ["docker", "info", "--format", "{{.SecurityOptions}}"], timeout=images.ASK_SECONDS
+        ).stdout
+        if kind := re.search(r"name=(rootless|userns)", security_options):
             what = f"the engine maps users ({kind[1]}), so its containers cannot read the secret files."
             raise UserError("docker", what, "Use an engine that does not, or set ENGINE=standalone.")
 
@@ -131,13 +133,13 @@ class Compose(Commands):
     def has(self, artifact: str) -> bool:
         return images.inspect(artifact) is not None
 
-    def build(self, made: Bundle, no_cache: bool) -> None:
+    def build(self, bundle: Bundle, no_cache: bool) -> None:
         """Build the image; its output is shown as it comes."""
         import yaml
 
         self.write_overlay()
-        overlay = made.work_dir / "compose.build.yaml"
-        added = build_overlay(made.manifest, wheels=bool(self.settings.build_packages))
+        overlay = bundle.work_dir / "compose.build.yaml"
+        added = build_overlay(bundle.manifest, wheels=bool(self.settings.build_packages))
         files.write(overlay, yaml.safe_dump(added).encode())
         # The builder would ask git for what the manifest has already, and git would inherit the index's password.
         own = {"AIRFLOW_DOCKER_PACKAGE_INDEX": indexes.as_script(), "BUILDX_GIT_INFO": "false"}
@@ -159,19 +161,19 @@ class Compose(Commands):
     def inventory(self, artifact: str) -> dict[str, Any]:
         asked = shell.capture(images.inventory_command(artifact, images.INSTALLED))
         if asked.returncode:
-            said = (asked.stderr.strip() or "no reason given").splitlines()[-1]
-            raise UserError(artifact, f"does not tell what is in it ({said}).", "Type: inv build --no-cache")
-        told: dict[str, Any] = json.loads(asked.stdout)
-        return told
+            last_line = (asked.stderr.strip() or "no reason given").splitlines()[-1]
+            raise UserError(artifact, f"does not tell what is in it ({last_line}).", "Type: inv build --no-cache")
+        inventory: dict[str, Any] = json.loads(asked.stdout)
+        return inventory
 
     def labels(self, artifact: str) -> dict[str, str] | None:
-        found = images.inspect(artifact)
-        if found is None:
+        inspected = images.inspect(artifact)
+        if inspected is None:
             return None
-        labels = {k: v for k, v in (found["Config"].get("Labels") or {}).items() if k.startswith(images.LABELS)}
+        labels = {k: v for k, v in (inspected["Config"].get("Labels") or {}).items() if k.startswith(images.LABELS)}
         if "airflow-docker.fingerprint" not in labels:
             raise UserError(artifact, "this image was not built by airflow-docker.", "Name another, or none.")
-        return {"id": found["Id"]} | dict(sorted(labels.items()))
+        return {"id": inspected["Id"]} | dict(sorted(labels.items()))
 
     def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
         used = shell.capture(["docker", "ps", "--all", "--format", "{{.Image}}"]).stdout.split()
@@ -180,7 +182,7 @@ class Compose(Commands):
             f.read_text() for f in (self.work_dir / _USERS).glob("*") if f.name != self.settings.compose_project_name
         ]
         old = [name for name in named if name not in (*used, *claimed, keep)]
-        return [(name, int(found["Size"])) for name in old if (found := images.inspect(name))]
+        return [(name, int(inspected["Size"])) for name in old if (inspected := images.inspect(name))]
 
     def remove_artifact(self, artifact: str) -> None:
         result = shell.capture(["docker", "image", "rm", artifact])
@@ -285,8 +287,10 @@ class Compose(Commands):
         if not ids:
             return []
         # A container may be gone between the two questions; the rest is still printed.
-        found = images.listed(shell.capture(["docker", "inspect", *ids], timeout=images.ASK_SECONDS).stdout or "[]")
-        return [_state(container) for container in found]
+        containers = images.listed(
+            shell.capture(["docker", "inspect", *ids], timeout=images.ASK_SECONDS).stdout or "[]"
+        )
+        return [_state(container) for container in containers]
 
     def is_there(self) -> bool:
         once = shell.capture(self.containers_command(once=True), timeout=images.ASK_SECONDS).stdout
@@ -296,19 +300,19 @@ class Compose(Commands):
         result = shell.capture(["docker", "logs", "--tail", str(lines), container], timeout=images.ASK_SECONDS)
         return (result.stdout + result.stderr).rstrip()
 
-    def execute(self, service: str, words: list[str]) -> int:
+    def execute(self, service: str, args: list[str]) -> int:
         terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        return shell.stream(self.exec_command(self.container(service), words, terminal), interactive=True)
+        return shell.stream(self.exec_command(self.container(service), args, terminal), interactive=True)
 
-    def ask(self, service: str, words: list[str]) -> CompletedProcess[str]:
-        return shell.capture(self.exec_command(self.container(service), words, terminal=False))
+    def ask(self, service: str, args: list[str]) -> CompletedProcess[str]:
+        return shell.capture(self.exec_command(self.container(service), args, terminal=False))
 
     def container(self, service: str) -> str:
         """The running container of a service. Raises UserError if there is none."""
-        found = shell.capture(self.running_command(service), timeout=images.ASK_SECONDS).stdout.split()
-        if not found:
+        ids = shell.capture(self.running_command(service), timeout=images.ASK_SECONDS).stdout.split()
+        if not ids:
             raise UserError(service, "the service is not running.", "Type: inv up")
-        return found[0]
+        return ids[0]
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         stamp = since.isoformat() if since else ""
@@ -336,10 +340,12 @@ class Compose(Commands):
         return shell.capture(self.keys_command(name), env=self.environment())
 
     def running_artifact(self) -> str | None:
-        found = [s.container for s in self.states() if s.service == "scheduler" and s.state == "running"]
-        if not found:
+        containers = [s.container for s in self.states() if s.service == "scheduler" and s.state == "running"]
+        if not containers:
             return None
-        return shell.capture(["docker", "inspect", "--format", "{{.Config.Image}}", found[0]]).stdout.strip() or None
+        return (
+            shell.capture(["docker", "inspect", "--format", "{{.Config.Image}}", containers[0]]).stdout.strip() or None
+        )
 
     def data(self) -> list[str]:
         return shell.capture(self.volumes_command(), timeout=images.ASK_SECONDS).stdout.split()
@@ -379,10 +385,10 @@ def plugin_version() -> str:
     asked = shell.capture(["docker", "compose", "version", "--short"], timeout=images.ASK_SECONDS)
     if asked.returncode:
         raise UserError("docker compose", "the compose plugin (version 2) is missing.", INSTALL_PLUGIN)
-    found = asked.stdout.strip().removeprefix("v")
-    if not re.match(r"([2-9]|\d\d)\.", found):
-        raise UserError("docker compose", f"version 2 is needed, and this is {found or 'none'}.", INSTALL_PLUGIN)
-    return found
+    version = asked.stdout.strip().removeprefix("v")
+    if not re.match(r"([2-9]|\d\d)\.", version):
+        raise UserError("docker compose", f"version 2 is needed, and this is {version or 'none'}.", INSTALL_PLUGIN)
+    return version
 
 
 def _state(container: dict[str, Any]) -> ServiceState:

@@ -44,15 +44,15 @@ def _copy_dags(settings: Settings, target: Path) -> None:
         if not file.resolve().is_relative_to(source.resolve()):
             what = f"{file.relative_to(source)} is a link that leads out of the folder of the DAGs."
             raise UserError("DAGS_DIR", what, "Put the file itself there.")
-        place = target / file.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        files.write(place, file.read_bytes(), 0o755 if file.stat().st_mode & 0o100 else 0o644)
+        path = target / file.relative_to(source)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write(path, file.read_bytes(), 0o755 if file.stat().st_mode & 0o100 else 0o644)
     for folder in (target, *(f for f in target.rglob("*") if f.is_dir())):
         folder.chmod(0o755)
 
 
-def _lines(words: tuple[str, ...]) -> bytes:
-    return "".join(f"{word}\n" for word in words).encode()
+def _lines(items: tuple[str, ...]) -> bytes:
+    return "".join(f"{word}\n" for word in items).encode()
 
 
 def _copy_audit_tool(settings: Settings, target: Path) -> None:

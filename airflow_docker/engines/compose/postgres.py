@@ -61,8 +61,8 @@ class Postgres:
     def query_command(self, container: str) -> list[str]:
         """Quicker than by compose, for those who wait for the answer."""
         options = ("--no-psqlrc", "--quiet", "--csv", "--tuples-only", "--variable=ON_ERROR_STOP=1")
-        words = ["psql", f"--username={_ROLE}", f"--dbname={USED}", *options]
-        return self.compose.exec_command(container, words, terminal=False)
+        command = ["psql", f"--username={_ROLE}", f"--dbname={USED}", *options]
+        return self.compose.exec_command(container, command, terminal=False)
 
     # --- what is done ---
 
@@ -182,13 +182,13 @@ def script(sql: Sequence[str]) -> str:
 
 def parted(answers: str) -> list[list[list[str]]]:
     """The rows of each answer; a cell may hold line ends, and what it holds is quoted."""
-    found: list[list[list[str]]] = [[]]
+    tables: list[list[list[str]]] = [[]]
     for row in csv.reader(io.StringIO(answers)):
         if row == [_END]:
-            found.append([])
+            tables.append([])
         else:
-            found[-1].append(row)
-    return found[:-1]
+            tables[-1].append(row)
+    return tables[:-1]
 
 
 def _password_sql(password: str) -> str:
@@ -202,5 +202,5 @@ def _password_sql(password: str) -> str:
     )
 
 
-def _refused(what: str, said: str) -> UserError:
-    return UserError(_SERVICE, f"{what}.\n{said.strip()}\n", "Mend what it says, and try again.")
+def _refused(what: str, stderr: str) -> UserError:
+    return UserError(_SERVICE, f"{what}.\n{stderr.strip()}\n", "Mend what it says, and try again.")

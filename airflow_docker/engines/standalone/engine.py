@@ -24,7 +24,7 @@ from airflow_docker.engines.standalone import environments, logs, processes
 from airflow_docker.engines.standalone.home import links, make_home
 from airflow_docker.engines.standalone.sqlite import Sqlite
 from airflow_docker.engines.standalone.supervisor import LOG, PLAN, RESTART, STATE, TAKEN, Plan
-from airflow_docker.engines.standalone.supervisor_state import ONE_SHOT, TOLD, Told
+from airflow_docker.engines.standalone.supervisor_state import ONE_SHOT, STATE_FIELDS, SupervisorState
 from airflow_docker.engines.standalone.variables import database_file, own_variables, variables
 from airflow_docker.errors import UserError
 from airflow_docker.requirements import lock_file
@@ -70,8 +70,8 @@ class Standalone:
             raise UserError("ENGINE", f"standalone does not run on {sys.platform}.", "Set ENGINE=compose.")
 
     def require_fit(self) -> None:
-        if found := {"?", "$"} & set(str(self.folder)):
-            what = f"Airflow cannot have a database at {self.folder} (because of {' '.join(sorted(found))})."
+        if characters := {"?", "$"} & set(str(self.folder)):
+            what = f"Airflow cannot have a database at {self.folder} (because of {' '.join(sorted(characters))})."
             raise UserError("STATE_DIR", what, "Name another folder.")
         if self.settings.executor != "LocalExecutor":
             raise UserError("EXECUTOR", "standalone has no workers: its scheduler runs the tasks.", "Leave it unset.")
@@ -102,14 +102,14 @@ class Standalone:
     def has(self, artifact: str) -> bool:
         return environments.is_whole(Path(artifact))
 
-    def build(self, made: Bundle, no_cache: bool) -> None:
+    def build(self, bundle: Bundle, no_cache: bool) -> None:
         if no_cache and self.is_up():
             raise UserError("--no-cache", "the environment is in use.", "Type: inv down build --no-cache up")
-        others = environments.others_using(self.settings, Path(made.manifest.artifact))
-        if no_cache and others and self.has(made.manifest.artifact):
+        others = environments.others_using(self.settings, Path(bundle.manifest.artifact))
+        if no_cache and others and self.has(bundle.manifest.artifact):
             what = f"the environment is that of {', '.join(others)} too."
             raise UserError("BUILD_DIR", what, "Leave --no-cache out, or set another BUILD_DIR.")
-        environments.build(self.settings, made)
+        environments.build(self.settings, bundle)
 
     def mark_used(self, artifact: str) -> None:
         environments.mark_used(self.settings, Path(artifact))
@@ -119,12 +119,12 @@ class Standalone:
         return environments.labels(Path(artifact))
 
     def inventory(self, artifact: str) -> dict[str, Any]:
-        return environments.told(Path(artifact))
+        return environments.inventory_of(Path(artifact))
 
     def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
-        kept = [*self._running(), keep]
+        in_use = [*self._running(), keep]
         ours = environments.only_of(self.settings, self.work_dir)
-        return [(str(folder), files.size_of(folder) or 0) for folder in ours if str(folder) not in kept]
+        return [(str(folder), files.size_of(folder) or 0) for folder in ours if str(folder) not in in_use]
 
     def remove_artifact(self, artifact: str) -> None:
         shutil.rmtree(artifact)
@@ -162,7 +162,7 @@ class Standalone:
         """The programs to run; an init only where there is something to initialise."""
         init = [self.python, str(PROJECT / "docker" / "runtime" / "init.py")]
         stamp = f"{self.environment} {self.settings.airflow_admin_user}"
-        commands = {name: [self.python, "-m", "airflow", *words] for name, words in self.release.commands.items()}
+        commands = {name: [self.python, "-m", "airflow", *args] for name, args in self.release.commands.items()}
         first = [] if self._is_initialised(stamp) else init
         return Plan(self.settings.compose_project_name, self.mark, first, commands, stamp, self.release.grace)
 
@@ -193,7 +193,7 @@ class Standalone:
         files.claim(self.folder, "STATE_DIR")
         self.folder.chmod(0o700)  # the database and the logs are the user's own
         with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
-            if unchanged and self._told().is_supervised():
+            if unchanged and self._state().is_supervised():
                 yield lambda: True
                 return
             if self.is_up():
@@ -225,7 +225,7 @@ class Standalone:
     def _has_begun(self, supervisor: shell.Process[bytes], log: Path) -> bool:
         if supervisor.poll() is None:
             return (self.folder / STATE).exists()
-        verdict = health.judge(self._told().states(), self.services(), self.one_shot, {})
+        verdict = health.judge(self._state().states(), self.services(), self.one_shot, {})
         if verdict.failed:
             raise health.error(self, verdict.failed, verdict.reason)
         console.say(log.read_text(errors="replace").rstrip())
@@ -236,7 +236,7 @@ class Standalone:
         everything = not services or "init" in services
         if everything:
             (self.folder / _INITIALISED).unlink(missing_ok=True)
-        if everything or not self._told().is_supervised():
+        if everything or not self._state().is_supervised():
             with self.starting(unchanged=False) as is_done:
                 yield is_done
             return
@@ -276,11 +276,11 @@ class Standalone:
             what = f"{self.folder} is that of the project {project}."
             raise UserError("STATE_DIR", what, folders.way_out(project))
 
-    def execute(self, service: str, words: list[str]) -> int:
-        return shell.stream(words, env=self._variables_of_commands(), exactly=True, interactive=True)
+    def execute(self, service: str, args: list[str]) -> int:
+        return shell.stream(args, env=self._variables_of_commands(), exactly=True, interactive=True)
 
-    def ask(self, service: str, words: list[str]) -> CompletedProcess[str]:
-        return shell.capture(words, env=self._variables_of_commands(), exactly=True)
+    def ask(self, service: str, args: list[str]) -> CompletedProcess[str]:
+        return shell.capture(args, env=self._variables_of_commands(), exactly=True)
 
     def _variables_of_commands(self) -> dict[str, str]:
         """Those of the services, without the mark: what a person has started is not ours to end."""
@@ -288,8 +288,8 @@ class Standalone:
             raise UserError(
                 "standalone", "there is no environment, or no database, of this project yet.", "Type: inv up"
             )
-        found = self.variables() | {name: os.environ[name] for name in ("COLUMNS", "EDITOR") if name in os.environ}
-        return {name: value for name, value in found.items() if name != processes.MARK}
+        variables = self.variables() | {name: os.environ[name] for name in ("COLUMNS", "EDITOR") if name in os.environ}
+        return {name: value for name, value in variables.items() if name != processes.MARK}
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         logs.show(self.folder / LOG, services or self.services(), follow and self.is_up(), tail, since)
@@ -320,8 +320,8 @@ class Standalone:
         return next(iter(self._running()), None)
 
     def data(self) -> list[str]:
-        made = environments.used_by(self.settings, self.work_dir)
-        return [str(entry) for entry in (self.database_file, *made) if entry.exists()]
+        own_environments = environments.used_by(self.settings, self.work_dir)
+        return [str(entry) for entry in (self.database_file, *own_environments) if entry.exists()]
 
     def report_killed(self) -> None:
         """Nothing here counts that: the tasks are processes of this machine."""
@@ -339,11 +339,13 @@ class Standalone:
                 ServiceState(name, name, "running", "unhealthy", probe="its state is gone")
                 for name in self.release.commands
             ]
-        return self._told().states() if running else []
+        return self._state().states() if running else []
 
-    def _told(self) -> Told:
+    def _state(self) -> SupervisorState:
         """What the supervisor has told last."""
-        return Told(self.settings, self.mark, self.database_file, files.read_object(self.folder / STATE, *TOLD))
+        return SupervisorState(
+            self.settings, self.mark, self.database_file, files.read_object(self.folder / STATE, *STATE_FIELDS)
+        )
 
     def is_there(self) -> bool:
         return bool(self.states())

@@ -61,15 +61,15 @@ def labels(environment: Path) -> dict[str, str] | None:
     return Manifest(**manifest).labels() if manifest and is_whole(environment) else None
 
 
-def told(environment: Path) -> dict[str, Any]:
+def inventory_of(environment: Path) -> dict[str, Any]:
     """What its Python has: see inventory.py. Raises UserError if it does not tell."""
     command = [str(python(environment)), "-I", "-c", inventory.SOURCE, str(environment / lock_file.LOCK)]
     asked = shell.capture(command)
     if asked.returncode:
-        said = (asked.stderr.strip() or "no reason given").splitlines()[-1]
-        raise UserError(str(environment), f"does not tell what is in it ({said}).", "Type: inv build --no-cache")
-    found: dict[str, Any] = json.loads(asked.stdout)
-    return found
+        last_line = (asked.stderr.strip() or "no reason given").splitlines()[-1]
+        raise UserError(str(environment), f"does not tell what is in it ({last_line}).", "Type: inv build --no-cache")
+    packages: dict[str, Any] = json.loads(asked.stdout)
+    return packages
 
 
 def python_for(airflow_version: str, running: tuple[int, int]) -> str:
@@ -81,13 +81,13 @@ def python_for(airflow_version: str, running: tuple[int, int]) -> str:
     return "{}.{}".format(*min(running, newest))
 
 
-def platform_of(settings: Settings, place: Path) -> Platform:
+def platform_of(settings: Settings, work_dir: Path) -> Platform:
     """This machine, with the Python that an environment gets."""
     version = settings.airflow_version
     chosen = python_for(version, sys.version_info[:2])
     name = f"Python {chosen} on {platform.system()} {platform.machine()}"
     skipped = " ".join(sorted(settings.standalone_skip))
-    tested = _tested(settings, chosen, place / f"tested-{version}-{chosen}.txt")
+    tested = _tested(settings, chosen, work_dir / f"tested-{version}-{chosen}.txt")
     return Platform(name, f"{name} -{skipped}", "", version, chosen, {}, {}, "1970-01-01T00:00:00", tested)
 
 
@@ -132,20 +132,20 @@ def _is_installed(package: str) -> bool:
     return shutil.which("dpkg-query") is not None and not shell.capture(["dpkg-query", "--show", package]).returncode
 
 
-def build(settings: Settings, made: Bundle) -> None:
+def build(settings: Settings, artifact: Bundle) -> None:
     """Make the environment of an assembled BUILD_DIR. Raises UserError naming what does not install here."""
-    environment = Path(made.manifest.artifact)
+    environment = Path(artifact.manifest.artifact)
     shutil.rmtree(environment, ignore_errors=True)  # of a run that was killed, or to be made anew
     environment.mkdir()
     mark_used(settings, environment)
     lock = environment / lock_file.LOCK
-    lock.write_text(without((made.work_dir / lock_file.LOCK).read_text(), settings.standalone_skip))
-    env = indexes.for_uv(settings, made.work_dir / resolver.CA_BUNDLE)
-    _run(venv_command(environment, made.manifest.python), env, f"Python {made.manifest.python}")
-    _install(environment, lock.read_text(), env, made.work_dir / INSTALL_LOG)
+    lock.write_text(without((artifact.work_dir / lock_file.LOCK).read_text(), settings.standalone_skip))
+    env = indexes.for_uv(settings, artifact.work_dir / resolver.CA_BUNDLE)
+    _run(venv_command(environment, artifact.manifest.python), env, f"Python {artifact.manifest.python}")
+    _install(environment, lock.read_text(), env, artifact.work_dir / INSTALL_LOG)
     for source, target in [(bundle.BIN, SCRIPTS), (bundle.HOME, bundle.HOME)]:
         shutil.copytree(settings.build_dir / source, environment / target)
-    files.write(environment / bundle.MANIFEST, json.dumps(asdict(made.manifest), indent=1, sort_keys=True).encode())
+    files.write(environment / bundle.MANIFEST, json.dumps(asdict(artifact.manifest), indent=1, sort_keys=True).encode())
 
 
 def venv_command(environment: Path, python_version: str) -> list[str]:
@@ -189,14 +189,14 @@ def _install(environment: Path, lock: str, env: dict[str, str], log: Path) -> No
 
 def without(lock: str, skipped: tuple[str, ...]) -> str:
     """The lock less the packages that are to be left out."""
-    kept: list[str] = []
+    remaining: list[str] = []
     skipping = False
     for line in lock.splitlines(keepends=True):
         if line[:1] not in (" ", "\t", "#", "\n", ""):
             skipping = normal(line.split("==")[0].split(" @ ")[0].strip()) in skipped
         if not skipping:
-            kept.append(line)
-    return "".join(kept)
+            remaining.append(line)
+    return "".join(remaining)
 
 
 def _run(command: list[str], env: dict[str, str], where: str) -> None:
@@ -218,7 +218,7 @@ def _unfit(environment: Path, lock: str, env: dict[str, str], log: Path) -> User
     with ThreadPoolExecutor(8) as pool:
         has_wheel = dict(zip(pins, pool.map(lambda name: fits(name, "--dry-run", "--no-build"), pins), strict=True))
     # To compile is to run what was fetched, so that must have its hash here too.
-    unfit = [name for name, found in has_wheel.items() if not found and not fits(name, "--require-hashes")]
+    unfit = [name for name, has_one in has_wheel.items() if not has_one and not fits(name, "--require-hashes")]
     if not unfit:
         console.say(log.read_text().rstrip())
         return UserError("inv build", "uv could not install the lock (see above).", "Mend what it says, and try again.")
@@ -240,14 +240,14 @@ def others_using(settings: Settings, environment: Path) -> list[str]:
     return [user for user in users if user != settings.compose_project_name]
 
 
-def used_by(settings: Settings, place: Path) -> list[Path]:
+def used_by(settings: Settings, work_dir: Path) -> list[Path]:
     """The environments that this project uses."""
-    return [user.parent.parent for user in sorted(place.glob(f"*/{_USERS}/{settings.compose_project_name}"))]
+    return [user.parent.parent for user in sorted(work_dir.glob(f"*/{_USERS}/{settings.compose_project_name}"))]
 
 
-def release(settings: Settings, place: Path, keep: tuple[str, ...]) -> None:
+def release(settings: Settings, work_dir: Path, keep: tuple[str, ...]) -> None:
     """Give up this project's environments but ``keep``; one that nobody uses any more is removed."""
-    for environment in used_by(settings, place):
+    for environment in used_by(settings, work_dir):
         if str(environment) in keep:
             continue
         (environment / _USERS / settings.compose_project_name).unlink()
@@ -255,7 +255,7 @@ def release(settings: Settings, place: Path, keep: tuple[str, ...]) -> None:
             shutil.rmtree(environment)
 
 
-def only_of(settings: Settings, place: Path) -> list[Path]:
+def only_of(settings: Settings, work_dir: Path) -> list[Path]:
     """The environments that no other project uses."""
-    found = [f for f in sorted(place.glob("*")) if f.is_dir() and re.fullmatch(r"[0-9a-f]{12}", f.name)]
-    return [f for f in found if not others_using(settings, f)]
+    folders = [f for f in sorted(work_dir.glob("*")) if f.is_dir() and re.fullmatch(r"[0-9a-f]{12}", f.name)]
+    return [f for f in folders if not others_using(settings, f)]

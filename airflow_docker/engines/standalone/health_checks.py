@@ -42,7 +42,7 @@ def job(database: Path, job_type: str, started: datetime) -> str:
     times = [f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}" for moment in (started, recent)]
     try:
         with contextlib.closing(reading(database)) as opened:
-            found = opened.execute(query, [job_type, *times]).fetchone()[0]
+            heartbeats = opened.execute(query, [job_type, *times]).fetchone()[0]
     except sqlite3.Error as problem:
         return f"the database cannot be asked ({problem})"
-    return "" if found else "it has not sent a heartbeat lately"
+    return "" if heartbeats else "it has not sent a heartbeat lately"

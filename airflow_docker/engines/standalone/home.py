@@ -20,7 +20,7 @@ def links(settings: Settings, environment: Path) -> dict[str, Path]:
     The last three are where the DAGs of ao-workflows look when there is no /run/secrets.
     """
     keys = settings.secrets_dir
-    found = {
+    targets = {
         "bin": environment / environments.SCRIPTS,
         "log": settings.app_log_dir,
         "bdrc/log": settings.app_log_dir,
@@ -32,8 +32,8 @@ def links(settings: Settings, environment: Path) -> dict[str, Path]:
     }
     for host, target in settings.extra_mounts:
         if PurePosixPath(target).is_relative_to(_IN_CONTAINER):
-            found[str(PurePosixPath(target).relative_to(_IN_CONTAINER))] = host
-    return found
+            targets[str(PurePosixPath(target).relative_to(_IN_CONTAINER))] = host
+    return targets
 
 
 def make_home(settings: Settings, home: Path, environment: Path) -> None:
@@ -41,9 +41,9 @@ def make_home(settings: Settings, home: Path, environment: Path) -> None:
     for host, inside in settings.extra_mounts:
         if not PurePosixPath(inside).is_relative_to(_IN_CONTAINER) and str(host) != inside:
             console.warn(f"EXTRA_MOUNTS: {inside} is a container's path; here the folder stays {host}.")
-    found = links(settings, environment)
-    _require_apart(found, environment)
-    for name, target in found.items():
+    targets = links(settings, environment)
+    _require_apart(targets, environment)
+    for name, target in targets.items():
         link = home / name
         files.make_directory(link.parent, "STATE_DIR")
         if link.is_symlink():
@@ -56,16 +56,16 @@ def make_home(settings: Settings, home: Path, environment: Path) -> None:
     shutil.copytree(environment / HOME, home, dirs_exist_ok=True)
 
 
-def _require_apart(found: dict[str, Path], environment: Path) -> None:
+def _require_apart(targets: dict[str, Path], environment: Path) -> None:
     """Raise UserError if something would be written through a link, into what is not ours."""
     files_of_config = [str(f.relative_to(environment / HOME)) for f in (environment / HOME).rglob("*") if f.is_file()]
-    for setting, names in (("EXTRA_MOUNTS", list(found)), ("SITE_CONFIG", files_of_config)):
+    for setting, names in (("EXTRA_MOUNTS", list(targets)), ("SITE_CONFIG", files_of_config)):
         for name in names:
             around = [
                 link
-                for link in found
+                for link in targets
                 if PurePosixPath(name).is_relative_to(link) and (link, setting) != (name, "EXTRA_MOUNTS")
             ]
             if around:
-                what = f"~/{name} would lie in ~/{around[0]}, which is a link to {found[around[0]]}."
+                what = f"~/{name} would lie in ~/{around[0]}, which is a link to {targets[around[0]]}."
                 raise UserError(setting, what, "Choose another place for it.")

@@ -27,8 +27,8 @@ def show(folder: Path, services: list[str], follow: bool, tail: int | None, sinc
     width = max(map(len, services))
     files = {service: folder / f"{service}.log" for service in services}
     ends = {service: file.stat().st_size if file.is_file() else 0 for service, file in files.items()}
-    kept = [line for service in services for line in _past(service, files[service], ends[service], tail, since)]
-    for _, service, line in sorted(kept, key=lambda found: found[0]):
+    lines = [line for service in services for line in _past(service, files[service], ends[service], tail, since)]
+    for _, service, line in sorted(lines, key=lambda entry: entry[0]):
         console.out(f"{service:{width}} | {line}")
     while follow:
         time.sleep(_LOOK_SECONDS)
@@ -42,11 +42,11 @@ def moment_of(line: str) -> datetime | None:
     """When a line was written, in any form that the services of Airflow 2 and 3 use; None if it does not say."""
     plain = _COLOUR.sub("", line) if "\x1b" in line else line
     try:
-        if found := _STAMP.match(plain):
-            day, time_of_day, fraction, zone = found.groups()
+        if match := _STAMP.match(plain):
+            day, time_of_day, fraction, zone = match.groups()
             return datetime.fromisoformat(f"{day}T{time_of_day}{(fraction or '.0').ljust(7, '0')}{zone or 'Z'}")
-        if found := _REQUEST.match(plain):
-            return datetime.strptime(found[1], "%d/%b/%Y:%H:%M:%S %z")
+        if match := _REQUEST.match(plain):
+            return datetime.strptime(match[1], "%d/%b/%Y:%H:%M:%S %z")
     except ValueError:  # the 99th of a month
         pass
     return None
@@ -65,12 +65,12 @@ def _past(
         lines = log.read(end).decode(errors="replace").splitlines()
     moments = [moment_of(line) for line in lines]
     now = next((moment for moment in moments if moment), datetime.fromtimestamp(file.stat().st_mtime, UTC))
-    found = []
+    entries = []
     for line, moment in zip(lines, moments, strict=True):
         now = moment or now
         if since is None or now >= since:
-            found.append((now, service, line))
-    return found if tail is None else found[len(found) - min(tail, len(found)) :]
+            entries.append((now, service, line))
+    return entries if tail is None else entries[len(entries) - min(tail, len(entries)) :]
 
 
 def _news(file: Path, end: int) -> tuple[list[str], int]:
@@ -82,5 +82,5 @@ def _news(file: Path, end: int) -> tuple[list[str], int]:
     with file.open("rb") as log:
         log.seek(end)
         text = log.read()
-    whole = text.rpartition(b"\n")[0]
-    return whole.decode(errors="replace").splitlines(), end + len(whole) + bool(whole)
+    complete = text.rpartition(b"\n")[0]
+    return complete.decode(errors="replace").splitlines(), end + len(complete) + bool(complete)

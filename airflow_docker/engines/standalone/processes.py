@@ -24,12 +24,12 @@ _GONE = (psutil.NoSuchProcess, psutil.AccessDenied, OSError)
 
 def tagged(mark: str, service: str | None = None) -> list[psutil.Process]:
     """The processes with this mark, and of this service; without one also what shares a session with them."""
-    found = [p for p, environ in _environments() if environ.get(MARK) == mark]
+    processes = [p for p, environ in _environments() if environ.get(MARK) == mark]
     if service is not None:
-        return [p for p in found if _environment(p).get(SERVICE) == service]
-    sessions = {session for p in found if (session := _session(p.pid))} - {_session(0)}
-    seen = {p.pid for p in found}
-    return found + [p for p in psutil.process_iter() if p.pid not in seen and _session(p.pid) in sessions]
+        return [p for p in processes if _environment(p).get(SERVICE) == service]
+    sessions = {session for p in processes if (session := _session(p.pid))} - {_session(0)}
+    seen = {p.pid for p in processes}
+    return processes + [p for p in psutil.process_iter() if p.pid not in seen and _session(p.pid) in sessions]
 
 
 def tags() -> set[str]:

@@ -107,7 +107,7 @@ class Supervisor:
                 time.sleep(_LOOK_SECONDS / 4)
             self.init.exit_code = self.children["init"].returncode
         self.init.state = "exited"
-        self._tell()
+        self._write_state()
         if self.init.exit_code == 0:
             files.write(self.folder / "initialised", self.plan.done_when_initialised.encode())
         return self.init.exit_code == 0
@@ -122,7 +122,7 @@ class Supervisor:
         self.children[service.name] = child
         service.pid, service.state, service.exit_code = child.pid, "running", 0
         service.started, service.began = datetime.now(UTC).isoformat(), time.monotonic()
-        self._tell()
+        self._write_state()
 
     def _restart(self) -> None:
         """Do what was asked for; it counts for no crash."""
@@ -152,7 +152,7 @@ class Supervisor:
         service.state, service.exit_code, service.restarts = "restarting", code, service.restarts + 1
         service.crashed, service.crash_code = datetime.now(UTC).isoformat(), code
         service.due, service.pause = time.monotonic() + service.pause, min(2 * service.pause, _LONGEST_PAUSE)
-        self._tell()
+        self._write_state()
         processes.end(self.plan.mark, self.plan.grace, service.name)  # what it has left behind
 
     def _rotate(self, service: Service) -> None:
@@ -162,14 +162,14 @@ class Supervisor:
             shutil.copyfile(log, log.with_suffix(".log.1"))
             os.truncate(log, 0)
 
-    def _tell(self) -> None:
+    def _write_state(self) -> None:
         shown = ("state", "pid", "started", "exit_code", "restarts", "crashed", "crash_code")
         services = {s.name: {k: v for k, v in asdict(s).items() if k in shown} for s in (self.init, *self.services)}
         state = {"supervisor": os.getpid(), "services": services}
         files.write(self.folder / STATE, json.dumps(state, indent=1).encode())
 
 
-def told_of(folder: Path) -> tuple[str, list[str]]:
+def state_of(folder: Path) -> tuple[str, list[str]]:
     """The project and the states of its services (but for init), as a folder's supervisor has told them last."""
     plan = files.read_object(folder / PLAN)
     services = files.read_object(folder / STATE, "supervisor", "services").get("services", {})

@@ -11,7 +11,7 @@ from airflow_docker.engines import ServiceState, release
 from airflow_docker.engines.standalone import health_checks, processes
 from airflow_docker.settings import Settings
 
-TOLD = ("supervisor", "services")
+STATE_FIELDS = ("supervisor", "services")
 """What a whole account has."""
 ONE_SHOT = ("init",)
 """Services that do their work and end."""
@@ -19,7 +19,7 @@ _START_PERIOD = timedelta(seconds=120)
 
 
 @dataclass(frozen=True)
-class Told:
+class SupervisorState:
     """``account`` is what the supervisor wrote last (see supervisor.py), empty if that is not there or not whole."""
 
     settings: Settings
@@ -35,30 +35,34 @@ class Told:
         """How the services are, or how they ended."""
         is_supervised = self.is_supervised()
         services = self.account.get("services", {}).items()
-        return [self._state(name, told, is_supervised) for name, told in services if told["state"] != "created"]
+        return [
+            self._state(name, service, is_supervised) for name, service in services if service["state"] != "created"
+        ]
 
-    def _state(self, name: str, told: dict[str, Any], is_supervised: bool) -> ServiceState:
-        state, restarts, code = str(told["state"]), int(told["restarts"]), int(told["exit_code"])
+    def _state(self, name: str, service: dict[str, Any], is_supervised: bool) -> ServiceState:
+        state, restarts, code = str(service["state"]), int(service["restarts"]), int(service["exit_code"])
         is_heard_of = is_supervised and name in ONE_SHOT  # its supervisor will tell how it ended
-        if state == "running" and not is_heard_of and not processes.is_alive(told["pid"], self.mark):
+        if state == "running" and not is_heard_of and not processes.is_alive(service["pid"], self.mark):
             state, restarts, code = ("restarting", restarts + 1, -9) if is_supervised else ("exited", restarts, -9)
         if state == "restarting" and not is_supervised:
             state = "exited"
         well, probe = "", ""
         if state == "running" and name not in ONE_SHOT:
             well, probe = (
-                self._health(name, told["started"]) if is_supervised else ("unhealthy", "its supervisor has ended")
+                self._health(name, service["started"]) if is_supervised else ("unhealthy", "its supervisor has ended")
             )
         container = f"{name}/{self.account['supervisor']}"
-        crash = {"crashed": told.get("crashed", ""), "crash_code": told.get("crash_code")}
-        return ServiceState(name, container, state, well, code, restarts, told["started"], probe, **crash)
+        crash = {"crashed": service.get("crashed", ""), "crash_code": service.get("crash_code")}
+        return ServiceState(name, container, state, well, code, restarts, service["started"], probe, **crash)
 
     def _health(self, name: str, started: str) -> tuple[str, str]:
-        made = release.with_service(name, self.settings)
-        if name == made.page:
-            probe = health_checks.page(self.settings.airflow_port, made.page_path(self.settings) + made.health_path)
+        airflow_release = release.with_service(name, self.settings)
+        if name == airflow_release.page:
+            probe = health_checks.page(
+                self.settings.airflow_port, airflow_release.page_path(self.settings) + airflow_release.health_path
+            )
         else:
-            probe = health_checks.job(self.database_file, made.jobs[name], datetime.fromisoformat(started))
+            probe = health_checks.job(self.database_file, airflow_release.jobs[name], datetime.fromisoformat(started))
         if not probe:
             return "healthy", ""
         young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD

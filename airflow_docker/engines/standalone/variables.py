@@ -37,7 +37,7 @@ def variables(settings: Settings, folder: Path, environment: Path) -> dict[str, 
 def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
     """Those of them that come from the settings."""
     keys = settings.secrets_dir
-    made = release.of(settings)
+    current = release.of(settings)
     fork_safe = {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"} if is_macos() else {}
     return {
         "HOME": str(folder / "home"), "TZ": settings.tz,
@@ -55,7 +55,7 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
         "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "30",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database_file(folder)}?timeout={_PATIENCE}",
         "AIRFLOW__CORE__FERNET_KEY_CMD": _reads(settings, "fernet_key"),
-        **(_of_two(settings) if made.number == 2 else _of_three(settings, made.page_path(settings))),
+        **(_of_two(settings) if current.number == 2 else _of_three(settings, current.page_path(settings))),
         "AIRFLOW_ADMIN_USER": settings.airflow_admin_user,
         "AIRFLOW_KEYS": str(keys),
         "ARCH_ROOT": str(settings.arch_root),

@@ -15,35 +15,37 @@ from airflow_docker.errors import UserError
 
 @dataclass(frozen=True)
 class Cluster:
-    """``told`` are the nodes as `docker inspect` has them, ``own`` is the id of the one that the client talks to."""
+    """``nodes`` are the nodes as `docker inspect` has them, ``own`` is the id of the one that the client talks to."""
 
     own: str
-    told: Sequence[Mapping[str, Any]]
+    nodes: Sequence[Mapping[str, Any]]
 
     @property
     def hosts(self) -> dict[str, str]:
         """Host names by node id."""
-        return {node["ID"]: node["Description"]["Hostname"] for node in self.told}
+        return {node["ID"]: node["Description"]["Hostname"] for node in self.nodes}
 
     @property
     def away(self) -> list[str]:
         """Ids of those that do not answer."""
-        return [node["ID"] for node in self.told if node["Status"]["State"] != "ready"]
+        return [node["ID"] for node in self.nodes if node["Status"]["State"] != "ready"]
 
     def with_data(self, project: str) -> list[str]:
         """Ids of those whose label says that the database is there."""
         label = node_label(project)
-        return [node["ID"] for node in self.told if (node["Spec"].get("Labels") or {}).get(label) == "data"]
+        return [node["ID"] for node in self.nodes if (node["Spec"].get("Labels") or {}).get(label) == "data"]
 
     def require(self, project: str) -> None:
         """Raise UserError unless the database is on this node, or nowhere yet."""
-        found = self.with_data(project)
-        if found and found != [self.own]:
-            there = ", ".join(self.hosts[node] for node in found)
-            what = f"the database of {project} is on {there} (the label {node_label(project)}), and this is another."
-            if len(found) > 1:
-                what = f"{there} have the label {node_label(project)}, and the database is on one host alone."
-            raise UserError("swarm", what, f"Type it on {self.hosts[found[0]]}, or: docker node update --label-rm …")
+        data_nodes = self.with_data(project)
+        if data_nodes and data_nodes != [self.own]:
+            hosts = ", ".join(self.hosts[node] for node in data_nodes)
+            what = f"the database of {project} is on {hosts} (the label {node_label(project)}), and this is another."
+            if len(data_nodes) > 1:
+                what = f"{hosts} have the label {node_label(project)}, and the database is on one host alone."
+            raise UserError(
+                "swarm", what, f"Type it on {self.hosts[data_nodes[0]]}, or: docker node update --label-rm …"
+            )
 
     def claim(self, project: str) -> None:
         """Have the database here, if it is nowhere yet."""
@@ -66,5 +68,5 @@ def cluster() -> Cluster:
     ids = shell.capture(commands.NODE_IDS, timeout=images.ASK_SECONDS)
     if ids.returncode:  # most managers are away, for one
         raise UserError("swarm", f"its managers do not agree ({ids.stderr.strip()}).", "Look: docker node ls")
-    told = shell.capture(commands.inspect("node", ids.stdout.split()), timeout=images.ASK_SECONDS)
-    return Cluster(own.strip(), images.listed(told.stdout or "[]"))
+    inspected = shell.capture(commands.inspect("node", ids.stdout.split()), timeout=images.ASK_SECONDS)
+    return Cluster(own.strip(), images.listed(inspected.stdout or "[]"))

@@ -24,8 +24,8 @@ from airflow_docker.engines.swarm.cluster import cluster
 from airflow_docker.engines.swarm.postgres import SwarmPostgres
 from airflow_docker.engines.swarm.rollout import Rollout
 from airflow_docker.engines.swarm.secret_versions import SecretVersions
-from airflow_docker.engines.swarm.stack import ARTIFACT, ONCE, STORES, Made, Plan, literal, once, part, stack
-from airflow_docker.engines.swarm.tasks import Services, Told, exit_code, runs
+from airflow_docker.engines.swarm.stack import ARTIFACT, ONCE, STORES, Config, Plan, job_stack, literal, stack, subset
+from airflow_docker.engines.swarm.tasks import Inspected, Services, exit_code, is_running
 from airflow_docker.errors import UserError, collected, raise_all
 
 LONGEST_NAME = 30
@@ -92,23 +92,23 @@ class Swarm(Compose):
 
     # --- what is deployed ---
 
-    def config(self) -> Made:
+    def config(self) -> Config:
         """What compose makes of its files."""
         self.write_overlay()
         asked = shell.capture(commands.config(self.command()), env=self.environment())
         if asked.returncode:
             self.require()  # the plugin may be what is missing
             raise UserError("docker compose config", f"{asked.stderr.strip()}.", "Mend it and type: inv up")
-        found: Made = json.loads(asked.stdout)
-        return found
+        config: Config = json.loads(asked.stdout)
+        return config
 
-    def versions(self, config: Made) -> SecretVersions:
+    def versions(self, config: Config) -> SecretVersions:
         """The secrets of the services; those of the build are none."""
         used = {secret["source"] for service in config["services"].values() for secret in service.get("secrets", [])}
-        named = {name: Path(literal(given["file"])) for name, given in config["secrets"].items() if name in used}
+        named = {name: Path(literal(secret["file"])) for name, secret in config["secrets"].items() if name in used}
         return SecretVersions(self.project, named, secret_files.saved_keys(self.settings).get("fernet_key", ""))
 
-    def whole(self, config: Made, versions: SecretVersions, workers: int = 0) -> Made:
+    def full_stack(self, config: Config, versions: SecretVersions, workers: int = 0) -> Config:
         """The stack file; without ``workers`` there are as many as WORKERS says."""
         settings = self.settings
         plan = Plan(
@@ -123,8 +123,8 @@ class Swarm(Compose):
     def _images(self) -> dict[str, str]:
         """Every image, and the setting that names it."""
         settings = self.settings
-        found = {self.artifact_name: "AIRFLOW_IMAGE", settings.postgres_image: "POSTGRES_IMAGE"}
-        return found | {settings.redis_image: "REDIS_IMAGE"}
+        image_settings = {self.artifact_name: "AIRFLOW_IMAGE", settings.postgres_image: "POSTGRES_IMAGE"}
+        return image_settings | {settings.redis_image: "REDIS_IMAGE"}
 
     def mounted_folders(self) -> dict[str, Path]:
         """Host folders that are the same on all hosts: those that somebody has named, and DAGs that are not built."""
@@ -136,11 +136,11 @@ class Swarm(Compose):
     def config_digest(self) -> str:
         self._require_settings()  # others make no stack
         config = self.config()
-        return json.dumps(self.whole(config, self.versions(config)), sort_keys=True)
+        return json.dumps(self.full_stack(config, self.versions(config)), sort_keys=True)
 
-    def deploy(self, made: Made) -> None:
+    def deploy(self, stack: Config) -> None:
         """Tell Swarm what there is to be; it does that by and by."""
-        done = shell.capture(commands.deploy(self.project), stdin=json.dumps(made))
+        done = shell.capture(commands.deploy(self.project), stdin=json.dumps(stack))
         if done.returncode:
             raise UserError("docker stack deploy", f"{done.stderr.strip()}.", "Mend it and type: inv up")
 
@@ -151,33 +151,33 @@ class Swarm(Compose):
         self, *, unchanged: bool, workers: int = 0, services: Sequence[str] = ()
     ) -> Iterator[Callable[[], bool]]:
         """Those workers that `inv scale` has made stay, as long as all else does."""
-        running = self.told().replicas("worker") if unchanged else 0
+        running = self.services_inspected().replicas("worker") if unchanged else 0
         with self._starting(workers or running, init=True) as is_done:
             yield is_done
 
     @contextlib.contextmanager
-    def _starting(self, workers: int, *, init: bool, anew: Sequence[str] = ()) -> Iterator[Callable[[], bool]]:
-        """One at a time. Services that are to be ``anew`` end as soon as nothing is missing for their next start.
+    def _starting(self, workers: int, *, init: bool, replaced: Sequence[str] = ()) -> Iterator[Callable[[], bool]]:
+        """One at a time. Services that are to be ``replaced`` end as soon as nothing is missing for their next start.
 
         What does not become healthy is taken back; old versions of secrets go when all runs with the new ones.
         """
         with files.locked(self.settings.state_dir / "up.lock", "inv up"):
-            if self.release.page not in self.told().services:
+            if self.release.page not in self.services_inspected().services:
                 ports.require_free(self.settings.airflow_port, self.port_owner)
-            whole, versions = self._prepared(workers)
+            full, versions = self._prepared(workers)
             self.require_bind_mounts()
             versions.create(versions.files)
-            self._remove_in_order(anew)
-            rollout = Rollout(self, whole, init=init)
+            self._remove_in_order(replaced)
+            rollout = Rollout(self, full, init=init)
             try:
                 yield rollout.is_done
             except UserError as failure:
                 rollout.rollback(failure)
                 raise
-            versions.forget(but=versions.names().values())
-            self._note_good(whole)
+            versions.remove(but=versions.names().values())
+            self._note_good(full)
 
-    def _prepared(self, workers: int = 0, images_of: Sequence[str] = ()) -> tuple[Made, SecretVersions]:
+    def _prepared(self, workers: int = 0, images_of: Sequence[str] = ()) -> tuple[Config, SecretVersions]:
         """The stack and its secrets, with all that they need of registry and hosts; ``images_of`` are settings."""
         cluster().claim(self.project)
         for name, where in self._images().items():
@@ -185,40 +185,40 @@ class Swarm(Compose):
                 registry_push.push(name, where, self.settings.image_registry)
         config = self.config()
         versions = self.versions(config)
-        return self.whole(config, versions, workers), versions
+        return self.full_stack(config, versions, workers), versions
 
     @property
     def _good(self) -> Path:
         """The stack that was healthy last."""
         return self.settings.state_dir / "swarm.stack.json"
 
-    def _note_good(self, whole: Made) -> None:
-        files.write(self._good, json.dumps(whole).encode())
+    def _note_good(self, full: Config) -> None:
+        files.write(self._good, json.dumps(full).encode())
 
-    def last_good(self) -> Made:
+    def last_good(self) -> Config:
         return files.read_object(self._good, "services")
 
     @contextlib.contextmanager
     def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
         """What is removed is deployed again; a worker finishes its tasks first."""
-        workers, has_init = self.told().replicas("worker"), not services or "init" in services
-        with self._starting(workers, init=has_init, anew=services or self.services()) as is_done:
+        workers, has_init = self.services_inspected().replicas("worker"), not services or "init" in services
+        with self._starting(workers, init=has_init, replaced=services or self.services()) as is_done:
             yield is_done
 
     def start_alone(self, service: str) -> None:
         """Have one service that needs no other, and wait until it is well."""
-        whole, versions = self._prepared(images_of=["POSTGRES_IMAGE"])
-        made = part(whole, (service,))
-        versions.create(made["secrets"])
-        self.deploy(made)
+        full, versions = self._prepared(images_of=["POSTGRES_IMAGE"])
+        stack = subset(full, (service,))
+        versions.create(stack["secrets"])
+        self.deploy(stack)
         end = time.monotonic() + _ALONE_SECONDS
-        while not ((told := self.told()).services and told.has_converged(service)):
+        while not ((inspected := self.services_inspected()).services and inspected.has_converged(service)):
             if time.monotonic() > end:
                 raise UserError(service, "the service does not become healthy.", f"Read on: inv logs {service}")
             time.sleep(health.POLL_SECONDS)
 
     def workers(self) -> int:
-        return self.told().replicas("worker")
+        return self.services_inspected().replicas("worker")
 
     def scale(self, workers: int) -> None:
         """Those that go have ended, if their hosts answer. The way back has as many from now on."""
@@ -228,7 +228,7 @@ class Swarm(Compose):
                 raise UserError("inv scale", f"{done.stderr.strip()}.", "Try again.")
             end = time.monotonic() + self.settings.worker_stop_seconds + _GONE_SECONDS
             away = cluster().away
-            while self.told().unfinished("worker", away) > workers and time.monotonic() < end:
+            while self.services_inspected().unfinished("worker", away) > workers and time.monotonic() < end:
                 time.sleep(health.POLL_SECONDS)
             if good := self.last_good():
                 good["services"]["worker"]["deploy"]["replicas"] = workers
@@ -236,9 +236,9 @@ class Swarm(Compose):
 
     def remove(self, names: Sequence[str]) -> None:
         """End services and wait until their containers are gone, wherever a host answers."""
-        there = [name for name in self.deployed() if name in names]
-        if there:
-            shell.capture(commands.remove_services(self.project, there))
+        deployed = [name for name in self.deployed() if name in names]
+        if deployed:
+            shell.capture(commands.remove_services(self.project, deployed))
             self._wait_for_end()
 
     def _remove_in_order(self, names: Sequence[str]) -> None:
@@ -250,9 +250,9 @@ class Swarm(Compose):
         """Until nothing runs of services that are not there any more."""
         end = time.monotonic() + self.settings.worker_stop_seconds + _GONE_SECONDS
         away = cluster().away
-        kept = tuple(shell.capture(commands.services(self.project)).stdout.split())  # the first part of their ids
-        while left := [task for task in self._tasks() if runs(task) and task.get("NodeID") not in away]:
-            if all(str(task["ServiceID"]).startswith(kept) for task in left):
+        remaining = tuple(shell.capture(commands.services(self.project)).stdout.split())  # the first part of their ids
+        while left := [task for task in self._tasks() if is_running(task) and task.get("NodeID") not in away]:
+            if all(str(task["ServiceID"]).startswith(remaining) for task in left):
                 return
             if time.monotonic() > end:
                 what = f"{len(left)} of its containers do not end."
@@ -265,7 +265,7 @@ class Swarm(Compose):
         removed = shell.capture(commands.remove_stack(self.project))  # networks
         if removed.returncode:
             raise UserError("docker stack rm", f"{removed.stderr.strip()}.", "Try again.")
-        SecretVersions(self.project, {}, "").forget()
+        SecretVersions(self.project, {}, "").remove()
         self._good.unlink(missing_ok=True)
         for volume in self.data() if data else ():
             self._remove_volume(volume)
@@ -285,29 +285,29 @@ class Swarm(Compose):
         names = shell.capture([*commands.services(self.project), "--format", "{{.Name}}"]).stdout.split()
         return [name.removeprefix(f"{self.project}_") for name in names]
 
-    def told(self) -> Services:
+    def services_inspected(self) -> Services:
         """All that Swarm tells of this project."""
         listed = shell.capture(commands.services(self.project), timeout=images.ASK_SECONDS)
         if listed.returncode:
             raise UserError("swarm", f"it does not answer ({listed.stderr.strip()}).", "Look: docker node ls")
-        prefix, found = f"{self.project}_", self._inspect("service", listed.stdout.split())
-        by_name = {str(service["Spec"]["Name"]).removeprefix(prefix): service for service in found}
+        prefix, inspected = f"{self.project}_", self._inspect("service", listed.stdout.split())
+        by_name = {str(service["Spec"]["Name"]).removeprefix(prefix): service for service in inspected}
         hosts = dict(line.split() for line in shell.capture(commands.HOSTS).stdout.splitlines())
-        there = {name: by_name[name] for name in self.services() if name in by_name}
-        return Services(there, self._tasks(), hosts if len(hosts) > 1 else {})
+        services = {name: by_name[name] for name in self.services() if name in by_name}
+        return Services(services, self._tasks(), hosts if len(hosts) > 1 else {})
 
-    def _tasks(self) -> list[Told]:
+    def _tasks(self) -> list[Inspected]:
         """Those of removed services too, until they have ended."""
         listed = shell.capture(commands.stack_tasks(self.project), timeout=images.ASK_SECONDS)
         return self._inspect("task", listed.stdout.split())
 
-    def _inspect(self, kind: str, ids: Sequence[str]) -> list[Told]:
+    def _inspect(self, kind: str, ids: Sequence[str]) -> list[Inspected]:
         """What of these is still there; one may go between two questions."""
         asked = shell.capture(commands.inspect(kind, ids), timeout=images.ASK_SECONDS) if ids else None
         return images.listed(asked.stdout or "[]") if asked else []
 
     def states(self) -> list[ServiceState]:
-        return self.told().states()
+        return self.services_inspected().states()
 
     def is_there(self) -> bool:
         return bool(self.states())
@@ -317,13 +317,13 @@ class Swarm(Compose):
         return (result.stdout + result.stderr).rstrip()
 
     def container(self, service: str) -> str:
-        found = shell.capture(commands.local_containers(self.project, service)).stdout.split()
-        if found:
-            return found[0]
-        there = [state.host for state in self.states() if state.service == service and state.state == "running"]
-        if not there:
+        ids = shell.capture(commands.local_containers(self.project, service)).stdout.split()
+        if ids:
+            return ids[0]
+        hosts = [state.host for state in self.states() if state.service == service and state.state == "running"]
+        if not hosts:
             raise UserError(service, "the service is not running.", "Type: inv up")
-        what = f"it runs on {', '.join(there)}, and no command of this host reaches into it."
+        what = f"it runs on {', '.join(hosts)}, and no command of this host reaches into it."
         name = f"{self.project}_{service}"
         raise UserError(service, what, f"Type there: docker exec -it $(docker ps -qf name={name} | head -1) bash")
 
@@ -333,10 +333,10 @@ class Swarm(Compose):
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         """Merged by time; what comes is followed of all at once."""
-        stamp, there = since.isoformat() if since else "", self.told().services
+        stamp, deployed_services = since.isoformat() if since else "", self.services_inspected().services
         calls = [
             commands.logs(f"{self.project}_{name}", follow=follow, tail=tail, since=stamp, stamped=not follow)
-            for name in services or self.services() if name in there
+            for name in services or self.services() if name in deployed_services
         ]  # fmt: skip
         if not follow:
             return merged_logs.show(calls)
@@ -344,7 +344,7 @@ class Swarm(Compose):
             return max(pool.map(lambda call: shell.relay(call, str), calls), default=0)
 
     def running_artifact(self) -> str | None:
-        scheduler = self.told().services.get("scheduler")
+        scheduler = self.services_inspected().services.get("scheduler")
         return str(scheduler["Spec"]["Labels"].get(ARTIFACT, "")) or None if scheduler else None
 
     def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
@@ -360,33 +360,33 @@ class Swarm(Compose):
         folder = image_context.DAGS_IN_IMAGE if self.settings.dags_in_image else "/opt/airflow/dags"
         new = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{THROWN_AWAY}"}
         own = new if isolated or not self.states() else {}
-        return self._once(self.release.parser, ["python", "/opt/airflow-docker/dags.py", folder], own)
+        return self._run_job(self.release.parser, ["python", "/opt/airflow-docker/dags.py", folder], own)
 
     def apply_key(self, name: str) -> CompletedProcess[str]:
-        return self._once("init", ["python", "/opt/airflow-docker/keys.py", name], {})
+        return self._run_job("init", ["python", "/opt/airflow-docker/keys.py", name], {})
 
-    def _once(self, service: str, words: list[str], environment: Mapping[str, str]) -> CompletedProcess[str]:
+    def _run_job(self, service: str, args: list[str], environment: Mapping[str, str]) -> CompletedProcess[str]:
         """In a container of its own like those of ``service``, on the host of the database; one at a time."""
         with files.locked(self.settings.state_dir / "once.lock", "swarm"):
             was_up = bool(self.states())
-            whole, versions = self._prepared(images_of=["AIRFLOW_IMAGE"])
+            full, versions = self._prepared(images_of=["AIRFLOW_IMAGE"])
             self.require_bind_mounts()
-            made = once(whole, service, words, environment)
-            versions.create(made["secrets"])
+            stack = job_stack(full, service, args, environment)
+            versions.create(stack["secrets"])
             shell.capture(commands.remove_services(self.project, [ONCE]))  # what a killed run has left
-            self.deploy(made)
+            self.deploy(stack)
             try:
-                task = self._ended(ONCE)
-                said = shell.capture(commands.logs(task["ID"], raw=True))
-                errors = said.stderr + str(task["Status"].get("Err", ""))
-                return CompletedProcess(words, exit_code(task), said.stdout, errors)
+                task = self._wait_for_job(ONCE)
+                output = shell.capture(commands.logs(task["ID"], raw=True))
+                errors = output.stderr + str(task["Status"].get("Err", ""))
+                return CompletedProcess(args, exit_code(task), output.stdout, errors)
             finally:
                 shell.capture(commands.remove_services(self.project, [ONCE]))
                 self._wait_for_end()
                 if not was_up and not self.states():  # networks and secrets; a stack may have been started meanwhile
                     self.stop(data=False)
 
-    def _ended(self, name: str) -> Told:
+    def _wait_for_job(self, name: str) -> Inspected:
         """The task of a service that runs once, when it has ended. Raises UserError if that takes too long."""
         end, label = time.monotonic() + _ONCE_SECONDS, f"{self.project}_{name}"
         while time.monotonic() < end:
@@ -394,7 +394,7 @@ class Swarm(Compose):
             if not service:
                 raise UserError("swarm", f"{label} was removed before it had ended.", "Try again.")
             tasks = [t for t in self._tasks() if t["ServiceID"] == service[0]["ID"]]
-            if tasks and not any(runs(task) for task in tasks):
+            if tasks and not any(is_running(task) for task in tasks):
                 return tasks[-1]
             time.sleep(health.POLL_SECONDS)
         raise UserError(

@@ -22,8 +22,8 @@ class SwarmPostgres(Postgres):
     compose: Swarm
 
     def client_command(self, program: str, *args: str) -> list[str]:
-        words = [program, "--username=airflow", *args]
-        return self.compose.exec_command(self.compose.container(_SERVICE), words, terminal=False)
+        command = [program, "--username=airflow", *args]
+        return self.compose.exec_command(self.compose.container(_SERVICE), command, terminal=False)
 
     @contextlib.contextmanager
     def running_server(self) -> Iterator[None]:

@@ -9,48 +9,50 @@ from airflow_docker.engines import images
 from airflow_docker.errors import UserError
 
 
-def copy_name(found: dict[str, Any], name: str, registry: str) -> str:
+def copy_name(inspected: dict[str, Any], name: str, registry: str) -> str:
     """What an image is called in ``registry``."""
     if name.startswith(f"{registry}/"):
         return name
     base = images.repository_of(name).rpartition("/")[2]
-    return f"{registry}/{base}:{found['Id'].removeprefix('sha256:')[:12]}"
+    return f"{registry}/{base}:{inspected['Id'].removeprefix('sha256:')[:12]}"
 
 
-def is_public(found: dict[str, Any], name: str, registry: str) -> bool:
+def is_public(inspected: dict[str, Any], name: str, registry: str) -> bool:
     """True if it was pulled, by its own name, from elsewhere than ``registry``: others can pull it too."""
-    digest = images.digest_of(found, name)
+    digest = images.digest_of(inspected, name)
     own = images.repository_of(digest) == images.repository_of(name) or images.pin_of(digest) == images.pin_of(name)
     return bool(digest) and own and not name.startswith(f"{registry}/")
 
 
 def reference(name: str, registry: str) -> str:
     """The name by which all hosts pull it; without a digest if no registry has it yet."""
-    found = images.inspect(name)
-    if found is None:
+    inspected = images.inspect(name)
+    if inspected is None:
         return name
-    known = found if is_public(found, name, registry) else _of(registry, found)
+    known = inspected if is_public(inspected, name, registry) else _of(registry, inspected)
     return images.digest_of(known, name) or name
 
 
-def _of(registry: str, found: dict[str, Any]) -> dict[str, Any]:
+def _of(registry: str, inspected: dict[str, Any]) -> dict[str, Any]:
     """The same, with those digests alone that ``registry`` has told."""
-    return {"RepoDigests": [d for d in found.get("RepoDigests") or [] if d.startswith(f"{registry}/")]}
+    return {"RepoDigests": [d for d in inspected.get("RepoDigests") or [] if d.startswith(f"{registry}/")]}
 
 
 def push(name: str, where: str, registry: str) -> None:
     """Put an image into ``registry``, unless it is from another one. Raises UserError if that fails."""
-    found = images.require(name, where)
-    if is_public(found, name, registry):
+    inspected = images.require(name, where)
+    if is_public(inspected, name, registry):
         return
-    copy = copy_name(found, name, registry)
+    copy = copy_name(inspected, name, registry)
     if copy != name:
         shell.capture(["docker", "tag", name, copy])
     with console.step(f"Pushing {copy}"):
         pushed = shell.capture(["docker", "push", "--quiet", copy])
-        if pushed.returncode and _of(registry, found)["RepoDigests"]:  # who has it, has it; a stack must go up again
+        if (
+            pushed.returncode and _of(registry, inspected)["RepoDigests"]
+        ):  # who has it, has it; a stack must go up again
             console.warn(f"{registry} does not take {copy}, which it has had before: {pushed.stderr.strip()}")
         elif pushed.returncode:
-            said = (pushed.stderr.strip() or "no reason given").splitlines()[-1]
+            last_line = (pushed.stderr.strip() or "no reason given").splitlines()[-1]
             todo = f"Is it there, and are you logged in? Try: docker push {copy}"
-            raise UserError("IMAGE_REGISTRY", f"{registry} does not take {copy} ({said}).", todo)
+            raise UserError("IMAGE_REGISTRY", f"{registry} does not take {copy} ({last_line}).", todo)

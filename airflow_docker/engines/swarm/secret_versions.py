@@ -37,19 +37,19 @@ class SecretVersions:
 
     def create(self, wanted: Iterable[str]) -> None:
         """Hand over those of ``wanted``, names of ours, that Swarm does not have yet."""
-        there, names = self.there(), self.names()
+        existing, names = self.existing(), self.names()
         for name in wanted:
-            if names[name] not in there:
-                made = shell.capture(commands.create_secret(self.project, names[name]), stdin=self._content(name))
-                if made.returncode:
-                    raise UserError(name, f"Swarm does not take it ({made.stderr.strip()}).", "Mend it: inv up")
+            if names[name] not in existing:
+                created = shell.capture(commands.create_secret(self.project, names[name]), stdin=self._content(name))
+                if created.returncode:
+                    raise UserError(name, f"Swarm does not take it ({created.stderr.strip()}).", "Mend it: inv up")
 
-    def there(self) -> list[str]:
+    def existing(self) -> list[str]:
         """All that Swarm has of this project."""
         return shell.capture(commands.secrets(self.project)).stdout.split()
 
-    def forget(self, but: Iterable[str] = ()) -> None:
+    def remove(self, but: Iterable[str] = ()) -> None:
         """Have none in Swarm but these; one that something still uses stays until the next time."""
-        kept = set(but)
-        for name in [name for name in self.there() if name not in kept]:
+        wanted = set(but)
+        for name in [name for name in self.existing() if name not in wanted]:
             shell.capture(["docker", "secret", "rm", name])

@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_docker.engines.compose.image_context import DAGS_IN_IMAGE
 
-Made = dict[str, Any]
+Config = dict[str, Any]
 
 NAMESPACE = "com.docker.stack.namespace"
 ARTIFACT, WHERE, PROJECT_LABEL = "airflow-docker.artifact", "airflow-docker.where", "airflow-docker.project"
@@ -79,75 +79,75 @@ def secret_name(project: str, name: str, content: str, key: str) -> str:
     return f"{project}_{name}_{digest[:12]}"
 
 
-def stack(config: Made, plan: Plan) -> Made:
+def stack(config: Config, plan: Plan) -> Config:
     """The whole stack; ``config`` is what `docker compose config` gives as JSON."""
-    services = {name: _service(name, given, plan) for name, given in config["services"].items()}
-    return _around(services, config, plan)
+    services = {name: _service(name, service, plan) for name, service in config["services"].items()}
+    return _document(services, config, plan)
 
 
-def part(whole: Made, names: tuple[str, ...]) -> Made:
+def subset(full: Config, names: tuple[str, ...]) -> Config:
     """The same stack with these services alone."""
-    services = {name: service for name, service in whole["services"].items() if name in names}
+    services = {name: service for name, service in full["services"].items() if name in names}
     used = {secret["source"] for service in services.values() for secret in service.get("secrets", [])}
-    return whole | {"services": services, "secrets": {k: v for k, v in whole["secrets"].items() if k in used}}
+    return full | {"services": services, "secrets": {k: v for k, v in full["secrets"].items() if k in used}}
 
 
-def once(whole: Made, service: str, words: list[str], environment: Mapping[str, str]) -> Made:
+def job_stack(full: Config, service: str, args: list[str], environment: Mapping[str, str]) -> Config:
     """A command that runs once, in a container like that of ``service``, and with this environment besides."""
-    like = whole["services"][service]
-    made = {key: value for key, value in like.items() if key not in ("healthcheck", "ports")}
-    made |= {"command": words, "environment": like["environment"] | environment}
-    made["deploy"] = {key: value for key, value in like["deploy"].items() if key in ("labels", "resources")}
-    place = whole["services"]["postgres"]["deploy"]["placement"]
-    made["deploy"] |= {**_job(), "endpoint_mode": "dnsrr", "placement": place}
-    return part(whole | {"services": {ONCE: made}}, (ONCE,))
+    like = full["services"][service]
+    job = {key: value for key, value in like.items() if key not in ("healthcheck", "ports")}
+    job |= {"command": args, "environment": like["environment"] | environment}
+    job["deploy"] = {key: value for key, value in like["deploy"].items() if key in ("labels", "resources")}
+    placement = full["services"]["postgres"]["deploy"]["placement"]
+    job["deploy"] |= {**_job(), "endpoint_mode": "dnsrr", "placement": placement}
+    return subset(full | {"services": {ONCE: job}}, (ONCE,))
 
 
-def _around(services: Made, config: Made, plan: Plan) -> Made:
+def _document(services: Config, config: Config, plan: Plan) -> Config:
     used = {secret["source"] for service in services.values() for secret in service.get("secrets", [])}
     return {
         "version": "3.9",
         "services": services,
-        "networks": {name: _network(given, plan) for name, given in config["networks"].items()},
+        "networks": {name: _network(network, plan) for name, network in config["networks"].items()},
         # Not the name that compose gives it: a project that moves here from compose has a database on each.
         "volumes": {name: {"name": f"{plan.project}_swarm_{name}"} for name in config.get("volumes", {})},
         "secrets": {name: {"external": True, "name": plan.secrets[name]} for name in sorted(used)},
     }
 
 
-def _network(given: Made, plan: Plan) -> Made:
-    made: Made = {"driver": "overlay"}
-    if given.get("internal"):
-        made["internal"] = True
+def _network(network: Config, plan: Plan) -> Config:
+    spec: Config = {"driver": "overlay"}
+    if network.get("internal"):
+        spec["internal"] = True
     if plan.is_encrypted:
-        made["driver_opts"] = {"encrypted": "true"}
-    return made
+        spec["driver_opts"] = {"encrypted": "true"}
+    return spec
 
 
-def _service(name: str, given: Made, plan: Plan) -> Made:
-    made = {key: given[key] for key in _KEPT if given.get(key) is not None}
-    is_airflow = given["image"] == plan.artifact
-    made["image"] = plan.images[given["image"]]
+def _service(name: str, service: Config, plan: Plan) -> Config:
+    spec = {key: service[key] for key in _KEPT if service.get(key) is not None}
+    is_airflow = service["image"] == plan.artifact
+    spec["image"] = plan.images[service["image"]]
     if is_airflow:
-        made["environment"] = _variables(plan) | made["environment"] | _fixed_variables(plan)
+        spec["environment"] = _variables(plan) | spec["environment"] | _fixed_variables(plan)
         if not plan.shares_logs:
-            made["command"] = [word for word in made["command"] if word != _SKIP_LOGS]
+            spec["command"] = [word for word in spec["command"] if word != _SKIP_LOGS]
     if name in _LOST_CLIENTS:
-        made["command"] = [*made.get("command", []), *_LOST_CLIENTS[name]]
-    made["networks"] = sorted(given["networks"])
-    made["secrets"] = [_secret(secret, plan) for secret in given.get("secrets", [])]
-    made["volumes"] = [*_in_memory(given), *_volumes(given, plan)]
-    if ports := given.get("ports"):
-        made["ports"] = [_port(port) for port in ports]
-    made["labels"] = {VERSION: _version(made, plan)}
-    made["deploy"] = _deploy(name, given, plan)
-    return made
+        spec["command"] = [*spec.get("command", []), *_LOST_CLIENTS[name]]
+    spec["networks"] = sorted(service["networks"])
+    spec["secrets"] = [_secret(secret, plan) for secret in service.get("secrets", [])]
+    spec["volumes"] = [*_in_memory(service), *_volumes(service, plan)]
+    if ports := service.get("ports"):
+        spec["ports"] = [_port(port) for port in ports]
+    spec["labels"] = {VERSION: _version(spec, plan)}
+    spec["deploy"] = _deploy(name, service, plan)
+    return spec
 
 
-def _version(made: Made, plan: Plan) -> str:
+def _version(spec: Config, plan: Plan) -> str:
     """Changes with all that a container is made of, versions of secrets among it."""
-    named = [plan.secrets[secret["source"]] for secret in made["secrets"]]
-    return hashlib.sha256(json.dumps([made, named], sort_keys=True).encode()).hexdigest()[:12]
+    named = [plan.secrets[secret["source"]] for secret in spec["secrets"]]
+    return hashlib.sha256(json.dumps([spec, named], sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _variables(plan: Plan) -> dict[str, str]:
@@ -159,23 +159,23 @@ def _fixed_variables(plan: Plan) -> dict[str, str]:
     return {"AIRFLOW__CORE__DAGS_FOLDER": DAGS_IN_IMAGE} if plan.dags_in_image else {}
 
 
-def _secret(given: Made, plan: Plan) -> Made:
-    target = str(given.get("target") or given["source"]).removeprefix("/run/secrets/")
-    return {"source": given["source"], "target": target, "uid": str(plan.uid), "gid": "0", "mode": 0o400}
+def _secret(secret: Config, plan: Plan) -> Config:
+    target = str(secret.get("target") or secret["source"]).removeprefix("/run/secrets/")
+    return {"source": secret["source"], "target": target, "uid": str(plan.uid), "gid": "0", "mode": 0o400}
 
 
-def _in_memory(given: Made) -> list[Made]:
+def _in_memory(service: Config) -> list[Config]:
     """Swarm takes neither owner nor mode for these: anybody may write there, and there is one user.
 
     Nor can a program be run from them. Where that is wanted it is a folder on disk, which goes with the container.
     """
-    made: list[Made] = []
-    for entry in given.get("tmpfs") or []:
+    mounts: list[Config] = []
+    for entry in service.get("tmpfs") or []:
         target, _, options = entry.partition(":")
-        made.append({"type": "volume" if "exec" in options.split(",") else "tmpfs", "target": target})
-    if size := given.get("shm_size"):
-        made.append({"type": "tmpfs", "target": "/dev/shm", "tmpfs": {"size": int(size)}})  # noqa: S108  theirs
-    return made
+        mounts.append({"type": "volume" if "exec" in options.split(",") else "tmpfs", "target": target})
+    if size := service.get("shm_size"):
+        mounts.append({"type": "tmpfs", "target": "/dev/shm", "tmpfs": {"size": int(size)}})  # noqa: S108  theirs
+    return mounts
 
 
 def literal(text: str) -> str:
@@ -183,49 +183,49 @@ def literal(text: str) -> str:
     return text.replace("$$", "$")
 
 
-def _volumes(given: Made, plan: Plan) -> list[Made]:
-    made: list[Made] = []
-    for volume in given.get("volumes", []):
+def _volumes(service: Config, plan: Plan) -> list[Config]:
+    mounts: list[Config] = []
+    for volume in service.get("volumes", []):
         if volume["type"] == "volume" or literal(volume["source"]) in plan.shared:
-            kept = ("type", "source", "target", "read_only")
-            made.append({key: volume[key] for key in kept if key in volume})
+            fields = ("type", "source", "target", "read_only")
+            mounts.append({key: volume[key] for key in fields if key in volume})
         elif volume["target"] in _SCRATCH:
-            made.append({"type": "volume", "target": volume["target"]})
-    return made
+            mounts.append({"type": "volume", "target": volume["target"]})
+    return mounts
 
 
-def _port(given: Made) -> Made:
+def _port(port: Config) -> Config:
     """The port of the host itself. Swarm knows no addresses here, so it is that of all of them."""
     return {
-        "target": given["target"],
-        "published": int(given["published"]),
-        "protocol": given["protocol"],
+        "target": port["target"],
+        "published": int(port["published"]),
+        "protocol": port["protocol"],
         "mode": "host",
     }
 
 
-def _deploy(name: str, given: Made, plan: Plan) -> Made:
-    made: Made = {"labels": {ARTIFACT: plan.artifact, WHERE: plan.where}}
-    memory, pids = int(given.get("mem_limit", 0)), given.get("pids_limit", 0)
+def _deploy(name: str, service: Config, plan: Plan) -> Config:
+    spec: Config = {"labels": {ARTIFACT: plan.artifact, WHERE: plan.where}}
+    memory, pids = int(service.get("mem_limit", 0)), service.get("pids_limit", 0)
     limits = {**({"memory": str(memory)} if memory else {}), **({"pids": pids} if pids else {})}
-    made["resources"] = {"limits": limits}
+    spec["resources"] = {"limits": limits}
     if name in ONE_SHOT:
-        made |= _job()
+        spec |= _job()
     else:
-        made |= {"mode": "replicated", "replicas": plan.workers if name == "worker" else 1}
-        made |= {"restart_policy": {"condition": "any", "delay": "2s"}, **_update(name)}
+        spec |= {"mode": "replicated", "replicas": plan.workers if name == "worker" else 1}
+        spec |= {"restart_policy": {"condition": "any", "delay": "2s"}, **_update(name)}
     # Names lead to the containers themselves: one address in front of them would need IPVS in the kernel.
-    made["endpoint_mode"] = "dnsrr"
+    spec["endpoint_mode"] = "dnsrr"
     if name not in EVERYWHERE:
-        made["placement"] = {"constraints": [f"node.labels.{node_label(plan.project)} == data"]}
-    return made
+        spec["placement"] = {"constraints": [f"node.labels.{node_label(plan.project)} == data"]}
+    return spec
 
 
-def _job() -> Made:
+def _job() -> Config:
     return {"mode": "replicated-job", "restart_policy": {"condition": "none"}}
 
 
-def _update(name: str) -> Made:
+def _update(name: str) -> Config:
     """A new version that does not become healthy, or does not stay so, gives way to the old one by itself.
 
     What has a volume or a port to itself must go before its successor comes; the others overlap.

@@ -18,12 +18,12 @@ class Finding:
     """How a thing is: an ``error`` would stop `inv up`. Whatever is not ok has a ``remedy``."""
 
     state: State
-    found: str
+    detail: str
     remedy: str = ""
 
 
-def ok(found: str) -> Finding:
-    return Finding("ok", found)
+def ok(detail: str) -> Finding:
+    return Finding("ok", detail)
 
 
 def problem(error: UserError, state: State = "error") -> Finding:

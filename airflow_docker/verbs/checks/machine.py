@@ -35,14 +35,14 @@ def docker_disk(settings: Settings, engine: Engine) -> Finding:
 
 def _disk(folder: Path, remedy: str) -> Finding:
     """The room where ``folder`` is, or where it would be made."""
-    there = next(p for p in (folder, *folder.parents) if p.exists())
-    free = shutil.disk_usage(there).free
-    found = f"{free / GB:.1f} GB are free at {there}"
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    free_space = f"{free / GB:.1f} GB are free at {existing}"
     if free < DISK_NEEDED:
-        return Finding("error", f"only {found}.", f"2 GB are needed, 10 are better. {remedy}")
+        return Finding("error", f"only {free_space}.", f"2 GB are needed, 10 are better. {remedy}")
     if free < DISK_WISHED:
-        return Finding("warning", f"only {found}.", f"10 GB are better. {remedy}")
-    return ok(found)
+        return Finding("warning", f"only {free_space}.", f"10 GB are better. {remedy}")
+    return ok(free_space)
 
 
 def bind_mounts(settings: Settings, engine: Engine) -> Finding:
@@ -98,10 +98,10 @@ def clock(settings: Settings, engine: Engine) -> Finding:
     if engine.name == "standalone":
         return Finding("skipped", "all run on this machine, by one clock.", "Nothing is to be done.")
     before = datetime.now(UTC)
-    told = datetime.fromisoformat(images.engine_info("{{.SystemTime}}"))
+    engine_time = datetime.fromisoformat(images.engine_info("{{.SystemTime}}"))
     after = datetime.now(UTC)
     # It was asked somewhere between the two, so only what lies outside counts.
-    isolated = max((before - told).total_seconds(), (told - after).total_seconds(), 0.0)
+    isolated = max((before - engine_time).total_seconds(), (engine_time - after).total_seconds(), 0.0)
     if isolated > CLOCK_SECONDS:
         todo = "Restart Docker Desktop, or let both machines take their time from one server (NTP)."
         return Finding("warning", f"the Docker engine's clock is {isolated:.0f} s apart from this machine's.", todo)

@@ -16,10 +16,12 @@ PYTHON, COMPOSE_WISHED = (3, 11), (2, 20)
 
 
 def python(settings: Settings, engine: Engine) -> Finding:
-    found = "{}.{}.{}".format(*sys.version_info[:3])
+    version = "{}.{}.{}".format(*sys.version_info[:3])
     if sys.version_info[:2] < PYTHON:
-        return Finding("error", f"{found} is too old.", "Name a Python 3.11 or newer: PYTHON=/path/to/python3.11 ./inv")
-    return ok(found)
+        return Finding(
+            "error", f"{version} is too old.", "Name a Python 3.11 or newer: PYTHON=/path/to/python3.11 ./inv"
+        )
+    return ok(version)
 
 
 def git(settings: Settings, engine: Engine) -> Finding:
@@ -39,7 +41,7 @@ def docker(settings: Settings, engine: Engine) -> Finding:
 
 
 def compose(settings: Settings, engine: Engine) -> Finding:
-    found = plugin_version()
-    if shell.version_in(found) < COMPOSE_WISHED:
-        return Finding("warning", f"{found} is older than what this is tested with.", "Take 2.20 or newer.")
-    return ok(found)
+    version = plugin_version()
+    if shell.version_in(version) < COMPOSE_WISHED:
+        return Finding("warning", f"{version} is older than what this is tested with.", "Take 2.20 or newer.")
+    return ok(version)

@@ -87,16 +87,16 @@ def _image(name: str, where: str, is_needed: bool) -> Finding:
         return ok(f"{name} is here")
     try:
         asked = shell.capture(images.manifest_command(name), timeout=REGISTRY_SECONDS)
-        said = (asked.stderr.strip() or "no reason given").splitlines()[-1] if asked.returncode else ""
+        last_line = (asked.stderr.strip() or "no reason given").splitlines()[-1] if asked.returncode else ""
     except shell.TimedOut as late:
-        said = f"no answer in {late.seconds:g} s"
-    if not said:
+        last_line = f"no answer in {late.seconds:g} s"
+    if not last_line:
         return ok(f"{name} is not here; it can be pulled")
     todo = f"Check the name and your connection, or log in (docker login). Try: docker pull {name}"
     if has_ways_of_its_own():
         what = f"{where}: {name} is not here, and only the engine's proxy or mirror can tell whether it can be had."
         return Finding("warning", what, todo)
-    what = f"{where}: {name} is not here, and cannot be had ({said})."
+    what = f"{where}: {name} is not here, and cannot be had ({last_line})."
     return Finding("error" if is_needed else "warning", what, todo)
 
 

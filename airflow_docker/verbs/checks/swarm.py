@@ -13,17 +13,17 @@ from airflow_docker.verbs.checks.remote import REGISTRY_SECONDS, has_ways_of_its
 
 def hosts(settings: Settings, engine: Engine) -> Finding:
     """This one is a manager, and the others answer."""
-    found = cluster()
-    if away := [found.hosts[node] for node in found.away]:
+    nodes = cluster()
+    if away := [nodes.hosts[node] for node in nodes.away]:
         todo = "See to them; meanwhile what ran there runs elsewhere. Look: docker node ls"
         return Finding("warning", f"no answer from {', '.join(away)}.", todo)
-    return ok(f"this is a manager, and all hosts answer: {', '.join(found.hosts.values())}")
+    return ok(f"this is a manager, and all hosts answer: {', '.join(nodes.hosts.values())}")
 
 
 def database(settings: Settings, engine: Engine) -> Finding:
-    found, project = cluster(), settings.compose_project_name
-    found.require(project)
-    return ok("it is on this host" if found.with_data(project) else "inv up puts it on this host")
+    nodes, project = cluster(), settings.compose_project_name
+    nodes.require(project)
+    return ok("it is on this host" if nodes.with_data(project) else "inv up puts it on this host")
 
 
 def registry(settings: Settings, engine: Engine) -> Finding:
