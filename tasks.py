@@ -34,7 +34,7 @@ def verb(group: str, default_flag: str = "", **options: Any) -> Callable[[Callab
 
 
 def scrubbed(body: Callable[..., None]) -> Callable[..., None]:
-    """``body``, with what no program may inherit: secrets, and the repository that a hook of git is told to use."""
+    """``body``, with what no program may inherit: secrets, and the variables that name the repository of a git hook."""
 
     @functools.wraps(body)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -89,7 +89,7 @@ def pull(c: Context, only: str = "") -> None:
     "Build",
     help={
         "check": "write nothing; say what is missing, stale or too readable (exit code 1)",
-        "rotate": "make this key of the infrastructure anew, and start again what reads it",
+        "rotate": "generate this key of the infrastructure again, and restart what reads it",
     },
 )
 def secrets(c: Context, check: bool = False, rotate: str = "") -> None:
@@ -111,7 +111,7 @@ def secrets(c: Context, check: bool = False, rotate: str = "") -> None:
         "refresh": "purge what was built and start over",
         "requirements": "file of DAG requirements (default: DAG_REQUIREMENTS)",
         "build-dir": "folder to assemble the image in (default: BUILD_DIR)",
-        "no-cache": "build every layer anew",
+        "no-cache": "build every layer again",
         "upgrade": "take the newest versions the requirements allow",
         "strict": "fail if the install would change what the base image has",
     },
@@ -185,7 +185,7 @@ def up(
 
 @verb("Run", help={"volumes": "destroy the database too", "yes": "do not ask"})
 def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
-    """Stop. The data stays unless told otherwise."""
+    """Stop the services. Data stays unless you add --volumes."""
     from airflow_docker.verbs import stack
 
     stack.down(engine_for(c, notify=True), volumes=volumes, yes=yes)
@@ -197,7 +197,7 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
     help={"file": "where to (default: a new file in STATE_DIR/backups)", "encrypt": "with a passphrase"},
 )
 def backup(c: Context, file: str = "", encrypt: bool = False) -> None:
-    """Write database, keys and settings into one file; all goes on running."""
+    """Write database, keys and settings into one file; services keep running."""
     from airflow_docker.settings import flag_path
     from airflow_docker.verbs import backup as copy
 
@@ -283,7 +283,7 @@ def restart(c: Context, service: list[str], timeout: str = DEFAULT_TIMEOUT) -> N
     help={"workers": "how many there are to be: inv scale 4", "timeout": HELP_TIMEOUT},
 )
 def scale(c: Context, workers: str, timeout: str = DEFAULT_TIMEOUT) -> None:
-    """Have more or fewer workers (CeleryExecutor), while all goes on."""
+    """Change the number of workers (CeleryExecutor) while tasks run."""
     from airflow_docker.verbs import operate
 
     operate.scale(engine_for(c), workers, seconds(timeout))

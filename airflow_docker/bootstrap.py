@@ -24,7 +24,7 @@ _HAS_ITS_PACKAGES = "import os, sys, sysconfig; sys.exit(not os.path.isdir(sysco
 
 
 def bring_up_to_date() -> None:
-    """One run at a time. What runs from ``.venv`` goes on doing so: it is made anew only if it works no more."""
+    """One run at a time. ``.venv`` is updated in place, and recreated only if it is broken."""
     with (PROJECT / ".venv.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

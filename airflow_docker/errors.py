@@ -18,7 +18,7 @@ USAGE = 2
 
 
 class UserError(Exit):
-    """A problem the user can mend, printed on standard error without a traceback.
+    """A problem that the user can fix, printed on standard error without a traceback.
 
     The form is ``where: what is wrong. What to do.``; ``code`` is the exit code:
     1 for a failure, 2 for bad usage or settings.
@@ -48,7 +48,7 @@ class UserErrors(UserError):
 
 
 def guarded(body: Callable[P, R]) -> Callable[P, R]:
-    """``body`` with what the system refuses (permissions, a full disk, a read-only one) told as a UserError.
+    """``body`` with what the system refuses (permissions, a full disk, a read-only one) raised as a UserError.
 
     Anything else that is not a UserError is a defect of ours and keeps its traceback.
     """

@@ -59,7 +59,7 @@ def replacing(file: Path, mode: int, owner: int | None = None) -> Iterator[IO[by
 
 
 def _temporary(file: Path) -> tuple[int, str]:
-    """A new file beside ``file``, held as long as it is open: by that it is told from one that was abandoned."""
+    """A new file beside ``file``, locked while it is open, which distinguishes it from an abandoned one."""
     while True:
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=_UNFINISHED, dir=file.parent)
         with suppress(OSError):  # where there are no locks; nothing there is taken for abandoned then either

@@ -3,7 +3,7 @@
 The handler raises :class:`Interrupted` in the main thread, so that locks and temporary files go as after any
 error. A thread ends the programs that any thread waits for, and this one too when its time is up, whatever
 hangs: the main thread may be inside a call that no signal ends. What was not done by then is as after a kill,
-which the next run mends.
+which the next run repairs.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ GENERATED: dict[str, Callable[[], str]] = {
 what signs a JWT by HS512 has no fewer than 64 (RFC 7518)."""
 
 OF_DATABASE = ("admin_password", "fernet_key", "webserver_secret_key", "postgres_password")
-"""Those that belong to a database: without them it is worth little. The others can be made anew at any start."""
+"""Those that belong to a database: without them it is worth little. The others can be generated again at any start."""
 
 DERIVED = ("sql_alchemy_conn", "broker_url", "redis.conf")
 """Files that are made of the keys."""
@@ -243,7 +243,7 @@ def _parse(text: str, where: str) -> configparser.RawConfigParser:
     except (configparser.Error, ValueError) as problem:
         line = getattr(problem, "lineno", None) or (getattr(problem, "errors", None) or [("?",)])[0][0]
         raise UserError(
-            where, f"line {line} of the file is not of ini form.", "Mend it; values are not shown."
+            where, f"line {line} of the file is not of ini form.", "Fix it; values are not shown."
         ) from None
     return parser
 

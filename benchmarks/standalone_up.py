@@ -39,7 +39,7 @@ class Bare:
         self.process: subprocess.Popen[bytes] | None = None
 
     def up(self) -> None:
-        """Start it and wait for what `inv up` waits for: the page, and a heartbeat of both jobs since the start."""
+        """Start it and wait for what `inv up` waits for: the web UI, and a heartbeat of both jobs since the start."""
         began = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
         self.process = subprocess.Popen(
             [self.python, "-m", "airflow", "standalone"], env=self.environ, start_new_session=True,

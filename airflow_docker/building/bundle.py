@@ -31,7 +31,7 @@ SETTINGS = (
     "AIRFLOW_IMAGE", "AIRFLOW_CONSTRAINTS", "SYSTEM_PACKAGES", "BUILD_PACKAGES", "AUDIT_TOOL_URL",
     "AUDIT_TOOL_SHA256", "AUDIT_TOOL_DEB", "SITE_CONFIG", "STANDALONE_SKIP", "IMAGE_REGISTRY", "DAGS_DELIVERY",
 )  # fmt: skip
-"""What decides the content of an image or environment; after a change of one it is to be built anew."""
+"""Settings that determine the content of an image or environment: a change means that it is built again."""
 SYNC_REQUIREMENTS = ("bin/sync-requirements.txt", "scripts/syncAnywhere/requirements.txt")
 
 
@@ -46,7 +46,7 @@ class Builder(Protocol):
 
     @property
     def generated_files(self) -> tuple[str, ...]:
-        """What of BUILD_DIR goes when all is to be built anew."""
+        """What is removed from BUILD_DIR before a build from scratch."""
 
     @property
     def work_dir(self) -> Path:

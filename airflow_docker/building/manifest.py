@@ -1,4 +1,4 @@
-"""What an image or environment is made of, told in its labels and beside its lock."""
+"""What an image or environment is made of, as in its labels and beside its lock."""
 
 from __future__ import annotations
 

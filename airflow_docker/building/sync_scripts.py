@@ -41,8 +41,8 @@ def _run(script: Path, target: Path) -> None:
     """Run copyLinksToBin, which reads a line and changes directory, so that its target must be absolute."""
     result = shell.capture([str(script), str(target.resolve())], cwd=script.parent, stdin="\n", timeout=_COPY_SECONDS)
     if result.returncode:
-        last_line = (result.stderr.strip() or result.stdout.strip() or "it said nothing").splitlines()[-1]
-        todo = "Run it by hand and mend it."
+        last_line = (result.stderr.strip() or result.stdout.strip() or "no output").splitlines()[-1]
+        todo = "Run it by hand and fix it."
         raise UserError(str(script), f"ended with exit code {result.returncode} ({last_line}).", todo)
 
 
@@ -73,9 +73,9 @@ def _resolved(entry: Path, allowed: tuple[Path, Path], within: tuple[Path, ...])
     try:
         real = entry.resolve(strict=True)
     except (OSError, RuntimeError):  # nothing there, or links in a circle
-        raise UserError(where, "is a link to a file that does not exist.", "Mend it in archive-ops.") from None
+        raise UserError(where, "is a link to a file that does not exist.", "Fix it in archive-ops.") from None
     if not any(real.is_relative_to(folder) for folder in allowed):
         raise UserError(where, f"is a link out of archive-ops, to {real}.", "Put the file itself there.")
     if real in within:
-        raise UserError(where, f"is a link to a folder that it stands in, {real}.", "Take it out of archive-ops.")
+        raise UserError(where, f"is a link to a folder that contains it, {real}.", "Take it out of archive-ops.")
     return real

@@ -22,7 +22,7 @@ class VersionRecord:
     """``airflow`` is the version that ran last.
 
     ``begun`` is the one that an upgrade goes to, as long as it has neither ended nor been undone;
-    ``artifact`` is what ran before, empty if nothing did. ``backup`` is the way back from either.
+    ``artifact`` is what ran before, empty if nothing did. ``backup`` is where to roll back to from either.
     """
 
     airflow: str
@@ -39,7 +39,7 @@ def read(engine: Engine) -> VersionRecord | None:
 
 
 def current(engine: Engine) -> str:
-    """The version that the database is of, or while an upgrade has begun was of, as far as anything tells."""
+    """The version that the database is of, or while an upgrade has begun was of, as far as is known."""
     if noted := read(engine):
         return noted.airflow
     running = engine.running_artifact()
@@ -56,7 +56,7 @@ def record(engine: Engine) -> None:
 
 
 def begin_upgrade(engine: Engine, noted: VersionRecord) -> None:
-    """From now on the database may be half of one version and half of another."""
+    """From now on the database may be partly migrated."""
     _write(engine, noted)
 
 
@@ -76,7 +76,7 @@ def interrupted(engine: Engine) -> UserError | None:
 
 
 def require_whole(engine: Engine) -> None:
-    """Raise UserError if the database is half-way between two versions."""
+    """Raise UserError if a migration of the database was interrupted."""
     if error := interrupted(engine):
         raise error
 

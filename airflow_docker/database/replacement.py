@@ -25,7 +25,7 @@ def replace(engine: Engine, dump: Path, keys: Mapping[str, str]) -> None:
     """
     database, old = engine.database, secret_files.saved_keys(engine.settings)
     had = database.exists()
-    # A server that begins anew, or has lost its keys, wants some before it can be asked anything.
+    # A new server, or one that has lost its keys, needs keys before it answers any query.
     is_early = not had or len(old) < len(secret_files.OF_DATABASE)
     try:
         if is_early:
@@ -56,12 +56,12 @@ def change_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, st
 
 
 def change_admin_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    """Another password of the admin. What takes it in reads the file, so a kill in between is mended forwards."""
+    """Change the admin's password. Airflow reads it from the file, so after a kill the next verb goes on with it."""
     note = _untaken(engine)
     files.write(note, b"")
     secret_files.put(engine.settings, engine.secret_owner, new)
     try:
-        apply_now(engine, "admin_password", "The old password stays. Mend it and try again.")
+        apply_now(engine, "admin_password", "The old password stays. Fix that and try again.")
     except Exception:
         secret_files.put(engine.settings, engine.secret_owner, old)
         note.unlink()
@@ -72,7 +72,7 @@ def change_admin_password(engine: Engine, old: Mapping[str, str], new: Mapping[s
 def end_interrupted(engine: Engine) -> None:
     """Take in the admin's password, if a run was killed while it did. To be called while the database serves."""
     if _untaken(engine).is_file():
-        apply_now(engine, "admin_password", "Mend it and type: inv secrets --rotate admin_password")
+        apply_now(engine, "admin_password", "Fix that and type: inv secrets --rotate admin_password")
         _untaken(engine).unlink(missing_ok=True)
 
 

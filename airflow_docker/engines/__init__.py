@@ -21,7 +21,7 @@ class ServiceState:
 
     ``image`` is the name it was started from and ``image_id`` what that was then; empty where there are no images.
     ``host`` is where it runs, if there are several.
-    ``number`` tells several of one service apart.
+    ``number`` distinguishes the containers of one service.
     ``crashed`` is when it last ended by itself and was started again, ``crash_code`` its exit code then, where that
     is known. ``out_of_memory`` is true if it has ended because memory ran out.
     """
@@ -47,7 +47,7 @@ class ServiceState:
         return self.container in before and self.started == before[self.container].started
 
     def forgiven(self, before: dict[str, ServiceState]) -> ServiceState:
-        """Without the restarts since ``before``: they may have had a cause that is being mended."""
+        """Without the restarts since ``before``: their cause may have been fixed since."""
         return replace(self, restarts=before[self.container].restarts) if self.container in before else self
 
 
@@ -137,7 +137,7 @@ class Engine(Builder, Protocol):
         """What it is made of, by label; None if it is not there. Raises UserError if it is not ours."""
 
     def inventory(self, artifact: str) -> dict[str, Any]:
-        """What its Python has: see inventory.py. Raises UserError if it does not tell."""
+        """What its Python has: see inventory.py. Raises UserError if that fails."""
 
     def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
         """Artifacts of ours that nothing runs from, but for ``keep``: name, size in bytes."""
@@ -175,12 +175,12 @@ class Engine(Builder, Protocol):
         """True if anything of it runs or has run, be it what a run that was killed has left."""
 
     def config_digest(self) -> str:
-        """All that decides how the services run, as text; it changes when they must be made anew."""
+        """Everything that determines how the services run, as text: a change means that they must be recreated."""
 
     def starting(self, *, unchanged: bool, workers: int = 0) -> AbstractContextManager[Callable[[], bool]]:
         """Begin to bring everything up, ``as_before`` if nothing that decides has changed, with so many workers.
 
-        What is given tells whether all has been done that was to be done, and raises UserError
+        Yields a function that returns True when the engine has finished, and raises UserError
         if it cannot be.
         """
 
@@ -205,7 +205,7 @@ class Engine(Builder, Protocol):
         """The same, with both outputs kept."""
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
-        """Show what services said; the exit code."""
+        """Show the logs of services; the exit code."""
 
     def restarting(self, services: list[str]) -> AbstractContextManager[Callable[[], bool]]:
         """Begin to end and start these services, or start them where they do not run; see :meth:`starting`."""
@@ -226,10 +226,10 @@ class Engine(Builder, Protocol):
         """What services that import DAG files have written into their own files, as into /tmp: name of each, bytes."""
 
     def port_owner(self, port: int) -> str:
-        """What of its own kind listens on a port of this machine; empty if it cannot tell."""
+        """What of its own kind listens on a port of this machine; empty if that is unknown."""
 
     def running_artifact(self) -> str | None:
         """The artifact that what runs was started from."""
 
     def last_lines(self, container: str, lines: int = 20) -> str:
-        """The end of what a service said."""
+        """The last lines of a service's log."""

@@ -13,7 +13,7 @@ from airflow_docker.engines.endpoint import Endpoint
 
 _DESKTOP, _ORBSTACK, _COLIMA, _LIMA = "Docker Desktop", "OrbStack", "Colima", "Lima"
 _SHARED_ON_MACOS = tuple(map(Path, ("/Users", "/Volumes", "/private", "/tmp", "/var/folders")))  # noqa: S108  to compare
-"""What Docker Desktop for Mac shares unless told otherwise: https://docs.docker.com/desktop/settings-and-maintenance/settings/#file-sharing"""
+"""What Docker Desktop for Mac shares by default: https://docs.docker.com/desktop/settings-and-maintenance/settings/#file-sharing"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class EngineHost:
         return f"{self.name}{virtual}"
 
     def shares(self, folder: Path) -> bool:
-        """True if it is a virtual machine that has ``folder`` unless told otherwise."""
+        """True if it is a virtual machine that shares ``folder`` by default."""
         home = Path.home()
         known = {_DESKTOP: (home, *_SHARED_ON_MACOS), _ORBSTACK: (Path("/"),), _COLIMA: (home,), _LIMA: (home,)}
         return any(folder.is_relative_to(shared) for shared in known.get(self.product, ()))

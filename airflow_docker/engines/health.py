@@ -76,7 +76,7 @@ def _failure(state: ServiceState, one_shot: bool, before: dict[str, ServiceState
     if state.restarts > earlier or (state.state == "restarting" and is_new):
         return f"crashes (exit code {state.exit_code}) and is started again and again"
     if state.health == "unhealthy":
-        return f"is unhealthy ({state.probe or 'its check said nothing'})"
+        return f"is unhealthy ({state.probe or 'its health check printed nothing'})"
     return ""
 
 
@@ -86,7 +86,7 @@ def wait(
 ) -> None:  # fmt: skip
     """Return when all services, or ``only`` some, are ready; say so of each as it becomes ready.
 
-    ``timeout`` is in seconds. ``settled`` tells whether the engine has done all it was told to
+    ``timeout`` is in seconds. ``settled`` returns True when the engine has finished its part
     do, and may raise; until then a container that was there ``before`` may yet be replaced and
     counts for nothing. Raises UserError with the last lines of the service at fault as soon
     as there is one, or when time is up.
@@ -123,7 +123,7 @@ def wait(
 def error(engine: Engine, state: ServiceState, reason: str) -> UserError:
     """The error for a service at fault, after its last lines have been shown."""
     lines = engine.last_lines(state.container)
-    console.say(f"--- the last lines of {state.service} ---\n{lines or '(it said nothing)'}\n---")
+    console.say(f"--- the last lines of {state.service} ---\n{lines or '(no output)'}\n---")
     what = " ".join([f"the service {reason}.", *crashes.of_failed(engine, state)])
     return UserError(state.service, what, f"Read on: inv logs {state.service}")
 

@@ -102,7 +102,7 @@ def require_engine() -> None:
     if asked.returncode and (closed := _closed_socket()):
         what = f"no Docker engine answers, as you may not use its socket {closed}."
         raise UserError(
-            "docker", what, "Type: sudo usermod -aG docker $USER, and log in anew. " + todo.rpartition(". ")[2]
+            "docker", what, "Type: sudo usermod -aG docker $USER, and log in again. " + todo.rpartition(". ")[2]
         )
     if asked.returncode:
         raise UserError("docker", "no Docker engine answers.", todo)
@@ -121,7 +121,7 @@ def engine_info(wanted: str) -> str:
     if asked.returncode or not asked.stdout.strip():
         require_engine()
         last_line = (asked.stderr.strip() or "no reason given").splitlines()[-1]
-        raise UserError("docker info", f"does not tell what it should ({last_line}).", "Try it by hand: docker info")
+        raise UserError("docker info", f"does not answer as expected ({last_line}).", "Try it by hand: docker info")
     return asked.stdout.strip()
 
 

@@ -1,7 +1,7 @@
-"""What a Python has installed, told by that Python itself, which is given this file to run: ``python -c … [LOCK]``.
+"""What a Python has installed, reported by that Python itself, which runs this file: ``python -c … [LOCK]``.
 
 It has nothing but its standard library, from 3.8 on, so nothing of ours is imported here. LOCK is a
-file of what was installed by us, which is told as it is.
+file of what was installed by us, which is reported unchanged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What several services said, in the order in which they said it: by the time that Docker gives each line."""
+"""Logs of several services merged by the time that Docker gives each line."""
 
 from __future__ import annotations
 

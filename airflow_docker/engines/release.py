@@ -20,7 +20,7 @@ class Release:
     own; ``jobs`` those that send heartbeats to their job type. ``is_known`` is the SQL condition on table
     ``dag`` for those whose file is there. ``signs_logins`` is the key of SECRETS_DIR, if any, that lets in
     who has logged in before, whatever becomes of passwords and sessions. ``grace`` is for how many seconds
-    services may go on that are told to end, the same as stop_grace_period of the scheduler in the compose files.
+    services may run after SIGTERM, the same as stop_grace_period of the scheduler in the compose files.
     """
 
     number: int
@@ -35,7 +35,7 @@ class Release:
     grace: float = 30.0
 
     def page_path(self, settings: Settings) -> str:
-        """The path of the page's address, without a slash at its end; empty unless an option sets one."""
+        """The path of the web UI's address, without a slash at its end; empty unless an option sets one."""
         return urlsplit(settings.airflow_options.get(self.base_url, "")).path.rstrip("/")
 
 
@@ -58,7 +58,7 @@ TWO = Release(
 THREE = Release(
     3,
     "api-server",
-    "/execution/health",  # what tasks ask; its first answer takes seconds, in which the page does not answer either
+    "/execution/health",  # what tasks ask; its first answer takes seconds, in which the web UI does not answer either
     "AIRFLOW__API__BASE_URL",
     "dag-processor",
     {
@@ -70,7 +70,7 @@ THREE = Release(
     {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"},
     "NOT is_stale",
     "jwt_secret",
-    10.0,  # its tasks do not end when they are told to, and the scheduler waits for them
+    10.0,  # its tasks ignore SIGTERM, and the scheduler waits for them
 )
 
 

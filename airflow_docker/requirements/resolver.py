@@ -77,7 +77,7 @@ class Resolver:
         self, wanted: list[Requirement], preferred: dict[str, str] | None = None, *,
         root: str | None = None, seconds: float | None = None,
     ) -> tuple[str | None, str]:  # fmt: skip
-        """The lock's text (None without a solution) and what uv said. ``root`` replaces the fixed Airflow.
+        """The lock's text (None without a solution) and uv's standard error. ``root`` replaces the fixed Airflow.
 
         Raises TimedOut after ``seconds``, UserError if uv could not do its work.
         """
@@ -92,7 +92,7 @@ class Resolver:
             result = shell.capture([uv(), *command[1:]], env=self.env, timeout=seconds)
             stderr = result.stderr.strip()
             if result.returncode not in (0, _NO_SOLUTION):  # no index, a URL that gives nothing, and the like
-                raise UserError("requirements", f"cannot be resolved.\n{stderr}\n", "Mend what it says, and try again.")
+                raise UserError("requirements", f"cannot be resolved.\n{stderr}\n", "Fix that and try again.")
             return (None if result.returncode else output.read_text()), stderr
 
 

@@ -64,7 +64,7 @@ _OURS = {
     **dict.fromkeys(("AIRFLOW__WEBSERVER__WEB_SERVER_PORT", "AIRFLOW__API__PORT"), "Set AIRFLOW_PORT."),
     **dict.fromkeys(
         ("AIRFLOW__WEBSERVER__WEB_SERVER_HOST", "AIRFLOW__API__HOST"),
-        "Remove it: this machine alone sees the page; put a proxy in front for others.",
+        "Remove it: only this machine reaches the web UI; put a proxy in front for others.",
     ),
     **dict.fromkeys(
         ("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK",
@@ -72,9 +72,9 @@ _OURS = {
         "Remove it: what starts and watches the services counts on its value.",
     ),
 }  # fmt: skip
-"""Options that would contradict what we tell Airflow, and what to do instead."""
+"""Options that would contradict ours, and what to do instead."""
 _PAGES = ("AIRFLOW__WEBSERVER__BASE_URL", "AIRFLOW__API__BASE_URL")
-"""The options with the address that people have for the page, of Airflow 2 and 3."""
+"""The options with the public address of the web UI, of Airflow 2 and 3."""
 AIRFLOW_IMAGE_UID = 50000
 """The uid of the user ``airflow`` in the official image."""
 
@@ -94,7 +94,7 @@ def default_project_name(base: Base) -> str:
 
 
 def default_ca_bundle(base: Base) -> str:
-    """The certificates this machine's own tools were told to trust, if they are there."""
+    """The certificates this machine's own tools are configured to trust, if they are there."""
     named = (base.environ.get("SSL_CERT_FILE"), base.environ.get("PIP_CERT"))
     return next((file for file in named if file and Path(file).is_file()), "")
 
@@ -319,7 +319,7 @@ def _holds_secret(option: str, value: str) -> bool:
 def _sensitive(name: str) -> UserError:
     return UserError(
         name,
-        "this option holds a secret and would stand in the containers' environment.",
+        "this option holds a secret and would be visible in the containers' environment.",
         "Remove it; keys of this kind are generated and handed over as files.",
         USAGE,
     )

@@ -40,7 +40,7 @@ def _parse(file: Path, content: str) -> tuple[dict[str, str], list[UserError]]:
         line = binding.original.line + binding.original.string[:lead].count("\n")
         where = f"{file.name} line {line}"
         if binding.error or (binding.key is not None and binding.value is None):
-            errors.append(UserError(where, "this is not of the form NAME=value.", "Mend or comment the line.", USAGE))
+            errors.append(UserError(where, "this is not of the form NAME=value.", "Fix it or comment it out.", USAGE))
         elif binding.key in values:
             what = f"{binding.key} is already set in line {lines[binding.key]}."
             errors.append(UserError(where, what, "Keep one of the two.", USAGE))

@@ -311,7 +311,7 @@ def _is_ancestor(source: Source, old: str, new: str) -> bool:
 
 
 def _require_way(source: Source, new: str) -> None:
-    """Raise UserError where git would refuse the step: what is begun and not done is taken for half written."""
+    """Raise UserError where git would refuse the step: an interrupted step would look like local changes."""
     options = ("--dry-run", "-m", "-u", "--exclude-per-directory=.gitignore")
     _require_done(source, new, _git(source.path, "read-tree", *options, "HEAD", new))
 
@@ -322,6 +322,6 @@ def _advance(source: Source, new: str) -> None:
 
 def _require_done(source: Source, new: str, step: CompletedProcess[str]) -> None:
     if step.returncode:
-        todo = f"See what stands in the way: git -C {source.path} merge --ff-only {new[:10]}"
+        todo = f"See what blocks it: git -C {source.path} merge --ff-only {new[:10]}"
         what = f"cannot be fast-forwarded ({remotes.last_line(step.stderr)})."
         raise UserError(str(source.path), what, todo)

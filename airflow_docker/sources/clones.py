@@ -1,4 +1,4 @@
-"""A checkout that is not there yet: cloned by GitPython, which tells how far it is."""
+"""A checkout that is not there yet: cloned by GitPython, which reports its progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_docker.sources.checkouts import Report, Source
 
 
 def load_git() -> None:
-    """Import GitPython before threads do, of which one may find what another has half imported."""
+    """Import GitPython before threads do, as one may find a module that another has only partly imported."""
     import git  # noqa: F401
 
 

@@ -31,7 +31,7 @@ def end_step(git_dir: Path) -> None:
 
 
 def finish(folder: Path, git_dir: Path, killed: float) -> None:
-    """Mend the checkout in ``folder`` if a pull that began then (in seconds since 1970, or 0) was ``killed``,
+    """Repair the checkout in ``folder`` if a pull that began then (in seconds since 1970, or 0) was ``killed``,
     or one has not done its step.
 
     Raises UserError if another git is at work there.

@@ -28,7 +28,7 @@ _LOCAL = (
 
 
 def leave_surrounding_repository() -> None:
-    """Forget the repository that git was told to use, as in its hooks: it would be used instead of ours."""
+    """Forget the repository that git's variables name, as in its hooks: it would be used instead of ours."""
     for name in _LOCAL:
         os.environ.pop(name, None)
 
@@ -90,7 +90,7 @@ def local_path(url: str) -> Path | None:
 
 
 class Refused(Exception):
-    """A remote that git could not use, for what it ``said`` last."""
+    """A remote that git could not use; ``stderr`` is git's output."""
 
     def __init__(self, stderr: str) -> None:
         self.stderr = last_line(stderr)
@@ -98,7 +98,7 @@ class Refused(Exception):
 
 
 def last_line(stderr: str) -> str:
-    """The last error that git named, or else the last line that it said, without credentials."""
+    """The last error that git named, or else the last line of its output, without credentials."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("fatal: ", "error: "))]
     return redact([*lines[-1:], *errors[-1:]][-1] if lines else "no reason given")

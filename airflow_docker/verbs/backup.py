@@ -27,7 +27,7 @@ _WORK, _PLAIN = "backup.work", "plain"
 
 
 def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> Path:
-    """Write a backup to ``file``, by default one in STATE_DIR named by project and time; all goes on running."""
+    """Write a backup to ``file``, by default one in STATE_DIR named by project and time; services keep running."""
     settings = engine.settings
     engine.require()
     replacement.undo_interrupted(engine)
@@ -92,7 +92,7 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
 
 
 def _start_again(engine: Engine) -> None:
-    """What ran before a restore that failed; why it failed is told first of all, whatever becomes of this."""
+    """Start again what ran before a restore that failed. The reason of the failure is reported first."""
     if replacement.is_pending(engine):
         return
     try:

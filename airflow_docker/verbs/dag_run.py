@@ -75,7 +75,7 @@ def _is_paused(engine: Engine, dag: str) -> bool:
     is_known = release.of(engine.settings).is_known
     rows = engine.database.query(f"SELECT is_paused FROM dag WHERE dag_id = {quoted(dag)} AND {is_known}")  # noqa: S608
     if not rows:
-        todo = "A new file is seen within half a minute: try again; or: inv dags"
+        todo = "Airflow finds a new file within 30 s: try again; or: inv dags"
         raise UserError(dag, "the running Airflow knows no such DAG.", todo)
     return rows[0][0] in ("1", "t")
 

@@ -18,13 +18,13 @@ from airflow_docker.verbs.checks import Finding, machine, ok, problem, programs,
 SECONDS = 5.0
 """How long one check may take."""
 GRACE_SECONDS = 1.0
-"""Longer than a program, to tell in a check's own words that its program has not answered."""
+"""Longer than a program, so that a check itself reports that its program has not answered."""
 MARKS = {"ok": "✓", "warning": "!", "error": "✗", "skipped": "–"}  # noqa: RUF001
 
 
 @dataclass(frozen=True)
 class Check:
-    """A look at one thing; ``asks_docker`` if nothing can be told of it while Docker does not answer.
+    """A look at one thing; ``asks_docker`` if it cannot be checked while Docker does not answer.
 
     ``docker_only`` is for the engines that run containers, ``swarm_only`` for that of several hosts.
     """
@@ -105,7 +105,7 @@ def examine() -> list[Result]:
     chosen = [check for check in CHECKS if _applies(check, engine)]
     asked = run([check for check in chosen if not (is_silent and check.asks_docker)], current, engine)
     by_name = {result.name: result for result in asked}
-    silent = Finding("skipped", "Docker does not answer.", "See what is said of docker.")
+    silent = Finding("skipped", "Docker does not answer.", "See the check of docker.")
     return first + [by_name.get(check.name, Result(check.name, silent)) for check in chosen]
 
 
@@ -114,7 +114,7 @@ def _applies(check: Check, engine: Engine) -> bool:
 
 
 def run(checks: Sequence[Check], current: Settings, engine: Engine) -> list[Result]:
-    """All ``checks`` at once; one that hangs is left to itself, and said to. A defect in one is raised."""
+    """All ``checks`` at once; one that hangs is abandoned and reported. A defect in one is raised."""
     jobs = {check.name: _begin(check, current, engine) for check in checks}
     wait(jobs.values(), SECONDS + GRACE_SECONDS)
     late = Finding("error", f"it could not be found out in {SECONDS:g} s.", "See whether a disk or a network hangs.")

@@ -64,7 +64,7 @@ def wait(engine: Engine) -> None:
     """Return when the running Airflow has parsed every DAG file since its start, or has parsed no other for 5 s.
 
     Waits at most :data:`FIRST_PARSE_SECONDS`. A file that mentions Airflow and DAGs may still define none, and
-    nothing in the database tells that it was parsed.
+    nothing in the database shows that it was parsed.
     """
     since = next((s.started for s in engine.states() if s.service == release.of(engine.settings).parser), "")
     wanted = _dag_files(_dags_folder(engine))

@@ -102,7 +102,7 @@ def _files(settings: Settings) -> list[str]:
 
 
 def commands(settings: Settings, image: chart.Image, claims: dict[str, str], file: str) -> list[str]:
-    """What makes the Secrets that the values name, and then starts Airflow. Paths stand in it, no contents."""
+    """What makes the Secrets that the values name, and then starts Airflow. They hold paths, never contents."""
     prefix = chart.prefix_of(settings)
     lines = [f"docker push {image.repository}:{image.tag}"] if "/" in image.repository else []
     for name, keys in chart.referenced(settings).items():

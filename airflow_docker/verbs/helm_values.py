@@ -149,7 +149,7 @@ def _stores(settings: Settings) -> Values:
 
 
 def _page(settings: Settings) -> Values:
-    """Where the page is to be, for the chart's probes; Airflow has it from its variable."""
+    """The address of the web UI, for the chart's probes; Airflow has it from its variable."""
     section = "webserver" if _major(settings) == 2 else "api"
     url = settings.airflow_options.get(f"AIRFLOW__{section.upper()}__BASE_URL")
     return {"config": {section: {"base_url": url}}} if url else {}

@@ -20,7 +20,7 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def logs(engine: Engine, services: list[str], *, follow: bool, tail: str, since: str) -> None:
-    """Show what services said, all of them by default. Raises UserError for unknown ones and bad flags."""
+    """Show the logs of services, of all by default. Raises UserError for unknown ones and bad flags."""
     chosen = known(engine, services)
     if tail and not is_count(tail):
         raise UserError("--tail", f"'{tail}' is not a number of lines.", "Say for instance 100.", USAGE)

@@ -1,4 +1,4 @@
-"""A new infrastructure key in place of the one in use, and what must follow so that all goes on working."""
+"""A new infrastructure key in place of the one in use, and what must follow so that everything keeps working."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
     is_stopped = runs and not is_renewed and keys != ["admin_password"]
     if is_stopped:
         with console.step(f"Stopping {engine.settings.compose_project_name}"):
-            stack.mark_dirty(engine)  # for who comes upon it half-way
+            stack.mark_dirty(engine)  # in case this is interrupted
             engine.stop(False)
     try:
         with console.step(f"Changing the {name}"), engine.database.running_server():
@@ -77,7 +77,7 @@ def _fernet_key(engine: Engine, old: Keys, new: Keys) -> None:
     """Both keys are there until all has been written with the new one, so an end at any moment loses nothing."""
     both = {**new, "fernet_key": f"{new['fernet_key']},{old['fernet_key']}"}
     secret_files.put(engine.settings, engine.secret_owner, both)
-    replacement.apply_now(engine, "fernet_key", "Both keys stay in force. Mend it and type the same again.")
+    replacement.apply_now(engine, "fernet_key", "Both keys stay valid. Fix that and type the same again.")
     secret_files.put(engine.settings, engine.secret_owner, new)
 
 

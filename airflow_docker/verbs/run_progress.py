@@ -1,4 +1,4 @@
-"""A run of a DAG while it goes on: each attempt of each task, and what is waited for, never silent for long."""
+"""Follow a run of a DAG: each attempt of each task, and what the run waits for, never silent for long."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def attempts_of(rows: Sequence[Sequence[str]]) -> list[Attempt]:
 
 
 def activity(state: str, attempts: Sequence[Attempt]) -> str:
-    """What goes on in a run that nothing blocks."""
+    """What happens in a run that nothing blocks."""
     if at_work := [a for a in attempts if a.state in _AT_WORK]:
         return named([f"{a.task} is {a.state}" for a in at_work])
     if waiting := [a for a in attempts if a.state and a.state not in _OVER]:

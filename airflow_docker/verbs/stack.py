@@ -170,7 +170,7 @@ def _digest(engine: Engine) -> str:
 
 
 def print_access(settings: Settings, open_page: bool = False) -> None:
-    """Say where the page is and who may enter."""
+    """Print the address of the web UI, the user and where the password is."""
     address = release.address(settings)
     console.say()
     console.say(f"  Airflow   {address}")
@@ -205,7 +205,7 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
 
 def stop(engine: Engine, *, volumes: bool = False) -> None:
     """End all that runs; with ``volumes`` the database too."""
-    mark_dirty(engine, _STOPPING)  # for who comes upon it half-way
+    mark_dirty(engine, _STOPPING)  # in case this is interrupted
     with console.step(f"Stopping {engine.settings.compose_project_name}"):
         engine.stop(volumes)
     clear_config(engine)

@@ -134,9 +134,9 @@ def _rollback_point(old: Engine, version: str) -> db_version.VersionRecord | Non
     noted = db_version.read(old)
     if noted and noted.begun:
         if not Path(noted.backup).is_file():
-            what = "this backup, taken as the upgrade was begun, is the way back, and it is not there."
+            what = "this backup, taken when the upgrade began, is needed to roll back, and it does not exist."
             raise UserError(noted.backup, what, "Bring it back to its place.")
-        console.say(f"  This upgrade was begun before; the backup of then stays the way back: {noted.backup}")
+        console.say(f"  This upgrade was begun before; to roll back it uses the backup of then: {noted.backup}")
         return noted
     file = backup.create(old, None)
     running = (old.running_artifact() or builds.last_artifact(old) or "") if old.states() else ""
@@ -161,7 +161,7 @@ def _switch(old: Engine, new: Engine, rollback_point: db_version.VersionRecord |
         how = "runs again, with its data" if rollback_point.artifact else "has its data again"
         what = f"Airflow {new.settings.airflow_version} does not start, and {rollback_point.airflow} {how}."
         reason = f"The reason: {failure.where}: {failure.what.rstrip()}"
-        todo = "What it said last stands above: mend that, and type the same again."
+        todo = "Its last log lines are above: fix that, and type the same again."
         raise UserError("inv upgrade", f"{what} {reason}", todo) from failure
 
 

@@ -1,6 +1,6 @@
 """Read by Airflow itself as each of its programs begins.
 
-A log that cannot be written ends no task. Python tells of such a log on standard error, and Airflow
+A log that cannot be written ends no task. Python reports such a log on standard error, and Airflow
 leads that of a task into its log. On a full disk the one calls the other until the task ends, or
 hangs, with a RecursionError.
 https://docs.python.org/3/howto/logging.html#exceptions-raised-during-logging
@@ -11,7 +11,7 @@ a connection is only when it has been asked whether it still works. Airflow 3 do
 https://docs.sqlalchemy.org/en/14/core/pooling.html#using-connection-pools-with-multiprocessing-or-os-fork
 
 And the log of a task that runs is read where it is written, if that is here. Airflow asks its worker for it
-besides, and where no worker serves logs its answer, a failure, stands in the log.
+besides, and where no worker serves logs its failure would be shown as the log.
 https://github.com/apache/airflow/issues/42136
 """
 

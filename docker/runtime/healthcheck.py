@@ -31,7 +31,7 @@ def job(name: str) -> bool:
 
 
 def worker() -> bool:
-    """True if the broker has heard from this container lately: a worker of Celery tells every 2 s that it is there."""
+    """True if the broker has heard from this container lately: a worker of Celery sends a heartbeat every 2 s."""
     password, host, port = re.fullmatch(
         r"redis://:(.*)@(.*):(\d+)/0", (SECRETS / "broker_url").read_text().strip()
     ).groups()

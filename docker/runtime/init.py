@@ -1,7 +1,7 @@
 """Brings the database to this Airflow's schema and makes the web admin, once. Any failure ends with an error.
 
 Airflow's own command line runs here in one process: each start of it costs seconds, and a
-password must not stand in an argument list.
+password must not be visible in an argument list.
 """
 
 import os

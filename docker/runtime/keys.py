@@ -34,7 +34,7 @@ def encrypt_anew() -> None:
         values = [value for item in items for value in encrypted(item)]
         for value in values:
             first.decrypt(value.encode())
-    print(f"{len(values)} values are encrypted anew")
+    print(f"{len(values)} values are encrypted with the new key")
 
 
 def encrypted(item: Any) -> Iterator[str]:

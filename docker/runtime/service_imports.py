@@ -20,7 +20,7 @@ BY_NAME = (
     "gunicorn.app.wsgiapp", "gunicorn.glogging", "gunicorn.workers.sync", "jinja2.ext", "kombu.transport.redis",
     "sqlalchemy.dialects.postgresql", "uvicorn",
 )  # fmt: skip
-"""What is run as a program, or loads parts of itself by a name that stands in a setting or comes over a wire."""
+"""What is run as a program, or loads modules by a name from a setting or from a connection."""
 NEVER = (".__main__", ".example_dags", ".migrations", ".providers", ".tests")
 """The ends of names that no service imports, or that are imported otherwise here."""
 

@@ -19,7 +19,7 @@ PATIENCE = 150_000  # milliseconds: a process of the page that hangs is replaced
 
 @pytest.fixture(scope="session", autouse=True)
 def chromium():
-    """The browser's program: in CI it must be there, elsewhere its absence is told in the summary."""
+    """The browser's program: in CI it must be there, elsewhere its absence is in the summary."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if not found and os.environ.get("CI") == "true":
         pytest.fail(
@@ -48,6 +48,6 @@ def page(browser, stack):
 
 @pytest.fixture
 def pictures(stack, tmp_path):
-    """The README's folder of pictures if they are to be made anew, from the one stack that it shows."""
+    """The README's folder of pictures if they are to be made again, from the one stack that it shows."""
     wanted = os.environ.get("PICTURES") == "1" and stack.flavour == "compose"
     return PROJECT / "docs" / "pictures" if wanted else tmp_path

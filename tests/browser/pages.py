@@ -24,7 +24,7 @@ class PageOfTwo:
         self.page.get_by_role("button", name="Sign In").click()
 
     def is_turned_away(self):
-        """Told so, and not let in by the back door."""
+        """An error is shown, and there is no way around it."""
         expect(self.page.get_by_text("Invalid login. Please try again.")).to_be_visible()
         self.page.goto(self.home)
         expect(self.page).to_have_url(re.compile(self.login))
@@ -36,9 +36,9 @@ class PageOfTwo:
     def trigger(self):
         """Press the page's button; the id of the new run, which is what the page shows then."""
         self.page.get_by_role("link", name="Trigger DAG").click()
-        told = self.page.get_by_text("Triggered sample_sync with new Run ID")
-        expect(told).to_be_visible()
-        return re.search(r"manual__[^ ,]+", told.inner_text())[0]
+        message = self.page.get_by_text("Triggered sample_sync with new Run ID")
+        expect(message).to_be_visible()
+        return re.search(r"manual__[^ ,]+", message.inner_text())[0]
 
     def sees_success(self, run):
         """Whether the run, which is shown, succeeds within RUN_SECONDS."""

@@ -155,7 +155,7 @@ class Project:
 
 
 class ComposeProject(Project):
-    """One with images of its own, which none of an earlier run can stand in for."""
+    """One with images of its own, which no run before has left behind."""
 
     engine = "compose"
     docker_host = ""
@@ -220,7 +220,7 @@ class ComposeProject(Project):
         return self.sh(self.task_service, f"echo ${name}")
 
     def running(self):
-        """What tells one start of the scheduler from another; nothing if it does not run."""
+        """What distinguishes one start of the scheduler from another; nothing if it does not run."""
         label = f"label=com.docker.compose.project={self.settings.compose_project_name}"
         return self.docker("ps", "-q", "--filter", label, "--filter", "label=com.docker.compose.service=scheduler")
 
@@ -278,7 +278,7 @@ class StandaloneProject(Project):
         return self.environment()[name]
 
     def running(self):
-        """What tells one start of the scheduler from another; nothing if it does not run."""
+        """What distinguishes one start of the scheduler from another; nothing if it does not run."""
         return json.loads((self.stack.folder / "state.json").read_text())["supervisor"] if self.processes() else ""
 
     def archives(self):

@@ -26,7 +26,7 @@ def _missing_engine():
 
 @pytest.fixture(scope="session")
 def docker_engine():
-    """A Docker engine: in CI it must be there, elsewhere its absence is told in the summary."""
+    """A Docker engine: in CI it must be there, elsewhere its absence is in the summary."""
     reason = _missing_engine()
     if reason and os.environ.get("CI") == "true":
         pytest.fail(f"container tests must run in CI, but {reason}; see .ci/run")

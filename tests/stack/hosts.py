@@ -154,7 +154,7 @@ class SwarmProject(ComposeProject):
         return found
 
     def services(self, name=""):
-        """What `inv status` tells of all services, or of those of one name."""
+        """What `inv status` shows of all services, or of those of one name."""
         return [s for s in self.json("status")["services"] if name in ("", s["name"])]
 
     def remove(self):

@@ -124,7 +124,7 @@ def test_doctor_judges_by_the_endpoint_and_the_host_name(here, engine):
     assert found["state"] == "warning"
     runs = f"the engine at {ADDRESS} (DOCKER_HOST) runs on elsewhere, which may not see STATE_DIR ("
     assert found["found"].startswith(runs)
-    assert found["remedy"].startswith("inv up looks at each. To use the engine of this machine: unset DOCKER_HOST.")
+    assert found["remedy"].startswith("inv up checks each. To use the engine of this machine: unset DOCKER_HOST.")
     here.docker_host, here.inside = "", ()
     assert bind_mounts()["found"] == "unix:///var/run/docker.sock is the engine of this machine"
     assert engine.docker("ps", "--all", "--quiet") == ""

@@ -69,7 +69,7 @@ def undisturbed(stack):
 
 
 def workers(stack):
-    """Of each worker what status tells of it, by the name that it has in Docker."""
+    """What status shows of each worker, by the name that it has in Docker."""
     return {s["number"]: s for s in stack.json("status")["services"] if s["name"] == "worker"}
 
 

@@ -1,4 +1,4 @@
-"""Images pinned by digest, from a registry on loopback: they are had, told of, and refused if there is no such."""
+"""Images pinned by digest, from a registry on loopback: they are pulled, reported, and refused if there is no such."""
 
 import os
 import re
@@ -73,7 +73,7 @@ def finding(project, check):
     return next(one for one in project.json("doctor")["checks"] if one["name"] == check)
 
 
-def test_a_pinned_base_image_is_had_and_told_of_and_a_wrong_digest_is_refused(project, pushed):
+def test_a_pinned_base_image_is_pulled_and_reported_and_a_wrong_digest_is_refused(project, pushed):
     default = project.settings.airflow_base_image
     project.inv("pull")
     pinned = pushed("AIRFLOW_BASE_IMAGE", default)
@@ -95,7 +95,7 @@ def test_a_pinned_base_image_is_had_and_told_of_and_a_wrong_digest_is_refused(pr
     assert f'"value": "{digest}"' in project.inv("sbom")
     assert f"{pinned} is here" in finding(project, "base image")["found"]
 
-    # The same image by its tag is built upon anew, so that what is said of it is what was asked for.
+    # The same image by its tag is built upon again, so that the labels say what was asked for.
     before = project.json_of_build()["artifact"]
     docker("tag", pinned, name)
     try:
@@ -118,7 +118,7 @@ def test_a_base_image_without_a_digest_is_said_to_have_none(project, images):
     assert "org.opencontainers.image.base.digest" not in said
 
 
-def test_a_pinned_database_runs_and_status_tells_which(project, pushed):
+def test_a_pinned_database_runs_and_status_shows_which(project, pushed):
     pinned = pushed("POSTGRES_IMAGE", project.settings.postgres_image)
     project.set(POSTGRES_IMAGE=pinned)
     project.inv("secrets")

@@ -15,15 +15,15 @@ STATES = {"ok", "warning", "error", "skipped"}
 def examined(project, code=0):
     """Each check by its name, after a look at the exit code, the words for a person, and the form of the JSON."""
     said = project.inv("doctor", code=code, timeout=60)
-    told = project.json("doctor")
-    assert set(told) == {"ok", "checks"} and told["ok"] is (code == 0)
-    assert told["ok"] is not any(check["state"] == "error" for check in told["checks"])
-    for check in told["checks"]:
+    report = project.json("doctor")
+    assert set(report) == {"ok", "checks"} and report["ok"] is (code == 0)
+    assert report["ok"] is not any(check["state"] == "error" for check in report["checks"])
+    for check in report["checks"]:
         assert set(check) == {"name", "state", "found", "remedy"} and check["state"] in STATES and check["found"]
         assert (check["remedy"] is None) is (check["state"] == "ok"), check
         assert check["state"] not in ("warning", "error") or f"{check['name']}: {check['remedy']}" in said
-    found = {check["name"]: check for check in told["checks"]}
-    assert len(found) == len(told["checks"])
+    found = {check["name"]: check for check in report["checks"]}
+    assert len(found) == len(report["checks"])
     return found
 
 
@@ -45,8 +45,8 @@ def test_a_project_that_nothing_stops_is_well_and_stays_as_it_is(project):
 def test_the_fields_stand_in_the_docs(project):
     section = (PROJECT / "docs/operating.md").read_text().partition("## inv doctor --json")[2].partition("\n## ")[0]
     fields = set(re.findall(r"^\| `([a-z.\[\]]+)`", section, re.M))
-    told = project.json("doctor")
-    assert fields == {*told, *(f"checks[].{name}" for name in told["checks"][0])}
+    report = project.json("doctor")
+    assert fields == {*report, *(f"checks[].{name}" for name in report["checks"][0])}
     assert {state for state in STATES if f"`{state}`" in section} == STATES
 
 
@@ -56,7 +56,7 @@ def test_the_port_of_a_running_stack_is_its_own(stack):
     assert {found[name]["state"] for name in ("secrets", "DAGS_DIR", "BUILD_DIR")} == {"ok"}
 
 
-def test_each_thing_that_would_stop_up_is_told_with_its_remedy(project):
+def test_each_thing_that_would_stop_up_is_reported_with_its_remedy(project):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -95,7 +95,7 @@ def hanging_docker(project, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-def test_a_docker_that_hangs_is_told_in_bounded_time(project, hanging_docker):
+def test_a_docker_that_hangs_is_reported_in_bounded_time(project, hanging_docker):
     wanted = project.engine
     project.set(ENGINE=wanted if wanted == "compose" else "auto")
     found = examined(project, code=1 if wanted == "compose" else 0)

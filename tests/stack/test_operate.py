@@ -118,7 +118,7 @@ def test_restart_of_what_does_not_run(stack):
 
 
 @pytest.mark.on(*FLAVOURS)
-def test_a_dag_is_run_and_its_end_told_by_the_exit_code(stack, quick):
+def test_a_dag_is_run_and_the_exit_code_says_how_it_ended(stack, quick):
     said = stack.inv("dags", "--run", "quick", "--conf", '{"word": "marker-word"}')
     assert "✓ work: success" in said and "✓ quick has succeeded" in said
     logs = [f.read_text() for f in stack.settings.logs_dir.glob("dag_id=quick/**/*.log")]
@@ -236,7 +236,7 @@ def test_clean_shows_all_and_removes_what_is_named_and_not_in_use(project, monke
     assert "--older-than: 'x' is not" in project.inv("clean", "--older-than", "x", code=2)
 
 
-def test_with_the_database_down_status_tells_the_truth(project):
+def test_with_the_database_down_status_is_true(project):
     project.inv("up")
     if project.engine == "compose":
         run("docker", "stop", project.container("postgres"))
@@ -334,7 +334,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("setting", ["STATE_DIR", "BUILD_DIR", "SECRETS_DIR"])
-def test_a_full_disk_is_told_and_nothing_is_half_written(project, small_disk, setting):
+def test_a_full_disk_is_reported_and_nothing_is_partly_written(project, small_disk, setting):
     project.inv("pull")
     project.set(**{setting: str(small_disk / "x")})
     (small_disk / "filler").write_bytes(b"x" * 60 * 1024)

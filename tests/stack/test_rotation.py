@@ -34,7 +34,7 @@ print(sum(c.password == f"secret{{n}}" and c.extra_dejson == {{"k": "v"}} for n,
 
 @pytest.fixture
 def keys(stack):
-    """What the infrastructure's keys are, asked anew each time."""
+    """What the infrastructure's keys are, read again each time."""
     stack.python(STORE)
     return lambda: {name: (stack.settings.secrets_dir / name).read_text() for name in secret_files.GENERATED}
 

@@ -190,7 +190,7 @@ def test_after_down_and_up_the_runs_are_still_there_and_after_volumes_they_are_n
     ("setting", "service", "says"),
     [
         (
-            # Airflow itself waits for its web workers first, two minutes unless told otherwise.
+            # Airflow itself waits for its web workers first, two minutes by default.
             {"AIRFLOW__WEBSERVER__WORKER_CLASS": "nonsense", "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "3"},
             "webserver",
             "nonsense",

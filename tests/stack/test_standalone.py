@@ -84,13 +84,13 @@ def kill(process):
 
 
 @pytest.mark.parametrize("victim", ["scheduler", "webserver", "supervisor"])
-def test_after_a_kill_status_tells_the_truth_up_heals_and_down_leaves_nothing(stack, victim):
+def test_after_a_kill_status_is_true_up_heals_and_down_leaves_nothing(stack, victim):
     stack.inv("up")
     port = stack.settings.airflow_port
     for repetition in range(REPETITIONS):
         until(lambda: is_running_task(stack))
-        told = json.loads((stack.stack.folder / "state.json").read_text())
-        pid = told["supervisor"] if victim == "supervisor" else told["services"][victim]["pid"]
+        written = json.loads((stack.stack.folder / "state.json").read_text())
+        pid = written["supervisor"] if victim == "supervisor" else written["services"][victim]["pid"]
         kill(psutil.Process(pid))
         now = stack.json("status")
         assert now["state"] == "unhealthy", (repetition, now)
@@ -114,11 +114,11 @@ def test_a_second_up_leaves_what_runs_alone(stack):
 def test_down_after_a_reboot_and_with_a_reused_process_id(stack):
     stack.inv("up")
     state = stack.stack.folder / "state.json"
-    told = state.read_text()
+    text = state.read_text()
     stack.inv("down")
     with subprocess.Popen(["sleep", "600"]) as other:  # a program that got the id of our supervisor
         try:
-            state.write_text(told.replace(str(json.loads(told)["supervisor"]), str(other.pid)))
+            state.write_text(text.replace(str(json.loads(text)["supervisor"]), str(other.pid)))
             assert "is not running" in stack.inv("status", code=3)
             assert "is not running" in stack.inv("down")
             stack.inv("up")

@@ -14,7 +14,7 @@ from stack.conftest import docker, run
 
 
 def locks(project):
-    """The lock, and the copy from which one that is not its like is made anew."""
+    """The lock, and the copy from which a file that differs is restored."""
     place = project.settings.build_dir / ("standalone" if project.engine == "standalone" else "")
     return [place / "requirements.lock", place / "requirements.own.lock"]
 
@@ -85,7 +85,7 @@ def test_the_bill_of_materials_names_what_is_installed_and_where_it_comes_from(s
     assert "there is no folder" in stack.inv("sbom", "--file", str(tmp_path / "none/x.json"), code=1)
 
 
-def test_status_tells_by_id_what_runs(stack):
+def test_status_shows_by_id_what_runs(stack):
     services = stack.json("status")["services"]
     assert services
     for service in services:

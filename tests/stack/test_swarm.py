@@ -228,8 +228,8 @@ def test_dags_in_the_image_reach_all_hosts(swarm):
     swarm.set(DAGS_DELIVERY="image")
     swarm.build()
     swarm.inv("up")
-    told = json.loads(swarm.docker("service", "inspect", "swarm-test_worker"))[0]["Spec"]["TaskTemplate"]
-    assert [m["Source"] for m in told["ContainerSpec"]["Mounts"] if m["Type"] == "bind"] == [
+    template = json.loads(swarm.docker("service", "inspect", "swarm-test_worker"))[0]["Spec"]["TaskTemplate"]
+    assert [m["Source"] for m in template["ContainerSpec"]["Mounts"] if m["Type"] == "bind"] == [
         str(swarm.settings.work_data_dir)
     ]
     assert swarm.json("dags")["folder"] == DAGS_IN_IMAGE

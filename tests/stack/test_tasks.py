@@ -140,8 +140,8 @@ def test_what_tasks_have_written_is_counted(stack):
 
 def status(stack):
     """Exit code, JSON, and what is said to a person."""
-    told = run(*INV, "status", "--json", env=stack.environ)
-    return told.returncode, json.loads(told.stdout), told.stderr
+    result = run(*INV, "status", "--json", env=stack.environ)
+    return result.returncode, json.loads(result.stdout), result.stderr
 
 
 @pytest.mark.on(*EACH)

@@ -26,7 +26,7 @@ BESIDE = {
     "names.py": "NAME = 'helped'\n",
     "helped.py": "from airflow import DAG\nfrom names import NAME\n\ndag = DAG(NAME, schedule=None)\n",
 }
-"""A file that only Airflow 2 is told to ignore, and one that imports a module beside it."""
+"""A file that only Airflow 2 ignores, and one that imports a module beside it."""
 STOPS_3 = {"AIRFLOW__API__WORKERS": "none"}
 """An option that Airflow 2 knows nothing of, and with which the page of Airflow 3 does not start."""
 

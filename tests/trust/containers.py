@@ -38,7 +38,7 @@ def search_image(search: Search, image: str, folder: Path) -> None:
 
 
 def search_engine(search: Search, settings: Settings, since: float, until: float) -> None:
-    """What the engine tells of the project besides: events (which quote commands), volumes, networks, cached builds."""
+    """What else the engine shows of the project: events (which quote commands), volumes, networks, cached builds."""
     label = f"label=com.docker.compose.project={settings.compose_project_name}"
     search.text("docker events", docker("events", "--since", f"{since:.0f}", "--until", f"{until:.0f}"))
     for kind in ("volume", "network"):

@@ -105,7 +105,7 @@ class Journey:
         return said
 
     def tries(self, *args: str, changes: dict[str, str] | None = None, **environ: str) -> str:
-        """Run a verb with other settings in .env; what it makes of them other tests tell."""
+        """Run a verb with other settings in .env; what it makes of them is for other tests."""
         before = dict(self.project.values)
         self.project.set(**(changes or {}))
         try:
@@ -197,13 +197,13 @@ class Journey:
         ]  # fmt: skip
 
     def rotate(self) -> None:
-        """Every key once anew."""
+        """Rotate every key once."""
         for name in secret_files.GENERATED:
             self.inv("secrets", "--rotate", name)
             self.know_keys()
 
     def fail_to_start(self) -> None:
-        """An `up` that fails, and one that mends it."""
+        """An `up` that fails, and one that repairs it."""
         self.tries("up", changes={"AIRFLOW__DATABASE__SQL_ALCHEMY_SCHEMA": "nonsense"})
         self.inv("logs")
         self.inv("up")

@@ -15,7 +15,7 @@ from trust.bad_input.case import SOMEBODY, Place, make_template
 
 CASES = [case for section in (settings, flags, repositories, building, secret_files, engines) for case in section.CASES]
 PROGRESS = ("·", "✓", "✗", "!", " ")
-"""How lines begin that tell what is being done."""
+"""How lines begin that show progress."""
 MESSAGE = re.compile(r"[^\s:][^\n]*?: .+[.:?)]\s\S.*", re.S)
 
 
@@ -70,7 +70,7 @@ def place(tmp_path, template, closed_door):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_bad_input_is_told_in_a_sentence_and_changes_nothing(case, place, figure):
+def test_bad_input_is_reported_in_a_sentence_and_changes_nothing(case, place, figure):
     if case.somebody:
         if not can_be_somebody():
             pytest.skip("only root can be somebody else, and where that user may run this Python")

@@ -1,4 +1,4 @@
-"""What happens to many tasks when something breaks: none is lost, status tells the truth, and the stack heals."""
+"""What happens to many tasks when something breaks: none is lost, status is true, and the stack heals."""
 
 import contextlib
 import json
@@ -36,17 +36,17 @@ class Rig:
         self.many = Many(stack, TASKS, retries=100)
 
     def status(self):
-        """What `inv status` tells: its exit code, its JSON (nothing if it gave none), its words."""
-        told = run(*INV, "status", "--json", env=self.stack.environ, stdin=subprocess.DEVNULL)
-        found = json.loads(told.stdout) if told.stdout else {}
-        assert "Traceback" not in told.stderr
+        """What `inv status` gives: its exit code, its JSON (nothing if it gave none), its words."""
+        result = run(*INV, "status", "--json", env=self.stack.environ, stdin=subprocess.DEVNULL)
+        found = json.loads(result.stdout) if result.stdout else {}
+        assert "Traceback" not in result.stderr
         if found:
             code = {"healthy": 1 if found["problems"] else 0, "unhealthy": 1, "not running": 3}[found["state"]]
-            assert told.returncode == code
-        return told.returncode, found, told.stderr
+            assert result.returncode == code
+        return result.returncode, found, result.stderr
 
     def service(self, name):
-        """What `inv status` tells of one service; its exit code must agree with that."""
+        """What `inv status` shows of one service; its exit code must agree with that."""
         code, found, _ = self.status()
         service = next((s for s in found.get("services", []) if s["name"] == name), {"state": "absent"})
         assert code == 1 or (service["state"], service["health"]) == ("running", "healthy")
@@ -64,12 +64,12 @@ class Rig:
         if self.engine:
             self.engine.crash(self.stack.container(service))
         else:
-            told = json.loads((self.stack.stack.folder / "state.json").read_text())
-            psutil.Process(told["services"][service]["pid"]).kill()
+            result = json.loads((self.stack.stack.folder / "state.json").read_text())
+            psutil.Process(result["services"][service]["pid"]).kill()
 
 
 def crash(service):
-    """Its process is killed: it comes back by itself, and that is told, until `inv up` has found all well."""
+    """Its process is killed: it comes back by itself, and status says so until `inv up` has found all well."""
 
     def fault(rig):
         before = rig.service(service)["since"]
@@ -85,7 +85,7 @@ def crash(service):
 
 
 def kill_by_hand(service):
-    """`docker kill` is a stop by hand: it stays away, and that is told, until `inv up`."""
+    """`docker kill` is a stop by hand: it stays away, and status says so until `inv up`."""
 
     def fault(rig):
         rig.docker("kill", rig.stack.container(service))
@@ -144,7 +144,7 @@ def fill_logs(rig):
         for file in rig.logs.glob("filler*"):
             file.unlink()
     rig.heal()
-    # What was at its log just then has gone on, or ended: it does not tell of the full disk, forever, in the log.
+    # What was at its log just then has gone on, or ended: it does not report the full disk, forever, in the log.
     assert not [f for f in rig.logs.glob("dag_id=many/**/*.log") if "RecursionError" in f.read_text(errors="replace")]
 
 

@@ -116,18 +116,18 @@ def kill_again_and_again(verb, times, figure):
         verb.prepare()
         # Every other time only when it changes something already, which for some verbs is a short while of it.
         moment = chance.uniform(began if turn % 4 > 1 else 0.0, took)
-        told = f"TRUST_SEED={SEED}, {verb.words} number {turn}, {'group' if turn % 2 else 'alone'} at {moment:.3f} s of {took:.3f} s"
+        context = f"TRUST_SEED={SEED}, {verb.words} number {turn}, {'group' if turn % 2 else 'alone'} at {moment:.3f} s of {took:.3f} s"
         running = Running(verb.project, *verb.words)
         try:
             time.sleep(moment)
             running.signal(signal.SIGKILL, group=bool(turn % 2))
             running.process.wait()
-            with explained(f"{told}\nkilled: {running.text}"):
+            with explained(f"{context}\nkilled: {running.text}"):
                 assert not verb.half_written()
                 verb.survived()
             again = Running(verb.project, *verb.words)
             code = again.process.wait(600)
-            with explained(f"{told}\nagain: {again.text}"):
+            with explained(f"{context}\nagain: {again.text}"):
                 assert code == 0 and "Traceback" not in again.text
                 assert not verb.half_written()
                 assert not verb.leftovers()
@@ -139,12 +139,12 @@ def kill_again_and_again(verb, times, figure):
 
 
 @contextlib.contextmanager
-def explained(told):
+def explained(context):
     """Have a failure say what led to it."""
     try:
         yield
     except BaseException as failure:
-        failure.add_note(told)
+        failure.add_note(context)
         raise
 
 

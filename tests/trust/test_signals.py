@@ -43,12 +43,14 @@ def ended(figure):
             code = running.process.wait(30)
             took = time.monotonic() - began
             said = running.text.removeprefix(before)
-            told = f"{args} {number.name} {'group' if group else 'process'} after {took:.2f} s: {code}\n{running.text}"
-            assert code == 128 + number, told
-            assert took < SECONDS + ALLOWANCE, told
-            assert said.splitlines()[-1] == f"inv {args[0]}: interrupted. Type it again to go on.", told
-            assert "Traceback" not in running.text and running.text.count("interrupted.") == 1, told
-            assert not (left := gone(children, 0.5)), (left, told)
+            context = (
+                f"{args} {number.name} {'group' if group else 'process'} after {took:.2f} s: {code}\n{running.text}"
+            )
+            assert code == 128 + number, context
+            assert took < SECONDS + ALLOWANCE, context
+            assert said.splitlines()[-1] == f"inv {args[0]}: interrupted. Type it again to go on.", context
+            assert "Traceback" not in running.text and running.text.count("interrupted.") == 1, context
+            assert not (left := gone(children, 0.5)), (left, context)
         finally:
             running.end()
         figure("signals answered within 2 s", took <= SECONDS)

@@ -72,7 +72,7 @@ def test_nothing_wrong_or_half_is_ever_kept(make_settings, served, tmp_path, cap
     assert cached(tmp_path) == []
 
 
-def test_a_kept_file_that_was_damaged_is_fetched_anew(make_settings, served, tmp_path):
+def test_a_cached_file_that_was_damaged_is_fetched_again(make_settings, served, tmp_path):
     address, asked = served
     settings = make_settings(f"AUDIT_TOOL_URL={address}/tool.deb\nAUDIT_TOOL_SHA256={SHA256}\n")
     audit_tool.package(settings).write_bytes(CONTENT[:10])
@@ -80,7 +80,7 @@ def test_a_kept_file_that_was_damaged_is_fetched_anew(make_settings, served, tmp
     assert len(asked) == 2
 
 
-def test_the_signature_of_an_address_is_told_nobody(make_settings, served):
+def test_the_signature_of_an_address_is_never_shown(make_settings, served):
     for address in (served[0], "http://127.0.0.1:1"):
         settings = make_settings(f"AUDIT_TOOL_URL={address}/none.deb?sig=hunter2\nAUDIT_TOOL_SHA256={SHA256}\n")
         with pytest.raises(UserError, match="AUDIT_TOOL_URL: cannot be downloaded") as caught:

@@ -442,7 +442,7 @@ def test_after_a_kill_at_any_moment_there_is_the_old_or_the_new(filled, tmp_path
     assert is_whole and undone > 5 and finished
 
 
-def test_a_restore_that_fails_tells_its_own_reason_if_nothing_starts_again(filled, monkeypatch, capsys):
+def test_a_restore_that_fails_gives_its_own_reason_if_nothing_starts_again(filled, monkeypatch, capsys):
     file, filled.states = made(filled), lambda: ["running"]
     monkeypatch.setattr(stack, "down", lambda engine: None)
     monkeypatch.setattr(stack, "up", lambda engine, timeout: raising(UserError("AIRFLOW_VERSION", "is older.")))

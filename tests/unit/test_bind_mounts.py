@@ -86,7 +86,7 @@ def test_files_that_say_nothing_leave_the_usual_endpoint(home, written):
         ("ssh://no-such-host.invalid", True),
     ],
 )
-def test_another_machine_is_told_by_its_address(address, expected):
+def test_another_machine_is_known_by_its_address(address, expected):
     assert Endpoint(address).is_elsewhere is expected
 
 
@@ -314,7 +314,7 @@ def test_doctor_knows_this_machine_by_its_name(make_settings, answers, home):
     assert finding(make_settings()) == ("ok", "unix:///var/run/docker.sock is the engine of this machine", "")
     answers(docker_desktop.INFO | {"Name": "other", "OperatingSystem": "Debian GNU/Linux 12 (bookworm)"})
     state, found, remedy = finding(make_settings("ARCHIVE0_DIR=/a\n"))
-    assert (state, remedy) == ("warning", "inv up looks at each. Type inv on the machine where the engine runs.")
+    assert (state, remedy) == ("warning", "inv up checks each. Type inv on the machine where the engine runs.")
     named = {"STATE_DIR": home / ".state", "SECRETS_DIR": home / ".secrets"}
     named |= {"DAGS_DIR": home / "sources/ao-workflows/airflow-docker/dags", "ARCHIVE0_DIR": "/a"}
     unsure = ", ".join(f"{name} ({folder})" for name, folder in named.items())
@@ -327,7 +327,7 @@ def test_doctor_knows_this_machine_by_its_name(make_settings, answers, home):
 
 @pytest.fixture
 def mac(home, monkeypatch, answers):
-    """A Mac with Docker Desktop, as far as our own code can tell."""
+    """A Mac with Docker Desktop, as far as our own code sees."""
     monkeypatch.setattr("sys.platform", "darwin")
     contexts(home, current="desktop-linux", **docker_desktop.SOCKETS)
     answers()
@@ -363,18 +363,17 @@ def test_doctor_asks_docker_desktops_machine(mac, make_settings):
     assert remote.postgres_image(settings, engine).state == "warning"  # only its proxy knows
 
 
-def test_doctor_knows_what_a_virtual_machine_shares_unless_told_otherwise(mac, make_settings):
+def test_doctor_knows_what_a_virtual_machine_shares_by_default(mac, make_settings):
     at = f"the engine at {docker_desktop.SOCKETS['desktop-linux']} (context desktop-linux) runs on docker-desktop, a "
     shared = make_settings("ARCH_ROOT=/Volumes/Archive\n")
     assert finding(shared) == (
         "ok",
-        f"{at}virtual machine of Docker Desktop, which shares these folders unless it is told otherwise; "
-        "inv up looks at each",
+        f"{at}virtual machine of Docker Desktop, which shares these folders by default; inv up checks each",
         "",
     )
     state, found, remedy = finding(make_settings("ARCH_ROOT=/srv/archive\n"))
     assert state == "warning" and found.endswith("which may not see ARCH_ROOT (/srv/archive).")
-    assert remedy == "inv up looks at each. Share them in Docker Desktop: Settings, Resources, File sharing."
+    assert remedy == "inv up checks each. Share them in Docker Desktop: Settings, Resources, File sharing."
     mac(docker_desktop.COLIMA)
     state, found, remedy = finding(shared)
     assert state == "warning" and found.endswith("which may not see ARCH_ROOT (/Volumes/Archive).")

@@ -45,7 +45,7 @@ def test_it_is_made_once_and_brought_up_to_date_in_place(inv):
     assert "inv:" not in inv("status", program=inv.venv / "bin" / "inv")
 
 
-def test_another_python_under_the_name_of_the_old_one_makes_it_anew(inv, tmp_path):
+def test_another_python_under_the_name_of_the_old_one_recreates_it(inv, tmp_path):
     named = tmp_path / "bin" / "python3"
     named.parent.mkdir()
     named.symlink_to(sys.executable if sys.prefix == sys.base_prefix else sys._base_executable)
@@ -82,7 +82,7 @@ def test_without_a_python_it_says_so(inv, tmp_path):
     assert "no Python 3.11 or newer is on PATH" in inv(code=1, PATH=str(tmp_path))
 
 
-def test_what_cannot_be_installed_is_told_and_tried_again(inv):
+def test_what_cannot_be_installed_is_reported_and_tried_again(inv):
     (inv.root / "requirements.txt").write_text("no-such-package==1 --hash=sha256:" + "0" * 64 + "\n")
     assert "could not be installed" in inv(code=1, PIP_NO_INDEX="1", PIP_CONFIG_FILE=os.devnull)
     (inv.root / "requirements.txt").write_text("")

@@ -135,7 +135,7 @@ def test_a_missing_checkout_says_what_to_type(project):
         assemble(dataclasses.replace(project(), ao_dev_dir=Path("/no/where")))
 
 
-def test_a_conflict_is_told_and_the_old_lock_kept(project, tmp_path):
+def test_a_conflict_is_explained_and_the_old_lock_kept(project, tmp_path):
     assemble(project())
     before = (tmp_path / "build" / "requirements.lock").read_bytes()
     file = tmp_path / "workflows/airflow-docker/StagingGlacierProcess-requirements.txt"

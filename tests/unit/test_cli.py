@@ -79,7 +79,7 @@ def test_the_tools_of_the_tests_are_installed_with_hashes_too():
             assert "--hash=sha256:" in block, (file, block)
 
 
-def test_config_masks_secrets_and_tells_sources(inv):
+def test_config_masks_secrets_and_shows_sources(inv):
     env = "SECRET_AWS__default__key=hunter2\nAO_WORKFLOWS_URL=https://me:hunter2@h/x.git\nAIRFLOW__A__B=1\n"
     code, text = inv("config", env=env, TZ="UTC", AIRFLOW__A__B="2")
     assert code == 0 and "hunter2" not in text

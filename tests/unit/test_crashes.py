@@ -110,7 +110,7 @@ def test_the_check_that_follows_decides_whatever_cannot_be_reported(container):
     assert container.report()[2] == "1"  # as soon as that can be
 
 
-def test_a_kernel_that_tells_nothing_is_no_failure(tmp_path):
+def test_a_kernel_that_reports_nothing_is_no_failure(tmp_path):
     made = Container(tmp_path, 2)
     for file in (tmp_path / "cgroup").glob("memory.*"):
         file.unlink()
@@ -214,7 +214,7 @@ CONTAINER = {
         ({"Status": "exited"}, 1, ("", False)),  # ended by hand, whatever it did before
     ],
 )
-def test_what_docker_tells_of_a_crash(state, restarts, expected):
+def test_what_docker_reports_of_a_crash(state, restarts, expected):
     found = _state(CONTAINER | {"RestartCount": restarts, "State": CONTAINER["State"] | state})
     assert (found.crashed, found.out_of_memory) == expected
 

@@ -175,17 +175,17 @@ def test_a_stack_that_was_stopped_is_not_waited_for(followed, engine):
 
 
 @pytest.mark.parametrize(
-    ("up", "told"),
+    ("up", "message"),
     [
         ([], "is not running. Type: inv up"),
         ([ServiceState("webserver", "w", "running")], "scheduler: the service is not running, so no task would run."),
         ([ServiceState("scheduler", "s", "exited")], "scheduler: the service is not running, so no task would run."),
     ],
 )
-def test_nothing_is_triggered_where_nothing_would_run(engine, up, told):
+def test_nothing_is_triggered_where_nothing_would_run(engine, up, message):
     engine.up = up
     for start in (lambda: dag_run.run(engine, "quick", "", False), lambda: dag_run.follow(engine, "quick", "r", False)):
-        with pytest.raises(UserError, match=re.escape(told)):
+        with pytest.raises(UserError, match=re.escape(message)):
             start()
     assert engine.asked == []
 

@@ -65,7 +65,7 @@ def test_checks_run_at_once(make_settings):
     assert [(r.name, r.finding.state) for r in found] == [("a", "ok"), ("b", "ok")]
 
 
-def test_one_that_hangs_is_told_and_the_others_are_heard(make_settings, monkeypatch):
+def test_one_that_hangs_is_reported_and_the_others_are_heard(make_settings, monkeypatch):
     monkeypatch.setattr(doctor, "SECONDS", 0.2)
     monkeypatch.setattr(doctor, "GRACE_SECONDS", 0.2)
     settings, never = make_settings(), threading.Event()

@@ -14,7 +14,7 @@ from airflow_docker import PROJECT, files
 from airflow_docker.errors import UserError
 
 
-def test_write_is_whole_has_its_mode_and_tells_whether_it_changed(tmp_path):
+def test_write_is_atomic_has_its_mode_and_returns_whether_it_changed(tmp_path):
     file = tmp_path / "x"
     assert files.write(file, b"one", 0o400)
     assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"one", 0o400)
@@ -169,7 +169,7 @@ def test_what_a_killed_run_has_left_running_is_ended_by_the_next(tmp_path):
     assert not lock.exists()
 
 
-def test_a_file_system_without_locks_is_told_and_files_are_written_there_all_the_same(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_reported_and_files_are_written_there_all_the_same(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 

@@ -73,7 +73,7 @@ def test_failed(failed, reason):
         ([], "nothing runs"),
     ],
 )
-def test_what_is_not_well_now_is_told(states, said):
+def test_what_is_not_healthy_now_is_reported(states, said):
     engine = SimpleNamespace(states=lambda: states, services=lambda: SERVICES, one_shot=ONE_SHOT)
     assert health.describe_problems(engine) == said
 
@@ -131,7 +131,7 @@ def wait(engine, timeout=5.0, before=None, is_done=lambda: True):
     health.wait(engine, timeout=timeout, before=before or {}, is_done=is_done)
 
 
-def test_wait_tells_each_service_once(capsys):
+def test_wait_announces_each_service_once(capsys):
     wait(Scripted([], HEALTHY[:2], HEALTHY))
     said = capsys.readouterr().err
     assert [said.count(f"{name} ") for name in SERVICES] == [1, 1, 1]

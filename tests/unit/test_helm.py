@@ -252,8 +252,8 @@ def test_git_sync_takes_what_the_settings_pull(settings, url, repo, secret):
     made = settings(f"AO_WORKFLOWS_URL={url}\nAO_WORKFLOWS_REF=v1\nDAGS_DIR=my/dags\n")
     wanted = {"enabled": True, "repo": repo, "ref": "v1", "branch": "v1", "subPath": "my/dags", **secret}
     assert values(made)["dags"] == {"gitSync": wanted}
-    told = "\n".join(helm.commands(made, IMAGE, {}, "f"))
-    assert ("af-git" in told) == bool(secret) and "hunter2" not in told
+    commands = "\n".join(helm.commands(made, IMAGE, {}, "f"))
+    assert ("af-git" in commands) == bool(secret) and "hunter2" not in commands
 
 
 @pytest.mark.parametrize(("version", "section"), [("2.11.2", "webserver"), ("3.3.2", "api")])
@@ -338,9 +338,9 @@ def test_commands_name_files_and_the_values_name_what_they_make(settings, tmp_pa
 def test_each_secret_that_is_named_is_made_and_none_besides(settings, version, executor):
     made = settings(f"AIRFLOW_VERSION={version}\nAO_WORKFLOWS_URL=git@h:x.git\n", executor=executor)
     text = helm.as_yaml(values(made))
-    told = [words[words.index("generic") + 1] for words in map(str.split, helm.commands(made, IMAGE, {}, "f")) if "generic" in words]  # fmt: skip
+    commands = [words[words.index("generic") + 1] for words in map(str.split, helm.commands(made, IMAGE, {}, "f")) if "generic" in words]  # fmt: skip
     named = {value for value in _texts(yaml.safe_load(text)) if value.startswith("af-")}
-    assert set(told) == named and len(told) == len(set(told))
+    assert set(commands) == named and len(commands) == len(set(commands))
 
 
 def _texts(found):

@@ -157,7 +157,7 @@ def test_a_parse_without_an_answer_shows_what_was_said(code, said, capsys):
     assert "the last word" in capsys.readouterr().err
 
 
-def test_who_may_not_see_the_secrets_is_told_the_rest_of_the_status(monkeypatch):
+def test_who_may_not_see_the_secrets_gets_the_rest_of_the_status(monkeypatch):
     def closed(*_):
         raise PermissionError
 

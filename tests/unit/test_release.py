@@ -19,7 +19,7 @@ def test_the_version_decides(make_settings, version, found):
 
 
 @pytest.mark.parametrize("made", [TWO, THREE])
-def test_every_service_but_the_page_tells_of_itself_by_heartbeats(made):
+def test_every_service_but_the_web_ui_sends_heartbeats(made):
     assert set(made.commands) - {made.page} == set(made.jobs)
     assert made.parser in made.jobs
 
@@ -33,25 +33,25 @@ def test_the_page_may_have_a_path(make_settings, made, option):
 
 
 def options(number):
-    """What the compose engine tells the services of one release."""
+    """The options that the compose engine gives to one release."""
     lines = (PROJECT / "docker" / f"airflow-{number}.env").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
 
 
 @pytest.mark.parametrize("version", ["2.11.2", "3.3.2"])
-def test_both_engines_tell_airflow_the_same_options(make_settings, tmp_path, version):
-    told = options(version[0])
+def test_both_engines_give_airflow_the_same_options(make_settings, tmp_path, version):
+    ours = options(version[0])
     found = own_variables(make_settings(f"AIRFLOW_VERSION={version}\n"), tmp_path)
-    assert set(told) <= set(found)
-    for name, value in told.items():
+    assert set(ours) <= set(found)
+    for name, value in ours.items():
         if name.endswith("_CMD"):
             assert found[name].rpartition("/")[2] == value.rpartition("/")[2]
-    other = set(options(5 - int(version[0]))) - set(told)
+    other = set(options(5 - int(version[0]))) - set(ours)
     assert not other & set(found)
 
 
 @pytest.mark.parametrize(
-    ("version", "name", "anew"),
+    ("version", "name", "rotated"),
     [
         ("2.11.2", "admin_password", ["admin_password"]),
         ("3.3.2", "admin_password", ["admin_password", "jwt_secret"]),
@@ -60,9 +60,9 @@ def test_both_engines_tell_airflow_the_same_options(make_settings, tmp_path, ver
         ("3.3.2", "jwt_secret", ["jwt_secret"]),
     ],
 )
-def test_a_new_key_ends_the_logins_that_it_should_end(make_settings, version, name, anew):
+def test_a_new_key_ends_the_logins_that_it_should_end(make_settings, version, name, rotated):
     engine = SimpleNamespace(settings=make_settings(f"AIRFLOW_VERSION={version}\n"))
-    assert rotation._with_new_key(engine, name) == anew
+    assert rotation._with_new_key(engine, name) == rotated
 
 
 @pytest.mark.parametrize(

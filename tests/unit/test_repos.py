@@ -356,7 +356,7 @@ def test_a_folder_of_the_user_in_the_place_of_ours_is_kept(remote, tmp_path):
     assert (left / "thesis.txt").read_text() == "mine"
 
 
-def test_both_are_pulled_and_all_failures_told(remote, tmp_path):
+def test_both_are_pulled_and_all_failures_reported(remote, tmp_path):
     good, bad = source(remote, tmp_path / "good"), source(remote, tmp_path / "bad", url="/no/where")
     with pytest.raises(UserError, match="nothing at /no/where"):
         repos.pull([bad, good])

@@ -139,7 +139,7 @@ def test_refused(write, text, said):
     assert re.search(r"(in|broken|loop)\.txt line \d", caught.value.text)
 
 
-def test_all_broken_lines_are_told_at_once(write):
+def test_all_broken_lines_are_reported_at_once(write):
     with pytest.raises(UserError) as caught:
         requirement_files.read([write("?\nsix\n-e .\n-r none\n")])
     assert [line.split(": ")[0].rpartition(" ")[2] for line in caught.value.text.splitlines()] == ["1", "3", "4"]

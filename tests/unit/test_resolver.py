@@ -81,8 +81,8 @@ def test_own_certificates_are_trusted_besides_the_usual_ones(make_settings, tmp_
         monkeypatch.setattr(certificates.ssl, "get_default_verify_paths", lambda: SimpleNamespace(cafile=None))
         monkeypatch.setattr(certificates, "_PLACES", ())
     (tmp_path / "own.pem").write_text("own certificate")
-    told = indexes.for_uv(make_settings("EXTRA_CA_BUNDLE=own.pem\n"), tmp_path / "bundle.pem")
-    trusted = Path(told["SSL_CERT_FILE"]).read_text()
+    env = indexes.for_uv(make_settings("EXTRA_CA_BUNDLE=own.pem\n"), tmp_path / "bundle.pem")
+    trusted = Path(env["SSL_CERT_FILE"]).read_text()
     assert trusted.count("BEGIN CERTIFICATE") > 50 and trusted.endswith("own certificate")
 
 

@@ -1,4 +1,4 @@
-"""The bill of materials from what a Python tells, and what a Python tells."""
+"""The bill of materials from a Python's inventory, and that inventory."""
 
 import json
 import random
@@ -37,12 +37,12 @@ def one(name, version="1.0", requires=(), licence="", classifiers=()):
     }  # fmt: skip
 
 
-def told(*distributions, lock=LOCK):
+def inventory_with(*distributions, lock=LOCK):
     return {"python": "3.11", "distributions": list(distributions), "markers": MARKERS, "lock": lock}
 
 
 def bill(*distributions, artifact=f"team/airflow:{FINGERPRINT[:12]}", labels=LABELS):
-    text = sbom.bill(artifact, labels, told(*distributions))
+    text = sbom.bill(artifact, labels, inventory_with(*distributions))
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     return json.loads(text)
 
@@ -69,10 +69,10 @@ def test_the_artifact_is_named_by_what_it_is():
 
 def test_the_same_artifact_gives_the_same_bytes_and_another_does_not():
     packages = [one(f"p{n}", requires=[f"p{n + 1}"], licence="MIT") for n in range(20)]
-    first = sbom.bill("a:b", LABELS, told(*packages))
+    first = sbom.bill("a:b", LABELS, inventory_with(*packages))
     random.Random(7).shuffle(packages)
-    assert sbom.bill("a:b", LABELS, told(*packages)) == first
-    other = sbom.bill("a:b", LABELS | {"airflow-docker.fingerprint": "f" * 64}, told(*packages))
+    assert sbom.bill("a:b", LABELS, inventory_with(*packages)) == first
+    other = sbom.bill("a:b", LABELS | {"airflow-docker.fingerprint": "f" * 64}, inventory_with(*packages))
     assert json.loads(other)["serialNumber"] != json.loads(first)["serialNumber"]
 
 
@@ -84,7 +84,7 @@ def test_hashes_are_those_of_the_lock_for_what_came_from_it():
     assert "hashes" not in found["of-the-base"]
 
 
-def test_what_comes_from_git_says_so_and_tells_no_password():
+def test_what_comes_from_git_says_so_and_shows_no_password():
     for found in components(one("gitted"), one("tokened")).values():
         assert "vcs_url=git%2Bhttps" in found["purl"] and "3" * 40 in found["purl"] and "hunter2" not in found["purl"]
 
@@ -138,7 +138,7 @@ def test_all_packages_are_reached_from_the_artifact_also_those_that_need_each_ot
     assert root["dependsOn"] == ["x==1.0"]
 
 
-def test_a_python_tells_what_it_would_import(tmp_path):
+def test_a_python_lists_what_it_would_import(tmp_path):
     for folder, version in (("first", "2"), ("second", "1")):
         info = tmp_path / folder / "twice-0.dist-info"
         info.mkdir(parents=True)

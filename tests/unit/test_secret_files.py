@@ -118,7 +118,7 @@ def test_what_is_missing_or_malformed_is_named_and_nothing_written(make_settings
     assert not settings.secrets_dir.exists()
 
 
-def test_all_missing_files_are_told_at_once(make_settings):
+def test_all_missing_files_are_reported_at_once(make_settings):
     text = refused(make_settings("SECRET_AWS_FILE=a\nSECRET_DRS_CNF_FILE=b\n"), "there is no file")
     assert len(text.splitlines()) == 2
 

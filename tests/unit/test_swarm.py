@@ -232,7 +232,7 @@ def test_commands():
     ]  # fmt: skip
 
 
-# --- what Swarm tells ---
+# --- what Swarm reports ---
 
 
 def task(number, state, *, desired="running", slot=1, node="n1", version="v1", err="", code=0, service="s"):
@@ -244,7 +244,7 @@ def task(number, state, *, desired="running", slot=1, node="n1", version="v1", e
     }  # fmt: skip
 
 
-def told(*tasks, replicas=1, update="", version="v1", name="worker"):
+def inspected(*tasks, replicas=1, update="", version="v1", name="worker"):
     template = {"ContainerSpec": {"Labels": {"airflow-docker.version": version}}}
     service = {"ID": "s", "Spec": {"Mode": {"Replicated": {"Replicas": replicas}}, "TaskTemplate": template}}
     if update:
@@ -258,13 +258,13 @@ def state(task, words, **more):
 
 
 def test_a_task_that_runs_is_healthy_and_one_that_was_replaced_does_not_count():
-    found = told(task(1, "running", desired="shutdown"), task(2, "running", node="n2"))
+    found = inspected(task(1, "running", desired="shutdown"), task(2, "running", node="n2"))
     assert found.states() == [state(2, ("running", "healthy"), host="two")]
     assert found.has_converged("worker")
 
 
-def test_several_of_a_service_are_told_apart_and_those_that_went_are_not_told():
-    found = told(
+def test_containers_of_a_service_are_numbered_and_removed_ones_not_shown():
+    found = inspected(
         task(1, "running"), task(2, "running", slot=2), task(3, "shutdown", slot=3, desired="remove"), replicas=2
     )
     assert found.states() == [state(1, ("running", "healthy")), state(2, ("running", "healthy"), number=2)]
@@ -272,7 +272,7 @@ def test_several_of_a_service_are_told_apart_and_those_that_went_are_not_told():
 
 
 def test_a_container_that_is_to_go_counts_until_it_has_ended_if_its_host_answers():
-    found = told(
+    found = inspected(
         task(1, "running"), task(2, "running", slot=2, desired="remove"), task(3, "shutdown", slot=3, desired="remove"),
         task(4, "running", slot=4, desired="shutdown", node="n2"),
     )  # fmt: skip
@@ -281,48 +281,48 @@ def test_a_container_that_is_to_go_counts_until_it_has_ended_if_its_host_answers
     assert found.unfinished("redis", away=[]) == 0
 
 
-def test_a_crash_is_told_with_its_task_and_code_until_the_next_one_runs():
+def test_a_crash_is_reported_with_its_task_and_code_until_the_next_one_runs():
     crashed = task(1, "failed", desired="shutdown", err="task: non-zero exit (7)", code=7)
-    waiting = told(crashed, task(2, "ready", desired="ready"))
+    waiting = inspected(crashed, task(2, "ready", desired="ready"))
     assert waiting.states() == [
         state(1, ("restarting", ""), exit_code=7, restarts=1, started="t2", probe="task: non-zero exit (7)",
               crashed="t1", crash_code=7)
     ]  # fmt: skip
     assert waiting.last_failure("worker")["ID"] == "task1"
-    assert told(crashed, task(2, "running")).states() == [
+    assert inspected(crashed, task(2, "running")).states() == [
         state(2, ("running", "healthy"), restarts=1, crashed="t1", crash_code=7)
     ]
 
 
 def test_a_crash_of_another_version_or_during_an_update_is_not_ours_to_judge():
     old = task(1, "failed", desired="shutdown", version="v0", code=7)
-    assert told(old, task(2, "starting")).states() == [state(2, ("starting", "starting"))]
+    assert inspected(old, task(2, "starting")).states() == [state(2, ("starting", "starting"))]
     own = task(1, "failed", desired="shutdown", code=7)
-    found = told(own, task(2, "preparing"), update="updating")
+    found = inspected(own, task(2, "preparing"), update="updating")
     assert found.states() == [state(2, ("preparing", "starting"))]
     assert not found.has_converged("worker")
 
 
-def test_a_host_without_a_folder_is_told():
+def test_a_host_without_a_folder_is_reported():
     refused = task(1, "rejected", desired="shutdown", err="bind source path does not exist: /x")
-    found = told(refused, task(2, "ready", desired="ready")).states()
+    found = inspected(refused, task(2, "ready", desired="ready")).states()
     assert [(s.state, s.health, s.probe) for s in found] == [
         ("rejected", "unhealthy", "bind source path does not exist: /x")
     ]
 
 
 def test_a_job_has_done_its_work_or_failed():
-    done = told(task(1, "complete", desired="complete", slot=0), name="init").states()
+    done = inspected(task(1, "complete", desired="complete", slot=0), name="init").states()
     assert [(s.service, s.state, s.exit_code) for s in done] == [("init", "exited", 0)]
-    failed = told(task(1, "failed", desired="shutdown", slot=0, code=3), name="init").states()
+    failed = inspected(task(1, "failed", desired="shutdown", slot=0, code=3), name="init").states()
     assert [(s.state, s.exit_code) for s in failed] == [("exited", 3)]
 
 
 def test_an_update_has_not_converged_while_an_old_version_runs():
-    assert not told(task(1, "running", version="v0")).has_converged("worker")
-    assert not told(task(1, "running"), replicas=2).has_converged("worker")
-    assert not told(task(1, "running"), update="rollback_started").has_converged("worker")
-    assert told(task(1, "running"), update="rollback_completed").update("worker") == "rollback_completed"
+    assert not inspected(task(1, "running", version="v0")).has_converged("worker")
+    assert not inspected(task(1, "running"), replicas=2).has_converged("worker")
+    assert not inspected(task(1, "running"), update="rollback_started").has_converged("worker")
+    assert inspected(task(1, "running"), update="rollback_completed").update("worker") == "rollback_completed"
 
 
 # --- hosts, images, settings ---
@@ -423,11 +423,11 @@ NEW = {"services": {"init": {}, "worker": {"image": "new"}}, "secrets": {}}
 
 
 def rollout(good, new=NEW):
-    """A start on a Swarm that does what it is told, which is in ``deployed``."""
+    """A start on a Swarm that deploys what it gets, which is in ``deployed``."""
     deployed = []
     swarm = SimpleNamespace(
         last_good=lambda: good, deploy=lambda made: deployed.append(made["services"]), remove=lambda names: None,
-        deployed=list, services_inspected=lambda: told(task(1, "running")),
+        deployed=list, services_inspected=lambda: inspected(task(1, "running")),
     )  # fmt: skip
     return Rollout(swarm, new, init=False), deployed
 
@@ -448,7 +448,7 @@ def test_what_a_wait_gives_up_on_is_put_back():
         assert len(deployed) == 1
 
 
-def test_what_is_not_put_back_either_is_told_with_both_reasons(monkeypatch):
+def test_a_rollback_that_fails_is_reported_with_both_reasons(monkeypatch):
     made, _ = rollout(GOOD)
     made.is_done()
     monkeypatch.setattr(

@@ -81,7 +81,7 @@ def test_what_archive_ops_dropped_is_gone(collect, ops):
         ('ln -s /no/where "$target/x.sh"; exit 0', "bin/x.sh: is a link to a file that does not exist"),
         ('ln -s /etc/passwd "$target/x.sh"; exit 0', "bin/x.sh: is a link out of archive-ops, to /etc/passwd"),
         ('ln -s a "$target/b"; ln -s b "$target/a"; exit 0', "bin/a: is a link to a file that does not exist"),
-        ('ln -s . "$target/loop"; exit 0', "bin/loop: is a link to a folder that it stands in"),
+        ('ln -s . "$target/loop"; exit 0', "bin/loop: is a link to a folder that contains it"),
     ],
 )
 def test_a_script_that_fails_leaves_the_old_bin(collect, ops, line, said):

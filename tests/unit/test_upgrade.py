@@ -20,7 +20,7 @@ OLD_FILE = __file__
 
 
 class Engine:
-    """One whose Airflow starts, or does not, and that tells what it was asked to do."""
+    """One whose Airflow starts, or does not, and that records what it was asked to do."""
 
     name = "standalone"
 
@@ -79,7 +79,7 @@ def test_versions_are_compared_as_numbers():
     assert not db_version.is_older("2.11.2", "2.11.2") and not db_version.is_older("3.10.0", "3.9.9")
 
 
-def test_without_a_note_what_runs_tells_and_else_the_settings(engine):
+def test_without_a_record_the_running_version_counts_and_else_the_settings(engine):
     assert db_version.current(at(engine, "3.3.2")) == "2.11.2"
     engine.running_artifact = lambda: None
     assert db_version.current(engine) == engine.settings.airflow_version
@@ -106,7 +106,7 @@ def test_a_newer_one_is_said_to_migrate_and_is_no_match_for_what_runs(engine, ca
         db_version.require_same(at(engine, "3.3.2"))
 
 
-def test_the_way_back_stays_known_as_long_as_the_version_runs(engine):
+def test_the_rollback_point_is_kept_as_long_as_the_version_runs(engine):
     new = at(engine, "3.3.2")
     db_version.begin_upgrade(new, db_version.VersionRecord("2.11.2", OLD_FILE, "3.3.2", "old one"))
     for some in (engine, new):
@@ -211,10 +211,10 @@ def test_dags_that_appear_and_go_are_named_with_the_option_that_reads_the_ignore
     machine.parsed["dags"] = [{"dag": name, "file": f"/dags/old/{name}.py"} for name in ("y", "x", "sample")]
     machine.before["dags"].append({"dag": "gone", "file": "/dags/gone.py"})
     run(machine)
-    told = capsys.readouterr().err
-    assert "! With Airflow 3.3.2 these DAGs appear: x (old/x.py), y (old/y.py)\n" in told
-    assert "! With Airflow 3.3.2 these DAGs are not found any more: gone (gone.py)\n" in told
-    assert "DAG_IGNORE_FILE_SYNTAX" not in told
+    printed = capsys.readouterr().err
+    assert "! With Airflow 3.3.2 these DAGs appear: x (old/x.py), y (old/y.py)\n" in printed
+    assert "! With Airflow 3.3.2 these DAGs are not found any more: gone (gone.py)\n" in printed
+    assert "DAG_IGNORE_FILE_SYNTAX" not in printed
     (folder / ".airflowignore").write_text("x.*")
     upgrade._warn_of_changes(machine.before, machine.parsed, settings)
     assert "AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX=regexp in .env" in capsys.readouterr().err
@@ -249,7 +249,7 @@ def test_a_stop_that_fails_needs_no_restore(machine, monkeypatch):
     assert machine.done[len(LOOKING) :] == ["backup", "start built for 2.11.2"]
 
 
-def test_both_reasons_are_told_if_nothing_starts(machine):
+def test_both_reasons_are_reported_if_nothing_starts(machine):
     machine.failing["start built for 3.3.2"] = UserError("scheduler", "the service has ended.")
     machine.failing["start built for 2.11.2"] = UserError("docker", "is gone.")
     with pytest.raises(
@@ -288,10 +288,10 @@ def test_what_fails_after_a_kill_says_that_it_was_begun_before(machine, capsys):
     assert "Nothing was changed: the upgrade from Airflow 2.11.2 to 3.3.2 was interrupted. To do the rest: inv" in said
 
 
-def test_after_a_kill_nothing_is_switched_if_the_way_back_is_gone(machine):
+def test_after_a_kill_nothing_is_switched_if_no_rollback_is_possible(machine):
     noted = db_version.VersionRecord("2.11.2", "/gone/old.backup", "3.3.2", "built for 2.11.2")
     db_version.begin_upgrade(machine.engine, noted)
-    with pytest.raises(UserError, match=r"/gone/old\.backup: this backup, .* is not there"):
+    with pytest.raises(UserError, match=r"/gone/old\.backup: this backup, .* does not exist"):
         run(machine)
     assert machine.done == LOOKING and db_version.read(machine.engine) == noted
 

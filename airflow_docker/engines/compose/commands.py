@@ -227,7 +227,7 @@ def _read_layer(file: Path) -> dict[str, Any]:
 def mounted(settings: Settings) -> str:
     """Changes when a secret file or a mounted folder is replaced by another of the same name.
 
-    Containers hold on to what they were started with and must then be made anew. Made of the
+    A container keeps the files it was started with, so it must be recreated when this changes. Computed from the
     entries' identity (device, inode; for files also the time), not of their content. Without the
     password of the admin: init alone reads that, each time it runs.
     """

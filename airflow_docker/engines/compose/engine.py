@@ -147,7 +147,7 @@ class Compose(Commands):
         code = shell.stream(self.build_command(overlay, no_cache), env=env)
         if code:
             self.require()  # the plugin may be what is missing
-            todo = "Mend what it says and type: inv build"
+            todo = "Fix what it reports and type: inv build"
             raise UserError(
                 "inv build", f"the image build ended with exit code {code}; its last lines stand above.", todo
             )
@@ -162,7 +162,7 @@ class Compose(Commands):
         asked = shell.capture(images.inventory_command(artifact, images.INSTALLED))
         if asked.returncode:
             last_line = (asked.stderr.strip() or "no reason given").splitlines()[-1]
-            raise UserError(artifact, f"does not tell what is in it ({last_line}).", "Type: inv build --no-cache")
+            raise UserError(artifact, f"cannot be inspected ({last_line}).", "Type: inv build --no-cache")
         inventory: dict[str, Any] = json.loads(asked.stdout)
         return inventory
 
@@ -207,7 +207,7 @@ class Compose(Commands):
     def starting(
         self, *, unchanged: bool, workers: int = 0, services: Sequence[str] = ()
     ) -> Iterator[Callable[[], bool]]:
-        """Compose itself knows what is to be made anew; its words go to a file and are shown when it fails.
+        """Compose itself decides what to recreate; its output goes to a file and is shown when it fails.
 
         One at a time: two of them, one perhaps of a run that was killed, would each replace what the other makes.
         """
@@ -262,7 +262,7 @@ class Compose(Commands):
             self._blame(before)
             console.say(log.read_text(errors="replace").rstrip())
             what = f"ended with exit code {code} (see above)."
-            raise UserError("docker compose up", what, "Mend it and type: inv up")
+            raise UserError("docker compose up", what, "Fix that and type: inv up")
         return code == 0
 
     def _blame(self, before: dict[str, ServiceState]) -> None:

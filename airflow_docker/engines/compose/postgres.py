@@ -53,7 +53,7 @@ class Postgres:
         return self.client_command("pg_restore", f"--dbname={RESTORED}", *only_whole)
 
     def sql_command(self, database: str) -> list[str]:
-        """Statements come by standard input, and what fails is told without quoting them."""
+        """Statements come by standard input, and error messages do not quote them."""
         options = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only")
         strict = ("--variable=ON_ERROR_STOP=1", "--variable=VERBOSITY=terse")
         return self.client_command("psql", f"--dbname={database}", *options, *strict)
@@ -73,7 +73,7 @@ class Postgres:
         command = self.query_command(self.compose.container(_SERVICE))
         asked = shell.capture(command, stdin=script(sql), timeout=images.ASK_SECONDS)
         if asked.returncode:
-            last = (asked.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            last = (asked.stderr.strip().splitlines() or ["no output"])[-1]
             raise UserError(_SERVICE, f"the database cannot be asked ({last}).", "Type: inv status")
         return parted(asked.stdout)
 
@@ -149,7 +149,7 @@ class Postgres:
         command = self.sql_command(database)
         result = shell.capture(command, env=self.compose.environment(), stdin=statements)
         if result.returncode:
-            raise _refused("the database does not do what it was told", result.stderr)
+            raise _refused("the database refused a statement", result.stderr)
         return result.stdout.strip()
 
     def _pipe(self, command: list[str], what: str, source: Path | None = None, target: Path | None = None) -> None:
@@ -192,7 +192,7 @@ def parted(answers: str) -> list[list[list[str]]]:
 
 
 def _password_sql(password: str) -> str:
-    """The server is told to write no statement into its log, not even one that fails."""
+    """The server writes no statement into its log, not even one that fails."""
     if not password:
         return ""
     quoted = password.replace("'", "''")
@@ -203,4 +203,4 @@ def _password_sql(password: str) -> str:
 
 
 def _refused(what: str, stderr: str) -> UserError:
-    return UserError(_SERVICE, f"{what}.\n{stderr.strip()}\n", "Mend what it says, and try again.")
+    return UserError(_SERVICE, f"{what}.\n{stderr.strip()}\n", "Fix what it reports and try again.")

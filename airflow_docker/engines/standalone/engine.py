@@ -342,7 +342,7 @@ class Standalone:
         return self._state().states() if running else []
 
     def _state(self) -> SupervisorState:
-        """What the supervisor has told last."""
+        """The state that the supervisor wrote last."""
         return SupervisorState(
             self.settings, self.mark, self.database_file, files.read_object(self.folder / STATE, *STATE_FIELDS)
         )

@@ -62,12 +62,12 @@ def labels(environment: Path) -> dict[str, str] | None:
 
 
 def inventory_of(environment: Path) -> dict[str, Any]:
-    """What its Python has: see inventory.py. Raises UserError if it does not tell."""
+    """What its Python has: see inventory.py. Raises UserError if that fails."""
     command = [str(python(environment)), "-I", "-c", inventory.SOURCE, str(environment / lock_file.LOCK)]
     asked = shell.capture(command)
     if asked.returncode:
         last_line = (asked.stderr.strip() or "no reason given").splitlines()[-1]
-        raise UserError(str(environment), f"does not tell what is in it ({last_line}).", "Type: inv build --no-cache")
+        raise UserError(str(environment), f"cannot be inspected ({last_line}).", "Type: inv build --no-cache")
     packages: dict[str, Any] = json.loads(asked.stdout)
     return packages
 
@@ -135,7 +135,7 @@ def _is_installed(package: str) -> bool:
 def build(settings: Settings, artifact: Bundle) -> None:
     """Make the environment of an assembled BUILD_DIR. Raises UserError naming what does not install here."""
     environment = Path(artifact.manifest.artifact)
-    shutil.rmtree(environment, ignore_errors=True)  # of a run that was killed, or to be made anew
+    shutil.rmtree(environment, ignore_errors=True)  # of a run that was killed, or to be recreated
     environment.mkdir()
     mark_used(settings, environment)
     lock = environment / lock_file.LOCK
@@ -221,7 +221,7 @@ def _unfit(environment: Path, lock: str, env: dict[str, str], log: Path) -> User
     unfit = [name for name, has_one in has_wheel.items() if not has_one and not fits(name, "--require-hashes")]
     if not unfit:
         console.say(log.read_text().rstrip())
-        return UserError("inv build", "uv could not install the lock (see above).", "Mend what it says, and try again.")
+        return UserError("inv build", "uv could not install the lock (see above).", "Fix that and try again.")
     remedies = "; ".join(f"{name} needs {_REMEDIES.get(name, _OTHER_REMEDY)}" for name in unfit)
     what = f"there is no wheel of it for this machine, and it cannot be compiled here (see {log})."
     return UserError(", ".join(unfit), what, f"Install what is missing ({remedies}), or do without: "

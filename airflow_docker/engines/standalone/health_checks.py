@@ -19,12 +19,12 @@ def page(port: int, path: str) -> str:
         connection.request("GET", path)
         status = connection.getresponse().status
     except OSError as problem:
-        return f"the page does not answer ({problem.strerror or problem})"
+        return f"the web UI does not answer ({problem.strerror or problem})"
     except http.client.HTTPException:
-        return "the page does not speak HTTP"
+        return "the web UI does not speak HTTP"
     finally:
         connection.close()
-    return "" if status == http.client.OK else f"the page answers {status}"
+    return "" if status == http.client.OK else f"the web UI answers {status}"
 
 
 def reading(database: Path) -> sqlite3.Connection:

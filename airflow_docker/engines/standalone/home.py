@@ -37,7 +37,7 @@ def links(settings: Settings, environment: Path) -> dict[str, Path]:
 
 
 def make_home(settings: Settings, home: Path, environment: Path) -> None:
-    """Fill ``home``, which is ours. Raises UserError where something else stands in the way."""
+    """Fill ``home``, which is ours. Raises UserError if something else is in its place."""
     for host, inside in settings.extra_mounts:
         if not PurePosixPath(inside).is_relative_to(_IN_CONTAINER) and str(host) != inside:
             console.warn(f"EXTRA_MOUNTS: {inside} is a container's path; here the folder stays {host}.")

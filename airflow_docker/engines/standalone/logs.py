@@ -74,7 +74,7 @@ def _past(
 
 
 def _news(file: Path, end: int) -> tuple[list[str], int]:
-    """The whole lines behind ``end``, and where they end; a file that has become shorter is read anew."""
+    """The whole lines behind ``end``, and where they end; a file that has become shorter is read from its start."""
     if not file.is_file():
         return [], 0
     if file.stat().st_size < end:

@@ -1,4 +1,4 @@
-"""The parent of a standalone stack: starts its services, starts again what ends, ends all when it is told to.
+"""The parent of a standalone stack: starts its services, restarts what ends, stops all on SIGTERM.
 
 It is a program of its own, in the background: ``python -m airflow_docker.engines.standalone.supervisor FOLDER``.
 FOLDER holds ``services.json`` (see :class:`Plan`), and there it writes ``state.json`` and ``log/``.
@@ -32,7 +32,7 @@ _LARGEST_LOG = 20 << 20  # bytes
 class Plan:
     """``init`` is run to its end first, if there is one; ``services`` maps names to commands that must not end.
 
-    ``grace`` is for how many seconds one may go on that is told to end.
+    ``grace`` is how many seconds a service may run after SIGTERM.
     """
 
     project: str
@@ -45,7 +45,7 @@ class Plan:
 
 @dataclass
 class Service:
-    """A service as ``state.json`` tells of it: ``state`` is running, restarting or exited, times are in ISO 8601.
+    """A service as in ``state.json``: ``state`` is running, restarting or exited, times are in ISO 8601.
 
     ``crashed`` is when it last ended by itself, ``crash_code`` its exit code then.
     """
@@ -75,7 +75,7 @@ class Supervisor:
         self.stopping = False
 
     def run(self) -> None:
-        """Until told to stop, or until the first step has failed."""
+        """Run until SIGTERM, or until the first step has failed."""
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, "stopping", True))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -170,7 +170,7 @@ class Supervisor:
 
 
 def state_of(folder: Path) -> tuple[str, list[str]]:
-    """The project and the states of its services (but for init), as a folder's supervisor has told them last."""
+    """The project and the states of its services (but for init), as a folder's supervisor wrote them last."""
     plan = files.read_object(folder / PLAN)
     services = files.read_object(folder / STATE, "supervisor", "services").get("services", {})
     return str(plan.get("project", "?")), [str(s.get("state")) for name, s in services.items() if name != "init"]

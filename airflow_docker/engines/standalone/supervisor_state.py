@@ -1,4 +1,4 @@
-"""What the supervisor has told of the services, corrected by what is true now."""
+"""The states that the supervisor wrote, corrected by what is true now."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SupervisorState:
     account: dict[str, Any]
 
     def is_supervised(self) -> bool:
-        """True if who told it is there still."""
+        """True if the supervisor that wrote it still runs."""
         return bool(self.account) and processes.is_alive(self.account["supervisor"], self.mark)
 
     def states(self) -> list[ServiceState]:
@@ -41,7 +41,7 @@ class SupervisorState:
 
     def _state(self, name: str, service: dict[str, Any], is_supervised: bool) -> ServiceState:
         state, restarts, code = str(service["state"]), int(service["restarts"]), int(service["exit_code"])
-        is_heard_of = is_supervised and name in ONE_SHOT  # its supervisor will tell how it ended
+        is_heard_of = is_supervised and name in ONE_SHOT  # its supervisor will write how it ended
         if state == "running" and not is_heard_of and not processes.is_alive(service["pid"], self.mark):
             state, restarts, code = ("restarting", restarts + 1, -9) if is_supervised else ("exited", restarts, -9)
         if state == "restarting" and not is_supervised:

@@ -66,7 +66,7 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
 
 
 def _of_two(settings: Settings) -> dict[str, str]:
-    """What Airflow 2 alone is told; compare docker/airflow-2.env."""
+    """Options of Airflow 2 only; compare docker/airflow-2.env."""
     return {
         # It refuses more than one task at a time on SQLite for fear of its locks. With a
         # write-ahead log (see init.py) and a patient client they wait for each other instead.
@@ -83,7 +83,7 @@ def _of_two(settings: Settings) -> dict[str, str]:
 
 
 def _of_three(settings: Settings, path: str) -> dict[str, str]:
-    """What Airflow 3 alone is told; compare docker/airflow-3.env."""
+    """Options of Airflow 3 only; compare docker/airflow-3.env."""
     return {
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__API__SECRET_KEY_CMD": _reads(settings, "webserver_secret_key"),
@@ -99,7 +99,7 @@ def _of_three(settings: Settings, path: str) -> dict[str, str]:
 
 
 def _reads(settings: Settings, key: str) -> str:
-    """The command that tells a key."""
+    """The command that prints a key."""
     return f"cat {shlex.quote(str(settings.secrets_dir / key))}"
 
 

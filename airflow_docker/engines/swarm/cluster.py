@@ -53,7 +53,7 @@ class Cluster:
             label = node_label(project)
             done = shell.capture(commands.label_node(self.own, label))
             if done.returncode:
-                raise UserError("docker node update", f"{done.stderr.strip()}.", "Mend it and type: inv up")
+                raise UserError("docker node update", f"{done.stderr.strip()}.", "Fix that and type: inv up")
             console.say(f"· The database is on {self.hosts[self.own]} from now on (its label {label})")
 
 

@@ -98,7 +98,7 @@ class Swarm(Compose):
         asked = shell.capture(commands.config(self.command()), env=self.environment())
         if asked.returncode:
             self.require()  # the plugin may be what is missing
-            raise UserError("docker compose config", f"{asked.stderr.strip()}.", "Mend it and type: inv up")
+            raise UserError("docker compose config", f"{asked.stderr.strip()}.", "Fix that and type: inv up")
         config: Config = json.loads(asked.stdout)
         return config
 
@@ -139,10 +139,10 @@ class Swarm(Compose):
         return json.dumps(self.full_stack(config, self.versions(config)), sort_keys=True)
 
     def deploy(self, stack: Config) -> None:
-        """Tell Swarm what there is to be; it does that by and by."""
+        """Deploy the stack; Swarm converges to it in the background."""
         done = shell.capture(commands.deploy(self.project), stdin=json.dumps(stack))
         if done.returncode:
-            raise UserError("docker stack deploy", f"{done.stderr.strip()}.", "Mend it and type: inv up")
+            raise UserError("docker stack deploy", f"{done.stderr.strip()}.", "Fix that and type: inv up")
 
     # --- what is done ---
 
@@ -159,7 +159,7 @@ class Swarm(Compose):
     def _starting(self, workers: int, *, init: bool, replaced: Sequence[str] = ()) -> Iterator[Callable[[], bool]]:
         """One at a time. Services that are to be ``replaced`` end as soon as nothing is missing for their next start.
 
-        What does not become healthy is taken back; old versions of secrets go when all runs with the new ones.
+        What does not become healthy is rolled back; old versions of secrets go when all runs with the new ones.
         """
         with files.locked(self.settings.state_dir / "up.lock", "inv up"):
             if self.release.page not in self.services_inspected().services:
@@ -221,7 +221,7 @@ class Swarm(Compose):
         return self.services_inspected().replicas("worker")
 
     def scale(self, workers: int) -> None:
-        """Those that go have ended, if their hosts answer. The way back has as many from now on."""
+        """Wait until the removed workers have ended, if their hosts answer. A rollback keeps the new number."""
         with files.locked(self.settings.state_dir / "up.lock", "inv up"):
             done = shell.capture(commands.scale(self.project, workers))
             if done.returncode:
@@ -286,7 +286,7 @@ class Swarm(Compose):
         return [name.removeprefix(f"{self.project}_") for name in names]
 
     def services_inspected(self) -> Services:
-        """All that Swarm tells of this project."""
+        """The project's services and tasks, as Swarm reports them."""
         listed = shell.capture(commands.services(self.project), timeout=images.ASK_SECONDS)
         if listed.returncode:
             raise UserError("swarm", f"it does not answer ({listed.stderr.strip()}).", "Look: docker node ls")

@@ -34,7 +34,7 @@ def reference(name: str, registry: str) -> str:
 
 
 def _of(registry: str, inspected: dict[str, Any]) -> dict[str, Any]:
-    """The same, with those digests alone that ``registry`` has told."""
+    """The same, with only those digests that ``registry`` reports."""
     return {"RepoDigests": [d for d in inspected.get("RepoDigests") or [] if d.startswith(f"{registry}/")]}
 
 

@@ -44,7 +44,7 @@ class Rollout:
             self.swarm.deploy(subset(self.full, (*STORES, *ONE_SHOT)))
             while not self._is_initialised():
                 yield False
-        # Without init: to be told of again is for a job to run again.
+        # Without init: deploying a job again would run it again.
         names = tuple(name for name in self.full["services"] if name not in ONE_SHOT)
         self.swarm.deploy(subset(self.full, names))
         remaining = (*self.full["services"], ONCE)
@@ -84,9 +84,9 @@ class Rollout:
         """Swarm has put back one service; the others are put back too, so that all are of one version."""
         failed = inspected.last_failure(name)
         lines = self.swarm.last_lines(failed["ID"]) if failed else ""
-        console.say(f"--- the last lines of the new {name} ---\n{lines or '(it said nothing)'}\n---")
+        console.say(f"--- the last lines of the new {name} ---\n{lines or '(no output)'}\n---")
         what = "the new version did not become healthy, and what ran before is back."
-        failure = UserError(name, what, "Mend it (its last lines stand above), then type: inv build up")
+        failure = UserError(name, what, "Fix that (its last log lines are above), then type: inv build up")
         self.rollback(failure)
         raise failure
 

@@ -42,7 +42,7 @@ class SecretVersions:
             if names[name] not in existing:
                 created = shell.capture(commands.create_secret(self.project, names[name]), stdin=self._content(name))
                 if created.returncode:
-                    raise UserError(name, f"Swarm does not take it ({created.stderr.strip()}).", "Mend it: inv up")
+                    raise UserError(name, f"Swarm refuses it ({created.stderr.strip()}).", "Fix that and type: inv up")
 
     def existing(self) -> list[str]:
         """All that Swarm has of this project."""

@@ -20,9 +20,9 @@ NAMESPACE = "com.docker.stack.namespace"
 ARTIFACT, WHERE, PROJECT_LABEL = "airflow-docker.artifact", "airflow-docker.where", "airflow-docker.project"
 STORES, ONE_SHOT, ONCE = ("postgres", "redis"), ("init",), "once"
 VERSION = "airflow-docker.version"
-"""The label of a container that tells what it was made of: Swarm fills in defaults, so specifications differ."""
+"""The label with the digest of a service's spec: Swarm fills in defaults, so specs cannot be compared."""
 EVERYWHERE = ("worker", "triggerer", "dag-processor")
-"""Services that may run on any host; the others stay with the database, where the page and commands are."""
+"""Services that may run on any host; the others run on the database's host, like the web UI and commands."""
 _SCRATCH = ("/opt/airflow/logs", "/home/airflow/bdrc/log", "/home/airflow/log", "/home/airflow/bdrc/data")
 """Folders that the services write; where no host folder is named for all hosts, each container has its own."""
 _KEPT = (
@@ -74,7 +74,7 @@ def node_label(project: str) -> str:
 
 
 def secret_name(project: str, name: str, content: str, key: str) -> str:
-    """The name of this version of a secret. Without ``key`` nobody can tell by it whether a guess is right."""
+    """The name of this version of a secret. Without ``key`` nobody can verify a guess by it."""
     digest = hmac.new(key.encode(), content.encode(), hashlib.sha256).hexdigest()
     return f"{project}_{name}_{digest[:12]}"
 
@@ -151,7 +151,7 @@ def _version(spec: Config, plan: Plan) -> str:
 
 
 def _variables(plan: Plan) -> dict[str, str]:
-    """Where workers hand out their logs themselves, the page asks for them at the address that they have noted."""
+    """Where workers serve their logs, the web UI asks for them at the address that the worker has recorded."""
     return {} if plan.shares_logs else {"AIRFLOW__CORE__HOSTNAME_CALLABLE": "airflow.utils.net.get_host_ip_address"}
 
 

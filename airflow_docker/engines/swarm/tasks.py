@@ -1,4 +1,4 @@
-"""What Swarm tells of services and tasks, as the states of our services. Nothing here asks for it.
+"""Swarm's services and tasks as the states of our services. Nothing here calls Swarm.
 
 https://docs.docker.com/reference/api/engine/ says what a service and a task consist of.
 """
@@ -21,7 +21,7 @@ _ENDED = ("complete", "shutdown", "failed", "rejected", "remove", "orphaned")
 
 @dataclass(frozen=True)
 class Services:
-    """All that runs of one project, as it was told: by name its services, all tasks, and host names by node id."""
+    """All that runs of one project, as inspected: services by name, all tasks, and host names by node id."""
 
     services: Mapping[str, Inspected]
     tasks: Sequence[Inspected]

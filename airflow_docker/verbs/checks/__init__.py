@@ -34,6 +34,6 @@ def problem(error: UserError, state: State = "error") -> Finding:
 
 
 def problems(errors: Sequence[UserError], state: State = "error") -> Finding:
-    """What several errors say, as one finding; a remedy of many is told once."""
+    """What several errors say, as one finding; a remedy that several share is given once."""
     remedies = dict.fromkeys(error.todo for error in errors if error.todo)
-    return Finding(state, " ".join(f"{e.where}: {e.what}" for e in errors), " ".join(remedies) or "Mend what it says.")
+    return Finding(state, " ".join(f"{e.where}: {e.what}" for e in errors), " ".join(remedies) or "Fix that.")

@@ -56,15 +56,15 @@ def bind_mounts(settings: Settings, engine: Engine) -> Finding:
     try:
         host = engine_host.ask()
     except UserError:
-        return Finding("skipped", "Docker does not answer.", "See what is said of docker.")
+        return Finding("skipped", "Docker does not answer.", "See the check of docker.")
     if host.is_this:
         return ok(f"{at.shown} is the engine of this machine")
     unsure = {name: folder for name, folder in folders.items() if not host.shares(folder)}
     where = f"the engine at {at.shown} runs on {host.shown}"
     if not unsure:
-        return ok(f"{where}, which shares these folders unless it is told otherwise; inv up looks at each")
+        return ok(f"{where}, which shares these folders by default; inv up checks each")
     what = f"{where}, which may not see {', '.join(f'{name} ({folder})' for name, folder in unsure.items())}."
-    return Finding("warning", what, f"inv up looks at each. {engine_host.remedy(host, at, unsure.values())}")
+    return Finding("warning", what, f"inv up checks each. {engine_host.remedy(host, at, unsure.values())}")
 
 
 def memory(settings: Settings, engine: Engine) -> Finding:

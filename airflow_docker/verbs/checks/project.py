@@ -54,7 +54,7 @@ def build_dir(settings: Settings, engine: Engine) -> Finding:
 
 
 def secrets(settings: Settings, engine: Engine) -> Finding:
-    """What `inv up` writes anew is no error; what others may read, or nobody can write, is."""
+    """What `inv up` will rewrite is no error; what others can read, or nobody can write, is one."""
     folder = settings.secrets_dir
     if os.path.lexists(folder):
         secret_files.require_directory(folder)

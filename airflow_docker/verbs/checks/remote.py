@@ -94,7 +94,7 @@ def _image(name: str, where: str, is_needed: bool) -> Finding:
         return ok(f"{name} is not here; it can be pulled")
     todo = f"Check the name and your connection, or log in (docker login). Try: docker pull {name}"
     if has_ways_of_its_own():
-        what = f"{where}: {name} is not here, and only the engine's proxy or mirror can tell whether it can be had."
+        what = f"{where}: {name} is not here, and only the engine's proxy or mirror knows whether it can be pulled."
         return Finding("warning", what, todo)
     what = f"{where}: {name} is not here, and cannot be had ({last_line})."
     return Finding("error" if is_needed else "warning", what, todo)

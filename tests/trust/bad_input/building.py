@@ -79,8 +79,8 @@ REQUIREMENTS = [
     requirements("a package that nobody has", "no-such-package-of-anybody==1\n", "{project}/req.txt line 1: ", "Loosen 'no-such-package-of-anybody==1' in", quotes=True),
     requirements("two that exclude each other", "six==1.16.0\nsix==1.15.0\n", "these exclude each other:", "Loosen 'six==1.16.0' in", quotes=True),
     requirements("one that excludes Airflow", "apache-airflow==2.9.0\n", "these exclude each other:", "Loosen 'apache-airflow==2.9.0' in", quotes=True),
-    requirements("a wheel that cannot be fetched", "x @ http://127.0.0.1:1/x-1-py3-none-any.whl\n", "requirements: cannot be resolved.", "Mend what it says", quotes=True),
-    requirements("an index that does not answer", "six\n", "requirements: cannot be resolved.", "Mend what it says", quotes=True, environ={"PIP_INDEX_URL": "http://127.0.0.1:1/", "UV_HTTP_RETRIES": "0"}),
+    requirements("a wheel that cannot be fetched", "x @ http://127.0.0.1:1/x-1-py3-none-any.whl\n", "requirements: cannot be resolved.", "Fix that and try again.", quotes=True),
+    requirements("an index that does not answer", "six\n", "requirements: cannot be resolved.", "Fix that and try again.", quotes=True, environ={"PIP_INDEX_URL": "http://127.0.0.1:1/", "UV_HTTP_RETRIES": "0"}),
     build("requirements that are not there", "--requirements: there is no file {project}/none.txt.", "Correct the path;", verb="build --requirements none.txt"),
     build("requirements that are a folder", "--requirements: ", "Correct the path;", verb="build --requirements sources"),
     build("requirements of the DAGs that are not there", "DAG_REQUIREMENTS: there is no file {project}/sources/ao-workflows/none.txt.", "Correct the path;", env="DAG_REQUIREMENTS=none.txt"),
@@ -105,9 +105,9 @@ BUILDS = [
     build("a build folder on a full disk", "BUILD_DIR: {project}/build cannot be written (No space left on device).", "Name a folder where you may write, with room in it.", lambda place: place.fill("build")),
     assembled("a configuration that is not there", "SITE_CONFIG: there is no file {project}/sources/ao-workflows/none.yml.", "Paths are relative to WORKFLOW_DEV_DIR.", env="SITE_CONFIG=none.yml:x.yml"),
     assembled("a configuration of nobody", "SITE_CONFIG: '~nobody-such/x' names a home directory", "Correct the path.", env="SITE_CONFIG=~nobody-such/x:x.yml"),
-    assembled("scripts that cannot be copied", "copyLinksToBin: ended with exit code 3 (no room).", "Run it by hand and mend it.", lambda place: place.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", "#!/bin/sh\necho no room; exit 3\n", 0o755)),
+    assembled("scripts that cannot be copied", "copyLinksToBin: ended with exit code 3 (no room).", "Run it by hand and fix it.", lambda place: place.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", "#!/bin/sh\necho no room; exit 3\n", 0o755)),
     assembled("a link out of the scripts", "bin/passwd: is a link out of archive-ops, to /etc/passwd.", "Put the file itself there.", lambda place: place.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", '#!/bin/sh\nln -s /etc/passwd "$1"/\n', 0o755)),
-    assembled("a link to nothing among the scripts", "bin/x: is a link to a file that does not exist.", "Mend it in archive-ops.", lambda place: place.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", '#!/bin/sh\nln -s nothing "$1"/x\n', 0o755)),
+    assembled("a link to nothing among the scripts", "bin/x: is a link to a file that does not exist.", "Fix it in archive-ops.", lambda place: place.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", '#!/bin/sh\nln -s nothing "$1"/x\n', 0o755)),
 ]  # fmt: skip
 
 FOLDERS = [

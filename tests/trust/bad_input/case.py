@@ -23,7 +23,7 @@ SECONDS = 60.0
 SOMEBODY = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
 SETTINGS = {"ENGINE": "standalone", "AO_WORKFLOWS_URL": "remotes/ao-workflows",
             "ARCHIVE_OPS_URL": "remotes/archive-ops", "BUILD_DIR": "build"}  # fmt: skip
-"""What stands in every .env, unless the case says otherwise."""
+"""What is in every .env, unless the case says otherwise."""
 REPOSITORIES = ("ao-workflows", "archive-ops")
 REQUIREMENTS = "sources/ao-workflows/airflow-docker/requirements.txt"
 
@@ -32,7 +32,7 @@ REQUIREMENTS = "sources/ao-workflows/airflow-docker/requirements.txt"
 class Case:
     """``inv VERB`` with the lines ``env`` in its .env must end with ``code`` and say ``says``, then ``todo``.
 
-    ``make`` prepares the place; ``lines`` is how many problems are told, ``quotes`` is for a message
+    ``make`` prepares the place; ``lines`` is how many problems are reported, ``quotes`` is for a message
     that holds another program's words, ``shows`` for a verb that shows a table too, ``somebody`` for one
     that is run by a user who is not root; ``environ`` is set in the environment.
     """

@@ -24,13 +24,13 @@ def in_its_place(place: Place) -> None:
 
 
 FILE = [
-    dotenv("a line that is no assignment", b"AIRFLOW_PORT 8080\n", ".env line 1: this is not of the form NAME=value.", "Mend or comment the line."),
-    dotenv("a name without a value", b"\nTZ\n", ".env line 2: this is not of the form NAME=value.", "Mend or comment"),
-    dotenv("a quote that is never closed", b"TZ=UTC\nSTATE_DIR='/var/x\n", ".env line 2: this is not of the form", "Mend or comment"),
-    dotenv("a double quote that is never closed", b'STATE_DIR="x\nTZ=UTC\n', ".env line 1: this is not of the form", "Mend or comment"),
-    dotenv("words behind a quoted value", b"TZ='UTC' or so\n", ".env line 1: this is not of the form", "Mend or comment"),
-    dotenv("blanks in a name", b"AIRFLOW PORT=8080\n", ".env line 1: this is not of the form", "Mend or comment"),
-    dotenv("a text of another program", b"{\n  \"AIRFLOW_PORT\": 8080\n}\n", ".env line 1: this is not of the form", "Mend or comment", lines=3),
+    dotenv("a line that is no assignment", b"AIRFLOW_PORT 8080\n", ".env line 1: this is not of the form NAME=value.", "Fix the line or comment it out."),
+    dotenv("a name without a value", b"\nTZ\n", ".env line 2: this is not of the form NAME=value.", "Fix it or comment it out."),
+    dotenv("a quote that is never closed", b"TZ=UTC\nSTATE_DIR='/var/x\n", ".env line 2: this is not of the form", "Fix it or comment it out."),
+    dotenv("a double quote that is never closed", b'STATE_DIR="x\nTZ=UTC\n', ".env line 1: this is not of the form", "Fix it or comment it out."),
+    dotenv("words behind a quoted value", b"TZ='UTC' or so\n", ".env line 1: this is not of the form", "Fix it or comment it out."),
+    dotenv("blanks in a name", b"AIRFLOW PORT=8080\n", ".env line 1: this is not of the form", "Fix it or comment it out."),
+    dotenv("a text of another program", b"{\n  \"AIRFLOW_PORT\": 8080\n}\n", ".env line 1: this is not of the form", "Fix it or comment it out.", lines=3),
     dotenv("a name set twice", b"TZ=UTC\n# more\nTZ=CET\n", ".env line 3: TZ is already set in line 1.", "Keep one of the two."),
     dotenv("latin-1", "AIRFLOW_ADMIN_USER=J\u00f6rg\n".encode("latin-1"), "/.env: the file is not UTF-8 text.", "Save it as UTF-8."),
     dotenv("UTF-16", "TZ=UTC\n".encode("utf-16"), "/.env: the file is not UTF-8 text.", "Save it as UTF-8."),
