@@ -31,12 +31,12 @@ def replace(engine: Engine, dump: Path, keys: Mapping[str, str]) -> None:
         if is_early:
             _begin(engine, had, old, keys)
         with database.running_server():
-            database.load(dump)
+            database.load_beside(dump)
             if not is_early:
                 _begin(engine, had, old, keys)
-            database.swap(keys["postgres_password"])
+            database.swap_in(keys["postgres_password"])
             _note(engine).unlink()
-            database.forget()
+            database.drop_backup()
     except BaseException:
         if is_pending(engine):
             _undo(engine)

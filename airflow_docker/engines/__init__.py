@@ -79,10 +79,10 @@ class Database(Protocol):
     def dump(self, file: Path) -> None:
         """Copy it as it is at one moment, while it is in use. Raises UserError if that fails."""
 
-    def load(self, file: Path) -> None:
+    def load_beside(self, file: Path) -> None:
         """Put what :meth:`dump` wrote beside the database in use. Raises UserError if that is not an Airflow's."""
 
-    def swap(self, password: str) -> None:
+    def swap_in(self, password: str) -> None:
         """Use what was loaded, with this password if it has one; what was in use is kept aside."""
 
     def set_password(self, password: str) -> None:
@@ -91,7 +91,7 @@ class Database(Protocol):
     def rollback(self, had: bool, password: str) -> None:
         """Undo :meth:`load` and :meth:`swap`, however far they came; if there was none (``had``), none is left."""
 
-    def forget(self) -> None:
+    def drop_backup(self) -> None:
         """Destroy what is kept aside."""
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from werkzeug.security import generate_password_hash
 
 
-def encrypt_anew() -> None:
+def encrypt_again() -> None:
     """Write all that is encrypted with the first of the Fernet keys, and prove that this one alone reads it.
 
     Airflow's own command pages through rows without an order while it rewrites them, so with
@@ -62,4 +62,4 @@ def set_admin_password() -> None:
 
 
 if __name__ == "__main__":
-    {"fernet_key": encrypt_anew, "admin_password": set_admin_password}[sys.argv[1]]()
+    {"fernet_key": encrypt_again, "admin_password": set_admin_password}[sys.argv[1]]()

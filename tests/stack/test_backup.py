@@ -178,7 +178,7 @@ def undoes_what_was_interrupted(project, backup, folder):
     kept = secret_files.saved_keys(project.settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replacement, "_undo", lambda _: None)
-        patch.setattr(type(engine.database), "forget", lambda _: None)
+        patch.setattr(type(engine.database), "drop_backup", lambda _: None)
         patch.setattr(Path, "unlink", killed)
         with pytest.raises(KeyboardInterrupt):
             replacement.replace(engine, folder / "other" / backup_file.DATABASE, keys)

@@ -410,7 +410,7 @@ def test_after_a_kill_at_any_moment_there_is_the_old_or_the_new(filled, tmp_path
     keys = {name: f"new-{name}" for name in KEYS}
     undone = finished = 0
     for count in range(1, 100):
-        filled.database.forget()
+        filled.database.drop_backup()
         if is_fresh:
             secret_files.put(filled.settings, filled.secret_owner, {})
             filled.database.file.unlink(missing_ok=True)
@@ -506,7 +506,7 @@ def test_before_a_restart_an_interrupted_restore_is_undone(filled, tmp_path, mon
     filled.database.dump(tmp_path / "copy")
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(replacement, "_undo", lambda _: raising(Killed()))
-        patch.setattr(Sqlite, "swap", lambda *_: raising(Killed()))
+        patch.setattr(Sqlite, "swap_in", lambda *_: raising(Killed()))
         replacement.replace(filled, tmp_path / "copy", {name: f"new-{name}" for name in KEYS})
     assert replacement.is_pending(filled)
     monkeypatch.setattr(operate.db_version, "require_same", lambda _: raising(UserError("here", "it ends.", "")))
@@ -527,7 +527,7 @@ def test_a_failure_is_undone_at_once(filled, tmp_path, monkeypatch):
         self.file.parent.rename(self._before)
         raise UserError("x", "y")
 
-    monkeypatch.setattr(Sqlite, "swap", fails)
+    monkeypatch.setattr(Sqlite, "swap_in", fails)
     with pytest.raises(UserError, match="x: y"):
         replacement.replace(filled, tmp_path / "new.db", dict.fromkeys(KEYS, "new"))
     assert (snapshot(filled.settings.state_dir), snapshot(filled.settings.secrets_dir)) == before

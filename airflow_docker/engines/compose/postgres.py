@@ -111,7 +111,7 @@ class Postgres:
         with self.running_server():
             self._pipe(self.dump_command(), "the database cannot be copied", target=file)
 
-    def load(self, file: Path) -> None:
+    def load_beside(self, file: Path) -> None:
         drop = f"{_END_OTHERS}DROP DATABASE IF EXISTS {RESTORED};\n"
         with self.running_server():
             self._sql(f"{drop}DROP DATABASE IF EXISTS {BEFORE};\nCREATE DATABASE {RESTORED} TEMPLATE template0;\n")
@@ -127,7 +127,7 @@ class Postgres:
             what = "its database is not that of an Airflow."
             raise UserError("backup", what, "Nothing was changed. Take another one.")
 
-    def swap(self, password: str) -> None:
+    def swap_in(self, password: str) -> None:
         with self.running_server():
             self._sql(swap_sql(password))
 
@@ -141,7 +141,7 @@ class Postgres:
         with self.running_server():
             self._sql(rollback_sql(password))
 
-    def forget(self) -> None:
+    def drop_backup(self) -> None:
         with self.running_server():
             self._sql(f"DROP DATABASE IF EXISTS {BEFORE};\n")
 

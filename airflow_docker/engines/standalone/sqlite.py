@@ -67,10 +67,10 @@ class Sqlite:
         except sqlite3.Error as problem:
             raise UserError(str(self.file), f"the database cannot be copied ({problem}).", "Type: inv status") from None
 
-    def load(self, file: Path) -> None:
+    def load_beside(self, file: Path) -> None:
         files.claim(self.folder, "STATE_DIR")
         self.folder.chmod(0o700)
-        self.forget()
+        self.drop_backup()
         shutil.rmtree(self._restored, ignore_errors=True)
         if self.file.parent.is_dir():  # its other files are not the database's
             ignored = shutil.ignore_patterns(f"{self.file.name}*")
@@ -86,7 +86,7 @@ class Sqlite:
             shutil.rmtree(self._restored)
             raise
 
-    def swap(self, password: str) -> None:
+    def swap_in(self, password: str) -> None:
         if self.file.parent.is_dir():
             self.file.parent.rename(self._before)
         else:
@@ -106,7 +106,7 @@ class Sqlite:
             self._clear_config()
         shutil.rmtree(self._restored, ignore_errors=True)
 
-    def forget(self) -> None:
+    def drop_backup(self) -> None:
         shutil.rmtree(self._before, ignore_errors=True)
 
     def _clear_config(self) -> None:

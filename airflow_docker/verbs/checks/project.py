@@ -62,13 +62,13 @@ def secrets(settings: Settings, engine: Engine) -> Finding:
     states = secret_files.check(settings, engine.secret_owner)
     wrong = [state for state in states if state.problem]
     if exposed := [state for state in wrong if state.exposed]:
-        return Finding("error", _told(exposed), "Type: inv secrets")
+        return Finding("error", _describe(exposed), "Type: inv secrets")
     if len(wrong) == len(states) and not any(state.file.exists() for state in states):
         return Finding("warning", f"nothing is written yet in {folder}.", WRITES_THEM)
     if wrong:
-        return Finding("warning", _told(wrong), WRITES_THEM)
+        return Finding("warning", _describe(wrong), WRITES_THEM)
     return ok(f"all {len(states)} files in {folder} are in order")
 
 
-def _told(states: list[secret_files.State]) -> str:
+def _describe(states: list[secret_files.State]) -> str:
     return "; ".join(f"{state.file.name}: {state.problem}" for state in states) + "."
