@@ -296,7 +296,7 @@ def main() -> int:
                 measured = side()
                 new = measured if isinstance(measured, list) else [measured]
                 for result in new:  # what follows may fail
-                    console.say(f"  {result.name}: {result.ratio:.3f}, at most {result.limit:.3g}")
+                    console.say("  " + " | ".join(row(result)))
                 results += new
         finally:
             bench.project.remove()
@@ -314,13 +314,22 @@ def show(results: list[Result], as_json: bool) -> None:
     if as_json:
         console.out(json.dumps([{**vars(r), "ratio": r.ratio, "reached": r.reached} for r in results], indent=1))
         return
-    amount = lambda r, value: f"{value:.2f} s" if r.unit == "s" else f"{value / 1e6:.2f} MB"  # noqa: E731
     console.table(
         ["what", "against", "ours", "theirs", "ratio", "at most", "processor", "runs", ""],
-        [[r.name, r.against, amount(r, r.ours), amount(r, r.theirs), f"{r.ratio:.3f}", f"{r.limit:.3g}",
-          " : ".join(f"{taken:.2f} s" for taken in r.processor or ()), str(r.runs),
-          "reached" if r.reached else "NOT reached"] for r in results],
-    )  # fmt: skip
+        [row(result) for result in results],
+    )
+
+
+def row(result: Result) -> list[str]:
+    """A line of the table."""
+    ours, theirs = (
+        f"{value:.2f} s" if result.unit == "s" else f"{value / 1e6:.2f} MB" for value in (result.ours, result.theirs)
+    )
+    return [
+        result.name, result.against, ours, theirs, f"{result.ratio:.3f}", f"{result.limit:.3g}",
+        " : ".join(f"{taken:.2f} s" for taken in result.processor or ()), str(result.runs),
+        "reached" if result.reached else "NOT reached",
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":
