@@ -32,7 +32,7 @@ class Bare:
         database = home / "airflow.db"
         self.page = f"http://127.0.0.1:{stack.settings.airflow_port}/health"
         self.environ = stack.variables() | {
-            "AIRFLOW_HOME": str(home), "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",
+            "AIRFLOW_HOME": str(home), "AIRFLOW_CONFIG": str(home / "airflow.cfg"), "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",
         }  # fmt: skip
         del self.environ["AIRFLOW_DOCKER_STANDALONE"]
         self.database = database
@@ -40,6 +40,7 @@ class Bare:
 
     def up(self) -> None:
         """Start it and wait for what `inv up` waits for: the web UI, and a heartbeat of both jobs since the start."""
+        self.home.mkdir(exist_ok=True)
         began = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
         self.process = subprocess.Popen(
             [self.python, "-m", "airflow", "standalone"], env=self.environ, start_new_session=True,
@@ -47,7 +48,7 @@ class Bare:
         )  # fmt: skip
         end = time.monotonic() + _LONGEST
         while not (self._jobs(began) >= {"SchedulerJob", "TriggererJob"} and self._answers()):
-            if time.monotonic() > end:
+            if time.monotonic() > end or self.process.poll() is not None:
                 sys.exit("airflow standalone has not become healthy")
             time.sleep(0.5)
 
