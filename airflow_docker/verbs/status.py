@@ -45,7 +45,7 @@ def report(engine: Engine, *, as_json: bool) -> None:
 
 
 def gather(engine: Engine) -> dict[str, Any]:
-    """All that is known, in the form that docs/operating.md gives."""
+    """All that is known, in the form that docs/daily.md gives."""
     engine.require_answer()
     settings = engine.settings
     with ThreadPoolExecutor() as pool:

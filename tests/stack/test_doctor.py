@@ -43,7 +43,9 @@ def test_a_project_that_nothing_stops_is_well_and_stays_as_it_is(project):
 
 
 def test_the_fields_stand_in_the_docs(project):
-    section = (PROJECT / "docs/operating.md").read_text().partition("## inv doctor --json")[2].partition("\n## ")[0]
+    section = (
+        (PROJECT / "docs/troubleshooting.md").read_text().partition("## inv doctor --json")[2].partition("\n## ")[0]
+    )
     fields = set(re.findall(r"^\| `([a-z.\[\]]+)`", section, re.M))
     report = project.json("doctor")
     assert fields == {*report, *(f"checks[].{name}" for name in report["checks"][0])}

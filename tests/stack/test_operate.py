@@ -136,9 +136,7 @@ def test_a_dag_is_run_and_the_exit_code_says_how_it_ended(stack, quick):
 @pytest.mark.on(*FLAVOURS)
 def test_status_in_json_has_the_documented_form(stack):
     found = stack.json("status")
-    documented = (
-        (PROJECT / "docs" / "operating.md").read_text().partition("`inv status --json`, on standard output:")[2]
-    )
+    documented = (PROJECT / "docs" / "daily.md").read_text().partition("`inv status --json`, on standard output:")[2]
     fields = set(re.findall(r"^\| `([a-z_0-9.\[\]]+)` \|", documented.partition("\n## ")[0], re.M))
     assert fields == paths(found)
     assert found["repositories"]["ao-workflows"]["behind"] == 0 and found["secrets"] == "fresh"
@@ -292,8 +290,8 @@ NOT_THERE = {"inv helm": ("standalone",), "inv scale": ("standalone", "compose")
 
 
 def documented():
-    """The commands of the table `Every day` in docs/operating.md, as they are typed."""
-    table = (PROJECT / "docs" / "operating.md").read_text().partition("## Every day")[2].partition("\n## ")[0]
+    """The commands of the table `Every day` in docs/daily.md, as they are typed."""
+    table = (PROJECT / "docs" / "daily.md").read_text().partition("## Every day")[2].partition("\n## ")[0]
     found = re.findall(r"`(inv [^`]+)`", table)
     assert len(found) > 12
     return [command for command in found if not any(part in command for part in NOT_HERE)]

@@ -1,5 +1,6 @@
 """What each check finds, on real folders, repositories, sockets, and a docker made up where one is asked."""
 
+import inspect
 import json
 import os
 import pty
@@ -484,3 +485,13 @@ def read_all(terminal):
         if not part:
             return parts.decode().replace("\x1b[1m", "").replace("\x1b[0m", "")
         parts += part
+
+
+def test_every_check_is_run():
+    modules = (machine, programs, project, elsewhere, several)
+    checks = {
+        value for module in modules for name, value in vars(module).items()
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
+        and list(inspect.signature(value).parameters) == ["settings", "engine"]
+    }  # fmt: skip
+    assert checks == {check.look for check in (doctor.DOCKER, *doctor.CHECKS)}
