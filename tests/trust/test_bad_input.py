@@ -12,6 +12,7 @@ import pytest
 from airflow_docker import PROJECT
 from trust.bad_input import building, engines, flags, repositories, secret_files, settings
 from trust.bad_input.case import SOMEBODY, Place, make_template
+from trust.bad_input.warm import Warm
 
 CASES = [case for section in (settings, flags, repositories, building, secret_files, engines) for case in section.CASES]
 PROGRESS = ("·", "✓", "✗", "!", " ")
@@ -61,9 +62,16 @@ def can_be_somebody():
     return os.geteuid() == 0 and not subprocess.run(question, cwd=PROJECT, capture_output=True).returncode
 
 
+@pytest.fixture(scope="session")
+def warm():
+    process = Warm()
+    yield process
+    process.close()
+
+
 @pytest.fixture
-def place(tmp_path, template, closed_door):
-    made = Place(tmp_path, template)
+def place(tmp_path, template, closed_door, warm):
+    made = Place(tmp_path, template, warm)
     made.facts |= {"closed_door": closed_door, "closed_host": closed_door.partition("://")[2]}
     with made.later:
         yield made

@@ -17,6 +17,7 @@ from conftest import INV, git, snapshot
 from airflow_docker import PROJECT
 from airflow_docker.engines.standalone.environments import python_for
 from airflow_docker.requirements import indexes
+from trust.bad_input.warm import Warm
 
 SECONDS = 60.0
 """No case may take longer; an engine that hangs is given ten."""
@@ -57,11 +58,11 @@ class Case:
 class Place:
     """A folder with a project, a home and a folder of programs; ``template`` is one with all that can be copied.
 
-    ``later`` undoes what must not stay.
+    Verbs are run by ``warm``, if there is one, and otherwise by a Python of their own. ``later`` undoes what must not stay.
     """
 
-    def __init__(self, root: Path, template: Path | None = None):
-        self.root, self.template, self.later = root, template, contextlib.ExitStack()
+    def __init__(self, root: Path, template: Path | None = None, warm: Warm | None = None):
+        self.root, self.template, self.warm, self.later = root, template, warm, contextlib.ExitStack()
         self.project, self.home, self.bin = root / "project", root / "home", root / "bin"
         for folder in (self.project / "sources", self.home, self.bin):
             folder.mkdir(parents=True)
@@ -129,6 +130,9 @@ class Place:
 
     def inv(self, verb: str, somebody: bool = False) -> subprocess.CompletedProcess:
         """Run a verb with the project's folder as the current one."""
+        if self.warm and not somebody:
+            args = shlex.split(self.filled(verb))
+            return subprocess.CompletedProcess(args, *self.warm.run(args, self.environ, self.project, SECONDS))
         command = [*(SOMEBODY if somebody else []), *INV, *shlex.split(self.filled(verb))]
         process = subprocess.Popen(
             command, env=self.environ, cwd=self.project, stdin=subprocess.DEVNULL, start_new_session=True,

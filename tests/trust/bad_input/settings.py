@@ -24,7 +24,7 @@ def in_its_place(place: Place) -> None:
 
 
 FILE = [
-    dotenv("a line that is no assignment", b"AIRFLOW_PORT 8080\n", ".env line 1: this is not of the form NAME=value.", "Fix the line or comment it out."),
+    dotenv("a line that is no assignment", b"AIRFLOW_PORT 8080\n", ".env line 1: this is not of the form NAME=value.", "Fix it or comment it out."),
     dotenv("a name without a value", b"\nTZ\n", ".env line 2: this is not of the form NAME=value.", "Fix it or comment it out."),
     dotenv("a quote that is never closed", b"TZ=UTC\nSTATE_DIR='/var/x\n", ".env line 2: this is not of the form", "Fix it or comment it out."),
     dotenv("a double quote that is never closed", b'STATE_DIR="x\nTZ=UTC\n', ".env line 1: this is not of the form", "Fix it or comment it out."),
