@@ -402,7 +402,7 @@ def test(c: Context, only: str = "", k: str = "", quick: bool = False, all: bool
     development.test(only, k, chosen[0] if chosen else "")
 
 
-@verb("Develop", help={"only": "measure what has this word in its name", "json": "as JSON"})
+@verb("Develop", help={"only": "measure what has one of these words in its name: cold_up,workers", "json": "as JSON"})
 def bench(c: Context, only: str = "", json: bool = False) -> None:
     """Measure ratios against doing it by hand and the old way."""
     from airflow_docker.verbs import development
