@@ -89,7 +89,7 @@ class Database(Protocol):
         """Let in who has this password, if it asks for one at all."""
 
     def rollback(self, had: bool, password: str) -> None:
-        """Undo :meth:`load` and :meth:`swap`, however far they came; if there was none (``had``), none is left."""
+        """Undo :meth:`load_beside` and :meth:`swap_in`, however far they came; without ``had`` no database is left."""
 
     def drop_backup(self) -> None:
         """Destroy what is kept aside."""
@@ -178,7 +178,7 @@ class Engine(Builder, Protocol):
         """Everything that determines how the services run, as text: a change means that they must be recreated."""
 
     def starting(self, *, unchanged: bool, workers: int = 0) -> AbstractContextManager[Callable[[], bool]]:
-        """Begin to bring everything up, ``as_before`` if nothing that decides has changed, with so many workers.
+        """Begin to bring everything up, ``unchanged`` if :meth:`config_digest` is as it was, with so many workers.
 
         Yields a function that returns True when the engine has finished, and raises UserError
         if it cannot be.
@@ -213,7 +213,7 @@ class Engine(Builder, Protocol):
     def parse_dags(self, *, isolated: bool) -> CompletedProcess[str]:
         """Parse the DAG files, with nothing running: on standard output the JSON of docker/runtime/dags.py.
 
-        They see the database of the stack if there is one, or, ``apart`` from it, an empty one that nobody keeps.
+        They see the database of the stack if there is one, or, ``isolated`` from it, an empty one that nobody keeps.
         """
 
     def apply_key(self, name: str) -> CompletedProcess[str]:

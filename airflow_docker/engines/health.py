@@ -86,8 +86,8 @@ def wait(
 ) -> None:  # fmt: skip
     """Return when all services, or ``only`` some, are ready; say so of each as it becomes ready.
 
-    ``timeout`` is in seconds. ``settled`` returns True when the engine has finished its part
-    do, and may raise; until then a container that was there ``before`` may yet be replaced and
+    ``timeout`` is in seconds. ``is_done`` returns True when the engine has finished its part,
+    and may raise; until then a container that was there ``before`` may yet be replaced and
     counts for nothing. Raises UserError with the last lines of the service at fault as soon
     as there is one, or when time is up.
     """
@@ -97,20 +97,16 @@ def wait(
     is_rebased = False
     while True:
         is_settled = is_done()
-        current_verdict = engine.states()
+        current = engine.states()
         if is_settled and not is_rebased:  # what crashed for want of another service has that now
-            before = before | {s.container: s for s in current_verdict if s.container in before}
+            before = before | {s.container: s for s in current if s.container in before}
             is_rebased = True
-        states = (
-            current_verdict
-            if is_settled
-            else [s.forgiven(before) for s in current_verdict if not s.has_not_started_since(before)]
-        )
+        states = current if is_settled else [s.forgiven(before) for s in current if not s.has_not_started_since(before)]
         verdict = judge(states, services, engine.one_shot, before)
         for service in [s for s in verdict.ready if s not in announced]:
             announced.add(service)
-            word = "has done its work" if service in engine.one_shot else "is healthy"
-            console.done(f"{service} {word} ({time.monotonic() - began:.1f} s)")
+            outcome = "has done its work" if service in engine.one_shot else "is healthy"
+            console.done(f"{service} {outcome} ({time.monotonic() - began:.1f} s)")
         if verdict.failed:
             raise error(engine, verdict.failed, verdict.reason)
         if verdict.all_ready and is_settled:
@@ -135,7 +131,7 @@ def _late(engine: Engine, waiting: Sequence[str], timeout: float) -> UserError:
         return UserError(
             waiting[0], f"was not started within {timeout:g} s.", "Give it more time: inv up --timeout 900"
         )
-    current_verdict = ", ".join(filter(None, (state.state, state.health, state.probe)))
+    condition = ", ".join(filter(None, (state.state, state.health, state.probe)))
     return error(
-        engine, state, f"is not healthy after {timeout:g} s (it is {current_verdict}); also waiting: {len(waiting) - 1}"
+        engine, state, f"is not healthy after {timeout:g} s (it is {condition}); also waiting: {len(waiting) - 1}"
     )

@@ -58,9 +58,9 @@ def digest_of(inspected: dict[str, Any], name: str) -> str:
     for, else one of its own repository, else the first.
     """
     known = sorted(inspected.get("RepoDigests") or [])
-    asked = [digest for digest in known if pin_of(name) and pin_of(digest) == pin_of(name)]
+    pinned = [digest for digest in known if pin_of(name) and pin_of(digest) == pin_of(name)]
     own = [digest for digest in known if repository_of(digest) == repository_of(name)]
-    return next(iter([*asked, *own, *known]), "")
+    return next(iter([*pinned, *own, *known]), "")
 
 
 def inventory_command(name: str, lock: str = "") -> list[str]:
@@ -94,17 +94,17 @@ def require_engine() -> None:
     """Raise UserError unless a Docker engine answers."""
     todo = "Start Docker Desktop, or on Linux: sudo systemctl start docker. Without Docker: ENGINE=standalone"
     try:
-        asked = shell.capture(["docker", "version", "--format", "{{.Server.Version}}"], timeout=ASK_SECONDS)
+        result = shell.capture(["docker", "version", "--format", "{{.Server.Version}}"], timeout=ASK_SECONDS)
     except shell.TimedOut as late:
         raise UserError("docker", f"the Docker engine has not answered in {late.seconds:g} s.", todo) from None
     except shell.NotFound:
         raise UserError("docker", "there is no docker on PATH.", todo) from None
-    if asked.returncode and (closed := _closed_socket()):
+    if result.returncode and (closed := _closed_socket()):
         what = f"no Docker engine answers, as you may not use its socket {closed}."
         raise UserError(
             "docker", what, "Type: sudo usermod -aG docker $USER, and log in again. " + todo.rpartition(". ")[2]
         )
-    if asked.returncode:
+    if result.returncode:
         raise UserError("docker", "no Docker engine answers.", todo)
 
 
@@ -117,12 +117,12 @@ def _closed_socket() -> Path | None:
 
 def engine_info(wanted: str) -> str:
     """What `docker info` says for the template ``wanted``. Raises UserError if it says nothing."""
-    asked = shell.capture(["docker", "info", "--format", wanted], timeout=ASK_SECONDS)
-    if asked.returncode or not asked.stdout.strip():
+    result = shell.capture(["docker", "info", "--format", wanted], timeout=ASK_SECONDS)
+    if result.returncode or not result.stdout.strip():
         require_engine()
-        last_line = (asked.stderr.strip() or "no reason given").splitlines()[-1]
+        last_line = (result.stderr.strip() or "no reason given").splitlines()[-1]
         raise UserError("docker info", f"does not answer as expected ({last_line}).", "Try it by hand: docker info")
-    return asked.stdout.strip()
+    return result.stdout.strip()
 
 
 def require(name: str, where: str) -> dict[str, Any]:

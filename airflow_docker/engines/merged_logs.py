@@ -14,15 +14,16 @@ _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z) ?")
 
 def show(commands: Sequence[list[str]], env: Mapping[str, str] | None = None) -> int:
     """Print what these calls of ``logs --timestamps`` say, all of it together; the largest exit code."""
-    asked = [shell.capture(command, env=env) for command in commands]
-    errors = [line for one in asked for line in one.stderr.splitlines()]  # what services wrote there is among them
-    lines = [line for one in asked for line in one.stdout.splitlines()]
+    results = [shell.capture(command, env=env) for command in commands]
+    # What services wrote to standard error is among them.
+    errors = [line for result in results for line in result.stderr.splitlines()]
+    lines = [line for result in results for line in result.stdout.splitlines()]
     for line in by_time([*lines, *filter(_STAMP.search, errors)]):
         console.out(line)
     for line in errors:
         if not _STAMP.search(line):
             console.warn(line)
-    return max((one.returncode for one in asked), default=0)
+    return max((result.returncode for result in results), default=0)
 
 
 def by_time(lines: Iterable[str]) -> list[str]:

@@ -19,7 +19,7 @@ def require_allowed(port: int) -> None:
 
 
 def require_free(port: int, port_owner: Callable[[int], str]) -> None:
-    """Raise UserError, saying which setting to change, if something listens on the port; ``holder`` may know what."""
+    """Raise UserError, which names the setting to change, if the port is taken; ``port_owner`` may know by what."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -34,7 +34,7 @@ class Release:
     signs_logins: str = ""
     grace: float = 30.0
 
-    def page_path(self, settings: Settings) -> str:
+    def web_ui_path(self, settings: Settings) -> str:
         """The path of the web UI's address, without a slash at its end; empty unless an option sets one."""
         return urlsplit(settings.airflow_options.get(self.base_url, "")).path.rstrip("/")
 
@@ -81,7 +81,7 @@ def of(settings: Settings) -> Release:
 
 def address(settings: Settings) -> str:
     """That of the web page on this machine."""
-    return f"http://localhost:{settings.airflow_port}{of(settings).page_path(settings)}"
+    return f"http://localhost:{settings.airflow_port}{of(settings).web_ui_path(settings)}"
 
 
 def with_service(name: str, settings: Settings) -> Release:

@@ -40,15 +40,15 @@ SOCKETS = {
 PROGRAM = """#!{python}
 import json, re, sys
 answers = json.loads({answers!r})
-verb, *words = sys.argv[1:]
-hidden = [folder for folder in {hidden!r} if f"source={{folder}}" in " ".join(words)]
+verb, *args = sys.argv[1:]
+hidden = [folder for folder in {hidden!r} if f"source={{folder}}" in " ".join(args)]
 if verb in ("info", "version"):
-    def value(found):
+    def value(match):
         at = answers[verb]
-        for name in found[1].split("."):
+        for name in match[1].split("."):
             at = at[name]
         return "[" + " ".join(at) + "]" if isinstance(at, list) else str(at)
-    print(re.sub(r"{{{{\\.([A-Za-z.]+)}}}}", value, words[words.index("--format") + 1]))
+    print(re.sub(r"{{{{\\.([A-Za-z.]+)}}}}", value, args[args.index("--format") + 1]))
 elif verb == "compose":
     print("2.29.1")
 elif verb in ("create", "run") and hidden:

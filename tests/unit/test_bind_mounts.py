@@ -106,15 +106,15 @@ def test_the_remedy_is_where_the_choice_was_made(home, monkeypatch):
 @pytest.mark.parametrize("flavour", ["", "EXECUTOR=CeleryExecutor\n", "AIRFLOW_VERSION=3.3.2\n"])
 def test_every_folder_that_compose_mounts_is_looked_at(make_settings, tmp_path, flavour):
     extra = "/home/airflow/extern/Archive4"
-    made = Compose(make_settings(f"EXTRA_MOUNTS=/e:{extra}\nARCHIVE3_DIR=/a3\nLOGS_DIR=/logs\n{flavour}"))
-    given = [service for layer in made.layers for service in commands._read_layer(layer)["services"].values()]
-    given += made.overlay["services"].values()
-    mounts = [volume for service in given if service for volume in service.get("volumes", [])]
+    engine = Compose(make_settings(f"EXTRA_MOUNTS=/e:{extra}\nARCHIVE3_DIR=/a3\nLOGS_DIR=/logs\n{flavour}"))
+    services = [service for layer in engine.layers for service in commands._read_layer(layer)["services"].values()]
+    services += engine.overlay["services"].values()
+    mounts = [volume for service in services if service for volume in service.get("volumes", [])]
     sources = {mount["source"] for mount in mounts if isinstance(mount, dict) and mount["type"] == "bind"}
-    values = made.environment()
-    found = {re.sub(r"\$\{(\w+)\}", lambda name: values[name[1]], source) for source in sources}
-    assert found == {str(folder) for folder in folders.mounted(made.settings).values()}
-    assert {name: str(folder) for name, folder in made.mounted_folders().items()} == {
+    values = engine.environment()
+    mounted = {re.sub(r"\$\{(\w+)\}", lambda name: values[name[1]], source) for source in sources}
+    assert mounted == {str(folder) for folder in folders.mounted(engine.settings).values()}
+    assert {name: str(folder) for name, folder in engine.mounted_folders().items()} == {
         "STATE_DIR": f"{tmp_path}/.state", "SECRETS_DIR": f"{tmp_path}/.secrets",
         "DAGS_DIR": f"{tmp_path}/sources/ao-workflows/airflow-docker/dags",
         "LOGS_DIR": "/logs", "ARCHIVE3_DIR": "/a3", f"EXTRA_MOUNTS ({extra})": "/e",
@@ -232,12 +232,12 @@ def _entered(context):
 
 
 MOUNTING = {
-    "up": lambda made: _entered(made.starting(unchanged=False)),
-    "restart": lambda made: _entered(made.restarting(["scheduler"])),
-    "scale": lambda made: made.scale(2),
-    "dags": lambda made: made.parse_dags(isolated=True),
-    "rotate": lambda made: made.apply_key("fernet_key"),
-    "restore": lambda made: _entered(made.database.running_server()),
+    "up": lambda engine: _entered(engine.starting(unchanged=False)),
+    "restart": lambda engine: _entered(engine.restarting(["scheduler"])),
+    "scale": lambda engine: engine.scale(2),
+    "dags": lambda engine: engine.parse_dags(isolated=True),
+    "rotate": lambda engine: engine.apply_key("fernet_key"),
+    "restore": lambda engine: _entered(engine.database.running_server()),
 }
 
 
@@ -249,7 +249,7 @@ def test_whatever_mounts_looks_first(make_settings, monkeypatch, kind, verb):
     """On swarm a database has no folder of ours, nor has `inv scale` anything to mount that was not mounted before."""
     settings = make_settings("EXECUTOR=CeleryExecutor\n")
     settings.state_dir.mkdir()
-    made, ran = kind(settings, "i:1"), []
+    engine, ran = kind(settings, "i:1"), []
 
     def refuse(self):
         raise UserError("docker", "the engine does not see it.")
@@ -264,7 +264,7 @@ def test_whatever_mounts_looks_first(make_settings, monkeypatch, kind, verb):
         monkeypatch.setattr(kind, "services_inspected", lambda self: Services({}, [], {}))
         monkeypatch.setattr(kind, "_prepared", lambda self, *_, **__: ({}, None))
     with pytest.raises(UserError, match="does not see it"):
-        MOUNTING[verb](made)
+        MOUNTING[verb](engine)
     assert [command for command in ran if "up" in command or "run" in command or "deploy" in command] == []
 
 
@@ -278,16 +278,16 @@ class Ended:
 
 
 def finding(settings, engine=Compose):
-    found = machine.bind_mounts(settings, engine(settings))
-    return found.state, found.detail, found.remedy
+    result = machine.bind_mounts(settings, engine(settings))
+    return result.state, result.detail, result.remedy
 
 
 @pytest.fixture
 def answers(home, monkeypatch):
-    """Have docker answer as recorded, ``given`` by :func:`docker_desktop.docker`."""
+    """Have docker answer as recorded, by :func:`docker_desktop.docker`."""
 
-    def make(*given, **more):
-        docker_desktop.docker(home / "bin", *given, **more)
+    def make(*args, **more):
+        docker_desktop.docker(home / "bin", *args, **more)
         monkeypatch.setenv("PATH", f"{home / 'bin'}:{os.environ['PATH']}")
 
     return make
@@ -313,13 +313,13 @@ def test_doctor_knows_this_machine_by_its_name(make_settings, answers, home):
     answers(docker_desktop.INFO | {"Name": socket.gethostname(), "OperatingSystem": "Debian GNU/Linux 12 (bookworm)"})
     assert finding(make_settings()) == ("ok", "unix:///var/run/docker.sock is the engine of this machine", "")
     answers(docker_desktop.INFO | {"Name": "other", "OperatingSystem": "Debian GNU/Linux 12 (bookworm)"})
-    state, found, remedy = finding(make_settings("ARCHIVE0_DIR=/a\n"))
+    state, detail, remedy = finding(make_settings("ARCHIVE0_DIR=/a\n"))
     assert (state, remedy) == ("warning", "inv up checks each. Type inv on the machine where the engine runs.")
     named = {"STATE_DIR": home / ".state", "SECRETS_DIR": home / ".secrets"}
     named |= {"DAGS_DIR": home / "sources/ao-workflows/airflow-docker/dags", "ARCHIVE0_DIR": "/a"}
     unsure = ", ".join(f"{name} ({folder})" for name, folder in named.items())
     at = "the engine at unix:///var/run/docker.sock runs on other"
-    assert found == f"{at}, which may not see {unsure}."
+    assert detail == f"{at}, which may not see {unsure}."
 
 
 # --- macOS, with recorded answers ---
@@ -371,12 +371,12 @@ def test_doctor_knows_what_a_virtual_machine_shares_by_default(mac, make_setting
         f"{at}virtual machine of Docker Desktop, which shares these folders by default; inv up checks each",
         "",
     )
-    state, found, remedy = finding(make_settings("ARCH_ROOT=/srv/archive\n"))
-    assert state == "warning" and found.endswith("which may not see ARCH_ROOT (/srv/archive).")
+    state, detail, remedy = finding(make_settings("ARCH_ROOT=/srv/archive\n"))
+    assert state == "warning" and detail.endswith("which may not see ARCH_ROOT (/srv/archive).")
     assert remedy == "inv up checks each. Share them in Docker Desktop: Settings, Resources, File sharing."
     mac(docker_desktop.COLIMA)
-    state, found, remedy = finding(shared)
-    assert state == "warning" and found.endswith("which may not see ARCH_ROOT (/Volumes/Archive).")
+    state, detail, remedy = finding(shared)
+    assert state == "warning" and detail.endswith("which may not see ARCH_ROOT (/Volumes/Archive).")
     assert remedy.endswith('Type: colima stop; colima start --mount "$HOME:w" --mount /Volumes/Archive:w')
 
 

@@ -47,7 +47,7 @@ class Container:
         """The health check of a service."""
         own = {"CGROUP": "cgroup", "REPORTS": "logs/out-of-memory", "COUNTED": "killed"}
         script = PROJECT / "docker/runtime/memory.sh"
-        environ = os.environ | {name: str(self.folder / place) for name, place in own.items()}
+        environ = os.environ | {name: str(self.folder / path) for name, path in own.items()}
         return subprocess.run(
             ["sh", script, "scheduler", *(command or ["true"])], env=environ, capture_output=True, text=True
         )
@@ -111,10 +111,10 @@ def test_the_check_that_follows_decides_whatever_cannot_be_reported(container):
 
 
 def test_a_kernel_that_reports_nothing_is_no_failure(tmp_path):
-    made = Container(tmp_path, 2)
+    container = Container(tmp_path, 2)
     for file in (tmp_path / "cgroup").glob("memory.*"):
         file.unlink()
-    assert made.check().returncode == 0 and made.report() == []
+    assert container.check().returncode == 0 and container.report() == []
 
 
 @pytest.fixture
@@ -160,14 +160,14 @@ def test_what_was_killed_is_said_with_the_figures(engine):
     assert crashes.sentences(engine)[0].startswith("scheduler: 1 process was killed because memory ran out")
 
 
-def test_what_ended_by_itself_is_said_with_what_is_known(engine):
+def test_what_ended_by_itself_is_reported_with_what_is_known(engine):
     todo = "Read why: inv logs scheduler --since 1h. When it is well, type: inv up"
     assert texts(engine, crashed(70)) == [
         f"scheduler: it ended by itself 1 min ago, and was started again (MEMORY_LIMIT is 1500m). {todo}"
     ]
-    (said,) = texts(engine, crashed(70, restarts=2, crash_code=137))
-    assert "with exit code 137, as after a kill for want of memory, 1 min ago, and was started again (MEM" in said
-    assert "MEMORY_LIMIT is 1500m; 2 times so far)" in said
+    (text,) = texts(engine, crashed(70, restarts=2, crash_code=137))
+    assert "with exit code 137, as after a kill for want of memory, 1 min ago, and was started again (MEM" in text
+    assert "MEMORY_LIMIT is 1500m; 2 times so far)" in text
     engine.name = "standalone"
     assert "with exit code 1 1 min ago, and was started again (there is no MEMORY_LIMIT)" in texts(
         engine, crashed(70, crash_code=1)
@@ -215,8 +215,8 @@ CONTAINER = {
     ],
 )
 def test_what_docker_reports_of_a_crash(state, restarts, expected):
-    found = _state(CONTAINER | {"RestartCount": restarts, "State": CONTAINER["State"] | state})
-    assert (found.crashed, found.out_of_memory) == expected
+    parsed = _state(CONTAINER | {"RestartCount": restarts, "State": CONTAINER["State"] | state})
+    assert (parsed.crashed, parsed.out_of_memory) == expected
 
 
 def test_a_supervisor_notes_when_a_service_ended_by_itself_and_not_when_it_was_asked_for(
@@ -225,22 +225,22 @@ def test_a_supervisor_notes_when_a_service_ended_by_itself_and_not_when_it_was_a
     monkeypatch.setattr(processes, "end", lambda *_: [])
     (tmp_path / "log").mkdir()
     kill = ["sh", "-c", "kill -9 $$"]
-    made = Supervisor(tmp_path, Plan("p", str(tmp_path), [], {"scheduler": kill, "webserver": ["sleep", "60"]}))
-    made._look_round()
-    made.children["scheduler"].wait()
+    supervisor = Supervisor(tmp_path, Plan("p", str(tmp_path), [], {"scheduler": kill, "webserver": ["sleep", "60"]}))
+    supervisor._look_round()
+    supervisor.children["scheduler"].wait()
     (tmp_path / "restart").write_text("webserver")
-    made.children["webserver"].kill()
-    made._look_round()
-    noted = crashes.files.read_object(tmp_path / "state.json")
-    made.children["webserver"].kill()
-    made.children["webserver"].wait()
-    found = {s.service: s for s in SupervisorState(make_settings(), "m", tmp_path, noted).states()}
-    assert crashes._time(found["scheduler"].crashed) > datetime.now(UTC) - timedelta(seconds=10)
-    assert found["scheduler"].crash_code == -9
-    assert (found["webserver"].crashed, found["webserver"].crash_code) == ("", None)
+    supervisor.children["webserver"].kill()
+    supervisor._look_round()
+    written = crashes.files.read_object(tmp_path / "state.json")
+    supervisor.children["webserver"].kill()
+    supervisor.children["webserver"].wait()
+    states = {s.service: s for s in SupervisorState(make_settings(), "m", tmp_path, written).states()}
+    assert crashes._time(states["scheduler"].crashed) > datetime.now(UTC) - timedelta(seconds=10)
+    assert states["scheduler"].crash_code == -9
+    assert (states["webserver"].crashed, states["webserver"].crash_code) == ("", None)
 
 
-def found(state, *problems):
+def gathered(state, *problems):
     listed = [{"where": where, "what": "w.", "todo": "t."} for where in problems]
     return {"project": "p", "engine": "compose", "state": state, "address": "a", "services": [], "problems": listed,
             "built": None, "repositories": {}, "secrets": "fresh", "dags": None, "disk": {"full": []}}  # fmt: skip
@@ -248,15 +248,15 @@ def found(state, *problems):
 
 def test_status_says_healthy_only_if_nothing_was_lost(monkeypatch, engine, capsys):
     monkeypatch.setattr(status.db_version, "check_compatible", lambda _: None)
-    monkeypatch.setattr(status, "gather", lambda _: found("healthy"))
+    monkeypatch.setattr(status, "gather", lambda _: gathered("healthy"))
     status.report(engine, as_json=False)
     assert capsys.readouterr().out.startswith("p (compose): healthy, a\n")
-    monkeypatch.setattr(status, "gather", lambda _: found("healthy", "scheduler", "worker"))
+    monkeypatch.setattr(status, "gather", lambda _: gathered("healthy", "scheduler", "worker"))
     with pytest.raises(UserErrors) as caught:
         status.report(engine, as_json=False)
     assert (caught.value.code, caught.value.text) == (1, "scheduler: w. t.\nworker: w. t.")
     assert capsys.readouterr().out.startswith("p (compose): running, with problems (2), a\n")
-    monkeypatch.setattr(status, "gather", lambda _: found("unhealthy", "scheduler"))
+    monkeypatch.setattr(status, "gather", lambda _: gathered("unhealthy", "scheduler"))
     with pytest.raises(UserErrors) as caught:
         status.report(engine, as_json=False)
     assert caught.value.text.splitlines()[1] == "scheduler: w. t."

@@ -30,8 +30,8 @@ def test_ours_are_made_for_the_containers_user_and_closed_to_others(make):
     settings = make()
     prepare(settings)
     for name in (*folders.WRITTEN, *folders.ARCHIVES):
-        found = getattr(settings, name.lower()).stat()
-        assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (settings.airflow_uid, 0o750), name
+        status = getattr(settings, name.lower()).stat()
+        assert (status.st_uid, stat.S_IMODE(status.st_mode)) == (settings.airflow_uid, 0o750), name
     prepare(settings)
 
 

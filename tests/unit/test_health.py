@@ -58,12 +58,12 @@ def test_a_service_without_a_container_is_waited_for():
     ],
 )
 def test_failed(failed, reason):
-    found = verdict(failed)
-    assert (found.failed, found.reason, found.all_ready) == (failed, reason, False)
+    result = verdict(failed)
+    assert (result.failed, result.reason, result.all_ready) == (failed, reason, False)
 
 
 @pytest.mark.parametrize(
-    ("states", "said"),
+    ("states", "problems"),
     [
         (HEALTHY, ""),
         ([*HEALTHY[:2], state("webserver", restarts=3)], ""),
@@ -73,9 +73,9 @@ def test_failed(failed, reason):
         ([], "nothing runs"),
     ],
 )
-def test_what_is_not_healthy_now_is_reported(states, said):
+def test_what_is_not_healthy_now_is_reported(states, problems):
     engine = SimpleNamespace(states=lambda: states, services=lambda: SERVICES, one_shot=ONE_SHOT)
-    assert health.describe_problems(engine) == said
+    assert health.describe_problems(engine) == problems
 
 
 def test_restarts_of_the_past_are_forgiven():
@@ -98,8 +98,8 @@ def test_a_service_of_several_is_ready_when_all_of_them_are():
     well, starts = state("webserver"), state("webserver", "running", "starting")
     assert several(well, well).all_ready
     assert several(well, starts).waiting == ("webserver",) and several(starts, well).waiting == ("webserver",)
-    found = several(well, state("webserver", "exited", "", exit_code=137))
-    assert (found.failed.container, found.reason) == ("id-1", "has ended with exit code 137")
+    result = several(well, state("webserver", "exited", "", exit_code=137))
+    assert (result.failed.container, result.reason) == ("id-1", "has ended with exit code 137")
 
 
 class Scripted:
@@ -133,9 +133,9 @@ def wait(engine, timeout=5.0, before=None, is_done=lambda: True):
 
 def test_wait_announces_each_service_once(capsys):
     wait(Scripted([], HEALTHY[:2], HEALTHY))
-    said = capsys.readouterr().err
-    assert [said.count(f"{name} ") for name in SERVICES] == [1, 1, 1]
-    assert "init has done its work" in said and "webserver is healthy" in said
+    stderr = capsys.readouterr().err
+    assert [stderr.count(f"{name} ") for name in SERVICES] == [1, 1, 1]
+    assert "init has done its work" in stderr and "webserver is healthy" in stderr
 
 
 def test_wait_gives_up_with_the_last_lines_and_the_next_command(capsys):
@@ -148,16 +148,16 @@ def test_wait_gives_up_with_the_last_lines_and_the_next_command(capsys):
 
 
 @pytest.mark.parametrize(
-    ("failed", "said"),
+    ("failed", "sentence"),
     [
         (state("init", "exited", "", exit_code=137, out_of_memory=True), "It was killed because memory ran out"),
         (state("init", "exited", "", exit_code=137), "It was killed, as happens when memory runs out"),
     ],
 )
-def test_a_kill_for_want_of_memory_is_said_with_the_limit(failed, said):
+def test_a_kill_for_want_of_memory_is_reported_with_the_limit(failed, sentence):
     with pytest.raises(UserError) as caught:
         wait(Scripted([HEALTHY[0], failed, HEALTHY[2]]))
-    assert caught.value.what == f"the service has ended with exit code 137. {said} (MEMORY_LIMIT is 1500m)."
+    assert caught.value.what == f"the service has ended with exit code 137. {sentence} (MEMORY_LIMIT is 1500m)."
 
 
 def test_what_was_there_before_counts_for_nothing_until_the_engine_has_acted():

@@ -13,23 +13,25 @@ from airflow_docker.verbs import clean, rotation
 from airflow_docker.verbs.task_logs import readable
 
 
-@pytest.mark.parametrize(("version", "found"), [("2.11.2", TWO), ("2.8.3", TWO), ("3.3.2", THREE), ("3.0.0", THREE)])
-def test_the_version_decides(make_settings, version, found):
-    assert release.of(make_settings(f"AIRFLOW_VERSION={version}\n")) is found
+@pytest.mark.parametrize(("version", "expected"), [("2.11.2", TWO), ("2.8.3", TWO), ("3.3.2", THREE), ("3.0.0", THREE)])
+def test_the_version_decides(make_settings, version, expected):
+    assert release.of(make_settings(f"AIRFLOW_VERSION={version}\n")) is expected
 
 
-@pytest.mark.parametrize("made", [TWO, THREE])
-def test_every_service_but_the_web_ui_sends_heartbeats(made):
-    assert set(made.commands) - {made.page} == set(made.jobs)
-    assert made.parser in made.jobs
+@pytest.mark.parametrize("airflow", [TWO, THREE])
+def test_every_service_but_the_web_ui_sends_heartbeats(airflow):
+    assert set(airflow.commands) - {airflow.page} == set(airflow.jobs)
+    assert airflow.parser in airflow.jobs
 
 
-@pytest.mark.parametrize(("made", "option"), [(TWO, "AIRFLOW__WEBSERVER__BASE_URL"), (THREE, "AIRFLOW__API__BASE_URL")])
-def test_the_page_may_have_a_path(make_settings, made, option):
-    version = {2: "2.11.2", 3: "3.3.2"}[made.number]
-    assert made.page_path(make_settings(f"AIRFLOW_VERSION={version}\n")) == ""
+@pytest.mark.parametrize(
+    ("airflow", "option"), [(TWO, "AIRFLOW__WEBSERVER__BASE_URL"), (THREE, "AIRFLOW__API__BASE_URL")]
+)
+def test_the_web_ui_may_have_a_path(make_settings, airflow, option):
+    version = {2: "2.11.2", 3: "3.3.2"}[airflow.number]
+    assert airflow.web_ui_path(make_settings(f"AIRFLOW_VERSION={version}\n")) == ""
     settings = make_settings(f"AIRFLOW_VERSION={version}\n{option}=https://host.example/air/flow/\n")
-    assert made.page_path(settings) == "/air/flow"
+    assert airflow.web_ui_path(settings) == "/air/flow"
 
 
 def options(number):
@@ -41,13 +43,13 @@ def options(number):
 @pytest.mark.parametrize("version", ["2.11.2", "3.3.2"])
 def test_both_engines_give_airflow_the_same_options(make_settings, tmp_path, version):
     ours = options(version[0])
-    found = own_variables(make_settings(f"AIRFLOW_VERSION={version}\n"), tmp_path)
-    assert set(ours) <= set(found)
+    env = own_variables(make_settings(f"AIRFLOW_VERSION={version}\n"), tmp_path)
+    assert set(ours) <= set(env)
     for name, value in ours.items():
         if name.endswith("_CMD"):
-            assert found[name].rpartition("/")[2] == value.rpartition("/")[2]
+            assert env[name].rpartition("/")[2] == value.rpartition("/")[2]
     other = set(options(5 - int(version[0]))) - set(ours)
-    assert not other & set(found)
+    assert not other & set(env)
 
 
 @pytest.mark.parametrize(

@@ -27,26 +27,26 @@ from airflow_docker.errors import UserError
 def test_a_restart_that_is_asked_for_before_the_first_start_is_one(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "end", lambda *_: [])
     (tmp_path / "log").mkdir()
-    made = Supervisor(tmp_path, Plan("p", str(tmp_path), [], {"scheduler": ["true"], "webserver": ["true"]}))
+    supervisor = Supervisor(tmp_path, Plan("p", str(tmp_path), [], {"scheduler": ["true"], "webserver": ["true"]}))
     (tmp_path / "restart").write_text("scheduler")
-    made._look_round()
-    assert set(made.children) == {"scheduler", "webserver"} and not list(tmp_path.glob("restart*"))
-    for child in made.children.values():
+    supervisor._look_round()
+    assert set(supervisor.children) == {"scheduler", "webserver"} and not list(tmp_path.glob("restart*"))
+    for child in supervisor.children.values():
         child.wait()
 
 
-def test_an_environment_of_two_projects_is_made_whole_by_either(make_settings, monkeypatch):
-    made, built = Standalone(make_settings("COMPOSE_PROJECT_NAME=p\nBUILD_DIR=b\n")), []
-    folder = made.work_dir / "0123456789ab"
+def test_an_environment_of_two_projects_is_completed_by_either(make_settings, monkeypatch):
+    engine, built = Standalone(make_settings("COMPOSE_PROJECT_NAME=p\nBUILD_DIR=b\n")), []
+    folder = engine.work_dir / "0123456789ab"
     folder.mkdir(parents=True)
     for project in ("p", "other"):
         environments.mark_used(make_settings(f"COMPOSE_PROJECT_NAME={project}\nBUILD_DIR=b\n"), folder)
     bundle = SimpleNamespace(manifest=SimpleNamespace(artifact=str(folder)))
     monkeypatch.setattr(environments, "build", lambda *_: built.append(1))
-    made.build(bundle, no_cache=False)
-    monkeypatch.setattr(environments, "is_whole", lambda _: True)
+    engine.build(bundle, no_cache=False)
+    monkeypatch.setattr(environments, "is_complete", lambda _: True)
     with pytest.raises(UserError, match="the environment is that of other too"):
-        made.build(bundle, no_cache=True)
+        engine.build(bundle, no_cache=True)
     assert built == [1]
 
 
@@ -85,10 +85,10 @@ def test_airflow_3_has_services_of_its_own(make_settings, tmp_path):
         "triggerer": [python, "-m", "airflow", "triggerer", "--skip-serve-logs"],
     }
     assert plan.grace == 10
-    found = own_variables(settings, tmp_path / "s")
-    assert (found["AIRFLOW__API__HOST"], found["AIRFLOW__API__PORT"]) == ("127.0.0.1", "8123")
-    assert found["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8123/execution/"
-    assert not [name for name in found if name.startswith("AIRFLOW__WEBSERVER__")]
+    env = own_variables(settings, tmp_path / "s")
+    assert (env["AIRFLOW__API__HOST"], env["AIRFLOW__API__PORT"]) == ("127.0.0.1", "8123")
+    assert env["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8123/execution/"
+    assert not [name for name in env if name.startswith("AIRFLOW__WEBSERVER__")]
 
 
 def test_nothing_is_initialised_twice(make_settings, tmp_path):
@@ -107,24 +107,24 @@ def test_keys_are_named_by_file_and_options_of_env_win(make_settings, tmp_path):
     settings = make_settings(
         "SECRETS_DIR='my keys'\nAIRFLOW__CORE__PARALLELISM=3\nAIRFLOW_PORT=8123\nARCH_ROOT=/mnt\nSECRET_AWS__a__b=hunter2\n"
     )
-    found = own_variables(settings, tmp_path / "s")
-    assert found["AIRFLOW__CORE__FERNET_KEY_CMD"] == f"cat '{tmp_path}/my keys/fernet_key'"
-    assert found["AIRFLOW__CORE__PARALLELISM"] == "3"
-    assert (found["AIRFLOW__WEBSERVER__WEB_SERVER_HOST"], found["AIRFLOW__WEBSERVER__WEB_SERVER_PORT"]) == (
+    env = own_variables(settings, tmp_path / "s")
+    assert env["AIRFLOW__CORE__FERNET_KEY_CMD"] == f"cat '{tmp_path}/my keys/fernet_key'"
+    assert env["AIRFLOW__CORE__PARALLELISM"] == "3"
+    assert (env["AIRFLOW__WEBSERVER__WEB_SERVER_HOST"], env["AIRFLOW__WEBSERVER__WEB_SERVER_PORT"]) == (
         "127.0.0.1",
         "8123",
     )
-    assert found["ARCH_ROOT"] == "/mnt" and found["HOME"] == str(tmp_path / "s/home")
-    assert "hunter2" not in repr(found)
+    assert env["ARCH_ROOT"] == "/mnt" and env["HOME"] == str(tmp_path / "s/home")
+    assert "hunter2" not in repr(env)
 
 
 def test_of_the_users_environment_only_what_is_named_gets_in(make_settings, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "mine")
     monkeypatch.setenv("SECRET_AWS__a__b", "hunter2")
     monkeypatch.setenv("http_proxy", "http://proxy")
-    found = variables(make_settings(), tmp_path / "s", tmp_path / "e")
-    assert "AWS_PROFILE" not in found and "hunter2" not in repr(found) and found["http_proxy"] == "http://proxy"
-    assert found["PATH"].split(os.pathsep)[:2] == [str(tmp_path / "e/venv/bin"), str(tmp_path / "e/scripts")]
+    env = variables(make_settings(), tmp_path / "s", tmp_path / "e")
+    assert "AWS_PROFILE" not in env and "hunter2" not in repr(env) and env["http_proxy"] == "http://proxy"
+    assert env["PATH"].split(os.pathsep)[:2] == [str(tmp_path / "e/venv/bin"), str(tmp_path / "e/scripts")]
 
 
 def test_another_terminal_is_no_reason_to_start_again(make_settings, tmp_path, monkeypatch):
@@ -196,8 +196,8 @@ def test_the_python_is_one_that_this_airflow_supports(airflow, running, chosen):
 
 def test_environment_commands(tmp_path):
     running = "{}.{}".format(*sys.version_info[:2])
-    made = environments.venv_command(tmp_path, running)
-    assert made[1:] == ["venv", "--quiet", "--no-project", "--python", sys.executable, str(tmp_path / "venv")]
+    command = environments.venv_command(tmp_path, running)
+    assert command[1:] == ["venv", "--quiet", "--no-project", "--python", sys.executable, str(tmp_path / "venv")]
     assert environments.venv_command(tmp_path, "3.9")[5] == "3.9"
     sync = environments.sync_command(tmp_path, Path("lock"))
     python = str(tmp_path / "venv/bin/python")
@@ -215,16 +215,16 @@ def test_an_environment_of_an_earlier_version_still_says_what_it_is_made_of(tmp_
         "airflow_version": "2.11.2", "lock_sha256": "0", "epoch": 0, "layer_epoch": 0, "repositories": commits,
     }  # fmt: skip
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    found = environments.labels(tmp_path)
-    assert found["airflow-docker.fingerprint"] == "f" and not any("base.digest" in name for name in found)
+    labels = environments.labels(tmp_path)
+    assert labels["airflow-docker.fingerprint"] == "f" and not any("base.digest" in name for name in labels)
 
 
 def test_an_environment_is_whole_only_with_its_manifest(tmp_path):
     environments.python(tmp_path).parent.mkdir(parents=True)
     environments.python(tmp_path).touch()
-    assert not environments.is_whole(tmp_path)
+    assert not environments.is_complete(tmp_path)
     (tmp_path / "manifest.json").write_text("{}")
-    assert environments.is_whole(tmp_path)
+    assert environments.is_complete(tmp_path)
     assert environments.environment_of(environments.python(tmp_path)) == tmp_path
 
 

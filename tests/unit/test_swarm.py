@@ -66,7 +66,7 @@ LABELS = {"airflow-docker.artifact": "airflow:1", "airflow-docker.where": "/w"}
 HERE = {"constraints": ["node.labels.airflow-docker.p == data"]}
 
 
-def made(**changes):
+def make_stack(**changes):
     return stack(CONFIG, Plan(**{**PLAN.__dict__, **changes}))
 
 
@@ -74,8 +74,8 @@ def test_a_dollar_in_a_path_is_one_though_compose_writes_two():
     services = {"worker": CONFIG["services"]["worker"] | {
         "volumes": [{"type": "bind", "source": "/s/a$$b", "target": "/mnt", "bind": {}}],
     }}  # fmt: skip
-    found = stack(CONFIG | {"services": services}, Plan(**{**PLAN.__dict__, "shared": frozenset({"/s/a$b"})}))
-    binds = [volume["source"] for volume in found["services"]["worker"]["volumes"] if volume["type"] == "bind"]
+    full = stack(CONFIG | {"services": services}, Plan(**{**PLAN.__dict__, "shared": frozenset({"/s/a$b"})}))
+    binds = [volume["source"] for volume in full["services"]["worker"]["volumes"] if volume["type"] == "bind"]
     assert binds == ["/s/a$$b"]
 
 
@@ -86,8 +86,8 @@ def without_version(service):
 
 
 def test_the_database_is_on_the_labelled_host_with_its_volume_and_has_no_way_out():
-    found = made()
-    assert without_version(found["services"]["postgres"]) == {
+    full = make_stack()
+    assert without_version(full["services"]["postgres"]) == {
         "image": "postgres:16@x",
         "command": [
             "postgres", "-c", "tcp_keepalives_idle=10", "-c", "tcp_keepalives_interval=5",
@@ -109,24 +109,24 @@ def test_the_database_is_on_the_labelled_host_with_its_volume_and_has_no_way_out
             "rollback_config": {"parallelism": 1, "order": "stop-first", "monitor": "10s", "failure_action": "pause"},
         },
     }  # fmt: skip
-    assert found["networks"] == {"default": {"driver": "overlay"}, "database": {"driver": "overlay", "internal": True}}
-    assert found["volumes"] == {"postgres": {"name": "p_swarm_postgres"}}
-    assert found["secrets"] == {
+    assert full["networks"] == {"default": {"driver": "overlay"}, "database": {"driver": "overlay", "internal": True}}
+    assert full["volumes"] == {"postgres": {"name": "p_swarm_postgres"}}
+    assert full["secrets"] == {
         name: {"external": True, "name": f"p_{name}_1"} for name in ("fernet_key", "postgres_password")
     }
-    assert made(is_encrypted=True)["networks"]["default"]["driver_opts"] == {"encrypted": "true"}
+    assert make_stack(is_encrypted=True)["networks"]["default"]["driver_opts"] == {"encrypted": "true"}
 
 
 def test_what_is_to_be_run_from_tmp_is_on_disk_and_shared_memory_has_its_size():
     services = {"worker": CONFIG["services"]["worker"] | {"tmpfs": ["/tmp:exec,size=256m"], "shm_size": "67108864"}}
-    found = stack(CONFIG | {"services": services}, PLAN)["services"]["worker"]["volumes"][:2]
-    assert found == [
+    volumes = stack(CONFIG | {"services": services}, PLAN)["services"]["worker"]["volumes"][:2]
+    assert volumes == [
         {"type": "volume", "target": "/tmp"}, {"type": "tmpfs", "target": "/dev/shm", "tmpfs": {"size": 67108864}},
     ]  # fmt: skip
 
 
 def test_a_worker_is_on_any_host_and_has_the_folders_that_all_hosts_have():
-    worker = without_version(made()["services"]["worker"])
+    worker = without_version(make_stack()["services"]["worker"])
     assert worker == {
         "image": REF, "command": ["celery", "worker"], "networks": ["database", "default"], "secrets": [],
         "environment": {"AIRFLOW__CORE__HOSTNAME_CALLABLE": "airflow.utils.net.get_host_ip_address"},
@@ -146,19 +146,19 @@ def test_a_worker_is_on_any_host_and_has_the_folders_that_all_hosts_have():
 
 
 def test_logs_on_a_folder_of_all_hosts_need_not_be_handed_out():
-    worker = made(shared=frozenset({"/state/logs"}))["services"]["worker"]
+    worker = make_stack(shared=frozenset({"/state/logs"}))["services"]["worker"]
     assert worker["command"] == ["celery", "worker", "--skip-serve-logs"] and worker["environment"] == {}
     assert worker["volumes"] == [{"type": "bind", "source": "/state/logs", "target": "/opt/airflow/logs"}]
 
 
 def test_dags_in_the_image_are_not_mounted():
-    worker = made(shared=frozenset(), dags_in_image=True)["services"]["worker"]
+    worker = make_stack(shared=frozenset(), dags_in_image=True)["services"]["worker"]
     assert worker["volumes"] == [{"type": "volume", "target": "/opt/airflow/logs"}]
     assert worker["environment"]["AIRFLOW__CORE__DAGS_FOLDER"] == "/opt/airflow-docker/dags"
 
 
-def test_init_is_a_job_and_the_page_has_a_port_of_its_host():
-    services = made()["services"]
+def test_init_is_a_job_and_the_web_ui_has_a_port_of_its_host():
+    services = make_stack()["services"]
     assert services["init"]["deploy"] == {
         "labels": LABELS, "resources": {"limits": {}}, "mode": "replicated-job", "restart_policy": {"condition": "none"},
         "endpoint_mode": "dnsrr", "placement": HERE,
@@ -168,16 +168,16 @@ def test_init_is_a_job_and_the_page_has_a_port_of_its_host():
     assert services["webserver"]["deploy"]["update_config"]["order"] == "stop-first"
 
 
-def test_a_part_has_the_secrets_that_it_needs_alone():
-    found = subset(made(), ("postgres", "redis"))
-    assert (list(found["services"]), list(found["secrets"])) == (["postgres"], ["postgres_password"])
-    assert found["networks"] == made()["networks"]
+def test_a_subset_has_only_the_secrets_that_it_needs():
+    part = subset(make_stack(), ("postgres", "redis"))
+    assert (list(part["services"]), list(part["secrets"])) == (["postgres"], ["postgres_password"])
+    assert part["networks"] == make_stack()["networks"]
 
 
-def test_a_command_runs_once_like_a_service_on_the_host_of_the_database():
-    found = job_stack(made(), "worker", ["python", "x"], {"B": "c"})
-    job = found["services"]["once"]
-    assert list(found["services"]) == ["once"] and job["command"] == ["python", "x"]
+def test_a_job_is_like_a_service_on_the_host_of_the_database():
+    full = job_stack(make_stack(), "worker", ["python", "x"], {"B": "c"})
+    job = full["services"]["once"]
+    assert list(full["services"]) == ["once"] and job["command"] == ["python", "x"]
     assert job["environment"]["B"] == "c" and "healthcheck" not in job
     assert job["deploy"] == {
         "labels": LABELS, "resources": {"limits": {"memory": "3221225472"}}, "mode": "replicated-job",
@@ -186,12 +186,12 @@ def test_a_command_runs_once_like_a_service_on_the_host_of_the_database():
 
 
 def test_the_version_of_a_container_follows_what_it_is_made_of_and_not_how_many_there_are():
-    one = made()["services"]["worker"]["labels"]
-    assert made(workers=5)["services"]["worker"]["labels"] == one
-    assert made(images={**PLAN.images, "airflow:1": "other"})["services"]["worker"]["labels"] != one
-    renewed = made(secrets={**PLAN.secrets, "fernet_key": "p_fernet_key_2"})["services"]
-    assert renewed["worker"]["labels"] == one  # it does not read that one
-    assert renewed["init"]["labels"] != made()["services"]["init"]["labels"]
+    labels = make_stack()["services"]["worker"]["labels"]
+    assert make_stack(workers=5)["services"]["worker"]["labels"] == labels
+    assert make_stack(images={**PLAN.images, "airflow:1": "other"})["services"]["worker"]["labels"] != labels
+    renewed = make_stack(secrets={**PLAN.secrets, "fernet_key": "p_fernet_key_2"})["services"]
+    assert renewed["worker"]["labels"] == labels  # it does not read that one
+    assert renewed["init"]["labels"] != make_stack()["services"]["init"]["labels"]
 
 
 def test_the_name_of_a_secret_changes_with_its_content_and_does_not_prove_a_guess():
@@ -201,11 +201,11 @@ def test_the_name_of_a_secret_changes_with_its_content_and_does_not_prove_a_gues
     assert name != secret_name("p", "aws", "content", "another key")
 
 
-def test_an_empty_secret_is_one_line_and_the_vault_does_not_show_its_key(tmp_path):
+def test_an_empty_secret_is_one_line_and_the_key_is_not_shown(tmp_path):
     (tmp_path / "empty").write_text("")
-    vault = SecretVersions("p", {"aws": tmp_path / "empty"}, "the key")
-    assert vault.names() == {"aws": secret_name("p", "aws", "\n", "the key")}
-    assert "the key" not in repr(vault)
+    versions = SecretVersions("p", {"aws": tmp_path / "empty"}, "the key")
+    assert versions.names() == {"aws": secret_name("p", "aws", "\n", "the key")}
+    assert "the key" not in repr(versions)
     (tmp_path / "large").write_text("x" * 500_001)
     with pytest.raises(UserError, match="500 kB at most"):
         SecretVersions("p", {"aws": tmp_path / "large"}, "k").names()
@@ -252,33 +252,33 @@ def inspected(*tasks, replicas=1, update="", version="v1", name="worker"):
     return Services({name: service}, tasks, {"n1": "one", "n2": "two"})
 
 
-def state(task, words, **more):
+def state(task, condition, **more):
     more = {"image": REF, "image_id": DIGEST, "host": "one", "started": f"t{task}", **more}
-    return ServiceState("worker", f"task{task}", *words, **more)
+    return ServiceState("worker", f"task{task}", *condition, **more)
 
 
 def test_a_task_that_runs_is_healthy_and_one_that_was_replaced_does_not_count():
-    found = inspected(task(1, "running", desired="shutdown"), task(2, "running", node="n2"))
-    assert found.states() == [state(2, ("running", "healthy"), host="two")]
-    assert found.has_converged("worker")
+    services = inspected(task(1, "running", desired="shutdown"), task(2, "running", node="n2"))
+    assert services.states() == [state(2, ("running", "healthy"), host="two")]
+    assert services.has_converged("worker")
 
 
 def test_containers_of_a_service_are_numbered_and_removed_ones_not_shown():
-    found = inspected(
+    services = inspected(
         task(1, "running"), task(2, "running", slot=2), task(3, "shutdown", slot=3, desired="remove"), replicas=2
     )
-    assert found.states() == [state(1, ("running", "healthy")), state(2, ("running", "healthy"), number=2)]
-    assert found.has_converged("worker") and found.replicas("worker") == 2
+    assert services.states() == [state(1, ("running", "healthy")), state(2, ("running", "healthy"), number=2)]
+    assert services.has_converged("worker") and services.replicas("worker") == 2
 
 
 def test_a_container_that_is_to_go_counts_until_it_has_ended_if_its_host_answers():
-    found = inspected(
+    services = inspected(
         task(1, "running"), task(2, "running", slot=2, desired="remove"), task(3, "shutdown", slot=3, desired="remove"),
         task(4, "running", slot=4, desired="shutdown", node="n2"),
     )  # fmt: skip
-    assert found.unfinished("worker", away=["n2"]) == 2
-    assert found.unfinished("worker", away=[]) == 3
-    assert found.unfinished("redis", away=[]) == 0
+    assert services.unfinished("worker", away=["n2"]) == 2
+    assert services.unfinished("worker", away=[]) == 3
+    assert services.unfinished("redis", away=[]) == 0
 
 
 def test_a_crash_is_reported_with_its_task_and_code_until_the_next_one_runs():
@@ -298,15 +298,15 @@ def test_a_crash_of_another_version_or_during_an_update_is_not_ours_to_judge():
     old = task(1, "failed", desired="shutdown", version="v0", code=7)
     assert inspected(old, task(2, "starting")).states() == [state(2, ("starting", "starting"))]
     own = task(1, "failed", desired="shutdown", code=7)
-    found = inspected(own, task(2, "preparing"), update="updating")
-    assert found.states() == [state(2, ("preparing", "starting"))]
-    assert not found.has_converged("worker")
+    services = inspected(own, task(2, "preparing"), update="updating")
+    assert services.states() == [state(2, ("preparing", "starting"))]
+    assert not services.has_converged("worker")
 
 
 def test_a_host_without_a_folder_is_reported():
     refused = task(1, "rejected", desired="shutdown", err="bind source path does not exist: /x")
-    found = inspected(refused, task(2, "ready", desired="ready")).states()
-    assert [(s.state, s.health, s.probe) for s in found] == [
+    states = inspected(refused, task(2, "ready", desired="ready")).states()
+    assert [(s.state, s.health, s.probe) for s in states] == [
         ("rejected", "unhealthy", "bind source path does not exist: /x")
     ]
 
@@ -422,11 +422,11 @@ GOOD = {"services": {"init": {}, "worker": {"image": "old"}}, "secrets": {}}
 NEW = {"services": {"init": {}, "worker": {"image": "new"}}, "secrets": {}}
 
 
-def rollout(good, new=NEW):
+def make_rollout(good, new=NEW):
     """A start on a Swarm that deploys what it gets, which is in ``deployed``."""
     deployed = []
     swarm = SimpleNamespace(
-        last_good=lambda: good, deploy=lambda made: deployed.append(made["services"]), remove=lambda names: None,
+        last_good=lambda: good, deploy=lambda config: deployed.append(config["services"]), remove=lambda names: None,
         deployed=list, services_inspected=lambda: inspected(task(1, "running")),
     )  # fmt: skip
     return Rollout(swarm, new, init=False), deployed
@@ -434,28 +434,28 @@ def rollout(good, new=NEW):
 
 def test_what_a_wait_gives_up_on_is_put_back():
     late = UserError("worker", "is not healthy after 300 s.")
-    made, deployed = rollout(GOOD)
-    made.rollback(late)
+    rollout, deployed = make_rollout(GOOD)
+    rollout.rollback(late)
     assert deployed == []  # nothing has been begun
-    assert made.is_done()
-    made.rollback(late)
-    made.rollback(late)
+    assert rollout.is_done()
+    rollout.rollback(late)
+    rollout.rollback(late)
     assert deployed == [{"worker": {"image": "new"}}, {"worker": {"image": "old"}}]
     for good in ({}, NEW):  # a first start, or the same once more
-        made, deployed = rollout(good)
-        made.is_done()
-        made.rollback(late)
+        rollout, deployed = make_rollout(good)
+        rollout.is_done()
+        rollout.rollback(late)
         assert len(deployed) == 1
 
 
 def test_a_rollback_that_fails_is_reported_with_both_reasons(monkeypatch):
-    made, _ = rollout(GOOD)
-    made.is_done()
+    rollout, _ = make_rollout(GOOD)
+    rollout.is_done()
     monkeypatch.setattr(
         Rollout, "_deploy_again", lambda *_: (_ for _ in ()).throw(UserError("docker", "is gone.", "Look."))
     )
     with pytest.raises(UserError, match=r"^worker: is late\. docker: is gone\. Look\.$"):
-        made.rollback(UserError("worker", "is late."))
+        rollout.rollback(UserError("worker", "is late."))
 
 
 def test_dags_in_the_image_are_as_they_were_and_their_folder_decides(make_settings, tmp_path):

@@ -45,7 +45,7 @@ class Look:
     def create_command(self) -> list[str]:
         """Labelled as compose labels a container for one command, so that `inv down` removes it too."""
         labels = (f"project={self.project}", "oneoff=True", "config-hash=none")
-        options = [word for label in labels for word in ("--label", f"com.docker.compose.{label}")]
+        options = [arg for label in labels for arg in ("--label", f"com.docker.compose.{label}")]
         for number, folder in enumerate(self.folders.values()):
             options += ["--mount", mount(folder, f"{_SEEN}/{number}")]
         call = ["docker", "create", "--name", self.container, "--pull", "never", *options]
@@ -78,8 +78,8 @@ class Look:
         try:
             if shell.capture(self.create_command()).returncode:
                 return False
-            places = enumerate(self.folders.items())
-            return all(self._is_same(n, folder, mark if name == STATE else "") for n, (name, folder) in places)
+            numbered = enumerate(self.folders.items())
+            return all(self._is_same(n, folder, mark if name == STATE else "") for n, (name, folder) in numbered)
         finally:
             shell.capture(self.remove_command())
 
@@ -103,10 +103,10 @@ class Look:
 
     def _sees(self, name: str, folder: Path, mark: str) -> bool:
         """Whether a container that runs has it; what cannot be found out counts as seen."""
-        asked = shell.capture(self.list_command(folder))
-        if asked.returncode:
-            return asked.returncode != _REFUSED
-        time, *names = asked.stdout.splitlines()
+        result = shell.capture(self.list_command(folder))
+        if result.returncode:
+            return result.returncode != _REFUSED
+        time, *names = result.stdout.splitlines()
         if name == STATE:
             return mark in names
         try:

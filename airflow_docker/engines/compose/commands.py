@@ -29,7 +29,7 @@ the time that compose has for them.
 """
 REPORT = ("sh", "/opt/airflow-docker/memory.sh")
 """Reports what was killed in a container, then is the command that follows the service's name."""
-THROWN_AWAY = "/tmp/dags.db"  # noqa: S108  in a container that is removed
+SCRATCH_DATABASE = "/tmp/dags.db"  # noqa: S108  in a container that is removed
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Commands:
     def command(self, *args: str) -> list[str]:
         """A ``docker compose`` call that depends on nothing but its arguments and :meth:`environment`."""
         overlays = [self.overlay_file] if self.overlay else []
-        files = [word for file in (*self.layers, *overlays) for word in ("--file", str(file))]
+        files = [arg for file in (*self.layers, *overlays) for arg in ("--file", str(file))]
         return [
             "docker", "compose", "--project-name", self.settings.compose_project_name,
             "--project-directory", str(PROJECT), "--env-file", "/dev/null",
@@ -134,10 +134,10 @@ class Commands:
 
     def parse_command(self, own_database: bool) -> list[str]:
         """A container like the scheduler's, with the database of the stack, or with one that nobody keeps."""
-        thrown_away = ["--env", f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///{THROWN_AWAY}"]
+        scratch = ["--env", f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///{SCRATCH_DATABASE}"]
         return self.command(
             "run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull",
-            *(thrown_away if own_database else []), self.release.parser,
+            *(scratch if own_database else []), self.release.parser,
             "python", "/opt/airflow-docker/dags.py", "/opt/airflow/dags",
         )  # fmt: skip
 
@@ -166,8 +166,8 @@ class Commands:
         return values | {
             "AIRFLOW_IMAGE": self.image or self.settings.airflow_image,
             "AIRFLOW_RELEASE": str(self.release.number),
-            "PAGE_PATH": self.release.page_path(self.settings),
-            "HEALTH_PATH": self.release.page_path(self.settings) + self.release.health_path,
+            "PAGE_PATH": self.release.web_ui_path(self.settings),
+            "HEALTH_PATH": self.release.web_ui_path(self.settings) + self.release.health_path,
             "MOUNTED": mounted(self.settings),
         }
 
@@ -200,7 +200,7 @@ class Commands:
 
 
 def _with(labels: Sequence[str]) -> list[str]:
-    return [word for label in labels for word in ("--filter", f"label={label}")]
+    return [arg for label in labels for arg in ("--filter", f"label={label}")]
 
 
 def sizes_command(containers: Sequence[str]) -> list[str]:
@@ -220,8 +220,8 @@ def _read_layer(file: Path) -> dict[str, Any]:
     Loader.add_constructor(
         "!override", lambda loader, node: yaml.SafeLoader.construct_sequence(loader, cast(Any, node))
     )
-    read: dict[str, Any] = yaml.load(file.read_text(), Loader)  # noqa: S506  made of the safe one
-    return read
+    layer: dict[str, Any] = yaml.load(file.read_text(), Loader)  # noqa: S506  made of the safe one
+    return layer
 
 
 def mounted(settings: Settings) -> str:

@@ -159,11 +159,11 @@ class Compose(Commands):
         files.write(users / self.settings.compose_project_name, artifact.encode())
 
     def inventory(self, artifact: str) -> dict[str, Any]:
-        asked = shell.capture(images.inventory_command(artifact, images.INSTALLED))
-        if asked.returncode:
-            last_line = (asked.stderr.strip() or "no reason given").splitlines()[-1]
+        result = shell.capture(images.inventory_command(artifact, images.INSTALLED))
+        if result.returncode:
+            last_line = (result.stderr.strip() or "no reason given").splitlines()[-1]
             raise UserError(artifact, f"cannot be inspected ({last_line}).", "Type: inv build --no-cache")
-        inventory: dict[str, Any] = json.loads(asked.stdout)
+        inventory: dict[str, Any] = json.loads(result.stdout)
         return inventory
 
     def labels(self, artifact: str) -> dict[str, str] | None:
@@ -196,10 +196,10 @@ class Compose(Commands):
     @contextlib.contextmanager
     def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
         self.write_overlay()
-        stopped = shell.capture(self.stop_command(services), env=self.environment())
-        if stopped.returncode:
-            console.say(stopped.stderr.rstrip())
-            raise UserError("docker compose stop", f"ended with exit code {stopped.returncode}.", "Try again.")
+        result = shell.capture(self.stop_command(services), env=self.environment())
+        if result.returncode:
+            console.say(result.stderr.rstrip())
+            raise UserError("docker compose stop", f"ended with exit code {result.returncode}.", "Try again.")
         with self.starting(unchanged=True, services=services) as is_done:
             yield is_done
 
@@ -382,10 +382,10 @@ class Compose(Commands):
 
 def plugin_version() -> str:
     """The version of the compose plugin, like ``2.26.1``. Raises UserError if it is missing or too old."""
-    asked = shell.capture(["docker", "compose", "version", "--short"], timeout=images.ASK_SECONDS)
-    if asked.returncode:
+    result = shell.capture(["docker", "compose", "version", "--short"], timeout=images.ASK_SECONDS)
+    if result.returncode:
         raise UserError("docker compose", "the compose plugin (version 2) is missing.", INSTALL_PLUGIN)
-    version = asked.stdout.strip().removeprefix("v")
+    version = result.stdout.strip().removeprefix("v")
     if not re.match(r"([2-9]|\d\d)\.", version):
         raise UserError("docker compose", f"version 2 is needed, and this is {version or 'none'}.", INSTALL_PLUGIN)
     return version

@@ -52,7 +52,7 @@ def _copy_dags(settings: Settings, target: Path) -> None:
 
 
 def _lines(items: tuple[str, ...]) -> bytes:
-    return "".join(f"{word}\n" for word in items).encode()
+    return "".join(f"{item}\n" for item in items).encode()
 
 
 def _copy_audit_tool(settings: Settings, target: Path) -> None:

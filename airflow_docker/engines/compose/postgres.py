@@ -71,11 +71,11 @@ class Postgres:
 
     def queries(self, *sql: str) -> list[list[list[str]]]:
         command = self.query_command(self.compose.container(_SERVICE))
-        asked = shell.capture(command, stdin=script(sql), timeout=images.ASK_SECONDS)
-        if asked.returncode:
-            last = (asked.stderr.strip().splitlines() or ["no output"])[-1]
+        result = shell.capture(command, stdin=script(sql), timeout=images.ASK_SECONDS)
+        if result.returncode:
+            last = (result.stderr.strip().splitlines() or ["no output"])[-1]
             raise UserError(_SERVICE, f"the database cannot be asked ({last}).", "Type: inv status")
-        return parted(asked.stdout)
+        return parted(result.stdout)
 
     def exists(self) -> bool:
         return bool(self.compose.data())
@@ -91,9 +91,9 @@ class Postgres:
         images.require(self.compose.settings.postgres_image, "POSTGRES_IMAGE")
         self.compose.require_bind_mounts()
         try:
-            started = shell.capture(self.start_command(), env=self.compose.environment())
-            if started.returncode:
-                what = f"the database does not start.\n{started.stderr.strip()}\n"
+            result = shell.capture(self.start_command(), env=self.compose.environment())
+            if result.returncode:
+                what = f"the database does not start.\n{result.stderr.strip()}\n"
                 raise UserError(_SERVICE, what, f"Read on: inv logs {_SERVICE}")
             yield
         finally:

@@ -100,7 +100,7 @@ class Standalone:
         return str(self.work_dir / fingerprint[:12])
 
     def has(self, artifact: str) -> bool:
-        return environments.is_whole(Path(artifact))
+        return environments.is_complete(Path(artifact))
 
     def build(self, bundle: Bundle, no_cache: bool) -> None:
         if no_cache and self.is_up():
@@ -284,7 +284,7 @@ class Standalone:
 
     def _variables_of_commands(self) -> dict[str, str]:
         """Those of the services, without the mark: what a person has started is not ours to end."""
-        if not environments.is_whole(Path(self.environment)) or not self.database_file.is_file():
+        if not environments.is_complete(Path(self.environment)) or not self.database_file.is_file():
             raise UserError(
                 "standalone", "there is no environment, or no database, of this project yet.", "Type: inv up"
             )

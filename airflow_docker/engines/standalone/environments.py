@@ -50,7 +50,7 @@ def environment_of(interpreter: Path) -> Path:
     return interpreter.parent.parent.parent
 
 
-def is_whole(environment: Path) -> bool:
+def is_complete(environment: Path) -> bool:
     """True if it was built to the end: the manifest is written last."""
     return (environment / bundle.MANIFEST).is_file() and python(environment).exists()
 
@@ -58,17 +58,17 @@ def is_whole(environment: Path) -> bool:
 def labels(environment: Path) -> dict[str, str] | None:
     """What it is made of, in the words of an image's labels; None if it is not there."""
     manifest = files.read_object(environment / bundle.MANIFEST, *Manifest.required())
-    return Manifest(**manifest).labels() if manifest and is_whole(environment) else None
+    return Manifest(**manifest).labels() if manifest and is_complete(environment) else None
 
 
 def inventory_of(environment: Path) -> dict[str, Any]:
     """What its Python has: see inventory.py. Raises UserError if that fails."""
     command = [str(python(environment)), "-I", "-c", inventory.SOURCE, str(environment / lock_file.LOCK)]
-    asked = shell.capture(command)
-    if asked.returncode:
-        last_line = (asked.stderr.strip() or "no reason given").splitlines()[-1]
+    result = shell.capture(command)
+    if result.returncode:
+        last_line = (result.stderr.strip() or "no reason given").splitlines()[-1]
         raise UserError(str(environment), f"cannot be inspected ({last_line}).", "Type: inv build --no-cache")
-    packages: dict[str, Any] = json.loads(asked.stdout)
+    packages: dict[str, Any] = json.loads(result.stdout)
     return packages
 
 
@@ -116,13 +116,13 @@ def warn_of_image_settings(settings: Settings) -> None:
     tool = settings.audit_tool_deb or settings.audit_tool_url
     skipped = {*settings.standalone_skip}
     if tool and "audit-tool" not in skipped and shutil.which("audit-tool") is None:
-        _yours_to_install(f"the audit tool ({Path(str(tool)).name}, a Debian package)", "./FILE.deb", "audit-tool")
+        _warn_to_install(f"the audit tool ({Path(str(tool)).name}, a Debian package)", "./FILE.deb", "audit-tool")
     wanted = [name for name in settings.system_packages if normal(name) not in skipped and not _is_installed(name)]
     if wanted:
-        _yours_to_install("SYSTEM_PACKAGES", " ".join(wanted), ",".join(wanted))
+        _warn_to_install("SYSTEM_PACKAGES", " ".join(wanted), ",".join(wanted))
 
 
-def _yours_to_install(what: str, package: str, skip: str) -> None:
+def _warn_to_install(what: str, package: str, skip: str) -> None:
     console.warn(
         f"{what}: yours to install here, sudo apt install {package} or its like; or do without: STANDALONE_SKIP={skip}"
     )

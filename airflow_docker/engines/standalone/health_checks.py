@@ -12,7 +12,7 @@ from urllib.parse import quote
 _OLDEST_HEARTBEAT = timedelta(seconds=30)
 
 
-def page(port: int, path: str) -> str:
+def web_ui(port: int, path: str) -> str:
     """What is wrong with the web page, or nothing."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:

@@ -46,24 +46,24 @@ class SupervisorState:
             state, restarts, code = ("restarting", restarts + 1, -9) if is_supervised else ("exited", restarts, -9)
         if state == "restarting" and not is_supervised:
             state = "exited"
-        well, probe = "", ""
+        health, probe = "", ""
         if state == "running" and name not in ONE_SHOT:
-            well, probe = (
+            health, probe = (
                 self._health(name, service["started"]) if is_supervised else ("unhealthy", "its supervisor has ended")
             )
         container = f"{name}/{self.account['supervisor']}"
         crash = {"crashed": service.get("crashed", ""), "crash_code": service.get("crash_code")}
-        return ServiceState(name, container, state, well, code, restarts, service["started"], probe, **crash)
+        return ServiceState(name, container, state, health, code, restarts, service["started"], probe, **crash)
 
     def _health(self, name: str, started: str) -> tuple[str, str]:
         airflow_release = release.with_service(name, self.settings)
         if name == airflow_release.page:
-            probe = health_checks.page(
-                self.settings.airflow_port, airflow_release.page_path(self.settings) + airflow_release.health_path
+            probe = health_checks.web_ui(
+                self.settings.airflow_port, airflow_release.web_ui_path(self.settings) + airflow_release.health_path
             )
         else:
             probe = health_checks.job(self.database_file, airflow_release.jobs[name], datetime.fromisoformat(started))
         if not probe:
             return "healthy", ""
-        young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD
-        return ("starting" if young else "unhealthy"), probe
+        is_young = datetime.now(UTC) - datetime.fromisoformat(started) < _START_PERIOD
+        return ("starting" if is_young else "unhealthy"), probe

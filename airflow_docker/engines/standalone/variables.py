@@ -55,7 +55,7 @@ def own_variables(settings: Settings, folder: Path) -> dict[str, str]:
         "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "30",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database_file(folder)}?timeout={_PATIENCE}",
         "AIRFLOW__CORE__FERNET_KEY_CMD": _reads(settings, "fernet_key"),
-        **(_of_two(settings) if current.number == 2 else _of_three(settings, current.page_path(settings))),
+        **(_of_two(settings) if current.number == 2 else _of_three(settings, current.web_ui_path(settings))),
         "AIRFLOW_ADMIN_USER": settings.airflow_admin_user,
         "AIRFLOW_KEYS": str(keys),
         "ARCH_ROOT": str(settings.arch_root),

@@ -51,9 +51,9 @@ class Cluster:
         """Have the database here, if it is nowhere yet."""
         if not self.with_data(project):
             label = node_label(project)
-            done = shell.capture(commands.label_node(self.own, label))
-            if done.returncode:
-                raise UserError("docker node update", f"{done.stderr.strip()}.", "Fix that and type: inv up")
+            result = shell.capture(commands.label_node(self.own, label))
+            if result.returncode:
+                raise UserError("docker node update", f"{result.stderr.strip()}.", "Fix that and type: inv up")
             console.say(f"· The database is on {self.hosts[self.own]} from now on (its label {label})")
 
 

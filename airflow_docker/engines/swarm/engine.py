@@ -16,7 +16,7 @@ from typing import ClassVar
 from airflow_docker import PROJECT, files, secret_files, shell
 from airflow_docker.engines import ServiceState, health, images, merged_logs, ports
 from airflow_docker.engines.compose import image_context
-from airflow_docker.engines.compose.commands import THROWN_AWAY
+from airflow_docker.engines.compose.commands import SCRATCH_DATABASE
 from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.folders import ARCHIVES, WRITTEN, mounted
 from airflow_docker.engines.swarm import commands, registry_push
@@ -95,11 +95,11 @@ class Swarm(Compose):
     def config(self) -> Config:
         """What compose makes of its files."""
         self.write_overlay()
-        asked = shell.capture(commands.config(self.command()), env=self.environment())
-        if asked.returncode:
+        result = shell.capture(commands.config(self.command()), env=self.environment())
+        if result.returncode:
             self.require()  # the plugin may be what is missing
-            raise UserError("docker compose config", f"{asked.stderr.strip()}.", "Fix that and type: inv up")
-        config: Config = json.loads(asked.stdout)
+            raise UserError("docker compose config", f"{result.stderr.strip()}.", "Fix that and type: inv up")
+        config: Config = json.loads(result.stdout)
         return config
 
     def versions(self, config: Config) -> SecretVersions:
@@ -140,9 +140,9 @@ class Swarm(Compose):
 
     def deploy(self, stack: Config) -> None:
         """Deploy the stack; Swarm converges to it in the background."""
-        done = shell.capture(commands.deploy(self.project), stdin=json.dumps(stack))
-        if done.returncode:
-            raise UserError("docker stack deploy", f"{done.stderr.strip()}.", "Fix that and type: inv up")
+        result = shell.capture(commands.deploy(self.project), stdin=json.dumps(stack))
+        if result.returncode:
+            raise UserError("docker stack deploy", f"{result.stderr.strip()}.", "Fix that and type: inv up")
 
     # --- what is done ---
 
@@ -223,9 +223,9 @@ class Swarm(Compose):
     def scale(self, workers: int) -> None:
         """Wait until the removed workers have ended, if their hosts answer. A rollback keeps the new number."""
         with files.locked(self.settings.state_dir / "up.lock", "inv up"):
-            done = shell.capture(commands.scale(self.project, workers))
-            if done.returncode:
-                raise UserError("inv scale", f"{done.stderr.strip()}.", "Try again.")
+            result = shell.capture(commands.scale(self.project, workers))
+            if result.returncode:
+                raise UserError("inv scale", f"{result.stderr.strip()}.", "Try again.")
             end = time.monotonic() + self.settings.worker_stop_seconds + _GONE_SECONDS
             away = cluster().away
             while self.services_inspected().unfinished("worker", away) > workers and time.monotonic() < end:
@@ -262,9 +262,9 @@ class Swarm(Compose):
     def stop(self, data: bool) -> None:
         """Secrets go too, as SECRETS_DIR has them."""
         self._remove_in_order(self.deployed())
-        removed = shell.capture(commands.remove_stack(self.project))  # networks
-        if removed.returncode:
-            raise UserError("docker stack rm", f"{removed.stderr.strip()}.", "Try again.")
+        result = shell.capture(commands.remove_stack(self.project))  # networks
+        if result.returncode:
+            raise UserError("docker stack rm", f"{result.stderr.strip()}.", "Try again.")
         SecretVersions(self.project, {}, "").remove()
         self._good.unlink(missing_ok=True)
         for volume in self.data() if data else ():
@@ -273,9 +273,9 @@ class Swarm(Compose):
     def _remove_volume(self, volume: str) -> None:
         """Swarm takes a moment to remove the container that used it."""
         end = time.monotonic() + _GONE_SECONDS
-        while (removed := shell.capture(["docker", "volume", "rm", volume])).returncode:
+        while (result := shell.capture(["docker", "volume", "rm", volume])).returncode:
             if time.monotonic() > end:
-                raise UserError("docker volume rm", f"{removed.stderr.strip()}.", "Try again.")
+                raise UserError("docker volume rm", f"{result.stderr.strip()}.", "Try again.")
             time.sleep(health.POLL_SECONDS)
 
     # --- what there is ---
@@ -303,8 +303,8 @@ class Swarm(Compose):
 
     def _inspect(self, kind: str, ids: Sequence[str]) -> list[Inspected]:
         """What of these is still there; one may go between two questions."""
-        asked = shell.capture(commands.inspect(kind, ids), timeout=images.ASK_SECONDS) if ids else None
-        return images.listed(asked.stdout or "[]") if asked else []
+        result = shell.capture(commands.inspect(kind, ids), timeout=images.ASK_SECONDS) if ids else None
+        return images.listed(result.stdout or "[]") if result else []
 
     def states(self) -> list[ServiceState]:
         return self.services_inspected().states()
@@ -328,8 +328,8 @@ class Swarm(Compose):
         raise UserError(service, what, f"Type there: docker exec -it $(docker ps -qf name={name} | head -1) bash")
 
     def containers_of(self, services: Sequence[str]) -> list[str]:
-        asked = [shell.capture(commands.local_containers(self.project, name)) for name in services]
-        return [container for one in asked for container in one.stdout.split()]
+        results = [shell.capture(commands.local_containers(self.project, name)) for name in services]
+        return [container for result in results for container in result.stdout.split()]
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         """Merged by time; what comes is followed of all at once."""
@@ -358,7 +358,7 @@ class Swarm(Compose):
 
     def parse_dags(self, *, isolated: bool) -> CompletedProcess[str]:
         folder = image_context.DAGS_IN_IMAGE if self.settings.dags_in_image else "/opt/airflow/dags"
-        new = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{THROWN_AWAY}"}
+        new = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{SCRATCH_DATABASE}"}
         own = new if isolated or not self.states() else {}
         return self._run_job(self.release.parser, ["python", "/opt/airflow-docker/dags.py", folder], own)
 

@@ -47,12 +47,11 @@ def push(name: str, where: str, registry: str) -> None:
     if copy != name:
         shell.capture(["docker", "tag", name, copy])
     with console.step(f"Pushing {copy}"):
-        pushed = shell.capture(["docker", "push", "--quiet", copy])
-        if (
-            pushed.returncode and _of(registry, inspected)["RepoDigests"]
-        ):  # who has it, has it; a stack must go up again
-            console.warn(f"{registry} does not take {copy}, which it has had before: {pushed.stderr.strip()}")
-        elif pushed.returncode:
-            last_line = (pushed.stderr.strip() or "no reason given").splitlines()[-1]
+        result = shell.capture(["docker", "push", "--quiet", copy])
+        # Pushed before, so all hosts can pull it: a failed push must not prevent a start.
+        if result.returncode and _of(registry, inspected)["RepoDigests"]:
+            console.warn(f"{registry} does not take {copy}, which it has had before: {result.stderr.strip()}")
+        elif result.returncode:
+            last_line = (result.stderr.strip() or "no reason given").splitlines()[-1]
             todo = f"Is it there, and are you logged in? Try: docker push {copy}"
             raise UserError("IMAGE_REGISTRY", f"{registry} does not take {copy} ({last_line}).", todo)

@@ -40,9 +40,9 @@ class SecretVersions:
         existing, names = self.existing(), self.names()
         for name in wanted:
             if names[name] not in existing:
-                created = shell.capture(commands.create_secret(self.project, names[name]), stdin=self._content(name))
-                if created.returncode:
-                    raise UserError(name, f"Swarm refuses it ({created.stderr.strip()}).", "Fix that and type: inv up")
+                result = shell.capture(commands.create_secret(self.project, names[name]), stdin=self._content(name))
+                if result.returncode:
+                    raise UserError(name, f"Swarm refuses it ({result.stderr.strip()}).", "Fix that and type: inv up")
 
     def existing(self) -> list[str]:
         """All that Swarm has of this project."""

@@ -25,13 +25,13 @@ EVERYWHERE = ("worker", "triggerer", "dag-processor")
 """Services that may run on any host; the others run on the database's host, like the web UI and commands."""
 _SCRATCH = ("/opt/airflow/logs", "/home/airflow/bdrc/log", "/home/airflow/log", "/home/airflow/bdrc/data")
 """Folders that the services write; where no host folder is named for all hosts, each container has its own."""
-_KEPT = (
+_COPIED_KEYS = (
     "image", "command", "entrypoint", "environment", "user", "read_only", "cap_drop", "logging", "healthcheck",
     "stop_grace_period",
 )  # fmt: skip
-_LOST_CLIENTS = {
+_KEEPALIVE = {
     "postgres": ["postgres", *(
-        word for option in ("idle=10", "interval=5", "count=3") for word in ("-c", f"tcp_keepalives_{option}")
+        arg for option in ("idle=10", "interval=5", "count=3") for arg in ("-c", f"tcp_keepalives_{option}")
     ), "-c", "tcp_user_timeout=25000"],
     "redis": ["--tcp-keepalive", "10"],
 }  # fmt: skip
@@ -125,15 +125,15 @@ def _network(network: Config, plan: Plan) -> Config:
 
 
 def _service(name: str, service: Config, plan: Plan) -> Config:
-    spec = {key: service[key] for key in _KEPT if service.get(key) is not None}
+    spec = {key: service[key] for key in _COPIED_KEYS if service.get(key) is not None}
     is_airflow = service["image"] == plan.artifact
     spec["image"] = plan.images[service["image"]]
     if is_airflow:
         spec["environment"] = _variables(plan) | spec["environment"] | _fixed_variables(plan)
         if not plan.shares_logs:
-            spec["command"] = [word for word in spec["command"] if word != _SKIP_LOGS]
-    if name in _LOST_CLIENTS:
-        spec["command"] = [*spec.get("command", []), *_LOST_CLIENTS[name]]
+            spec["command"] = [arg for arg in spec["command"] if arg != _SKIP_LOGS]
+    if name in _KEEPALIVE:
+        spec["command"] = [*spec.get("command", []), *_KEEPALIVE[name]]
     spec["networks"] = sorted(service["networks"])
     spec["secrets"] = [_secret(secret, plan) for secret in service.get("secrets", [])]
     spec["volumes"] = [*_in_memory(service), *_volumes(service, plan)]
