@@ -1,4 +1,4 @@
-"""What runs an Airflow. Each engine answers the same verbs over the same build directory and secrets."""
+"""The engines that run Airflow. Each has the same operations, on the same BUILD_DIR and secrets."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from airflow_docker.secret_files import SecretOwner
 
 @dataclass(frozen=True)
 class ServiceState:
-    """A service at one moment: ``state`` and ``health`` in the engine's words, ``probe`` what its check said last.
+    """A service at one moment: ``state``, ``health`` as the engine reports them, ``probe`` the health check's output.
 
-    ``image`` is the name it was started from and ``image_id`` what that was then; empty where there are no images.
+    ``image`` is the name it was started from and ``image_id`` the id of that then; empty where there are no images.
     ``host`` is where it runs, if there are several.
     ``number`` distinguishes the containers of one service.
     ``crashed`` is when it last ended by itself and was started again, ``crash_code`` its exit code then, where that
@@ -58,41 +58,41 @@ class Database(Protocol):
     def kind(self) -> str: ...
 
     def query(self, sql: str) -> list[list[str]]:
-        """What the metadata database answers, as text. Raises UserError if it cannot be asked."""
+        """The rows that the metadata database returns, as text. Raises UserError if it cannot be queried."""
 
     def queries(self, *sql: str) -> list[list[list[str]]]:
-        """The same for several questions, asked in one go."""
+        """The same for several queries, in one call."""
 
     @property
     def size_query(self) -> str:
-        """Asks the database for its size in bytes."""
+        """The query for the size of the database in bytes."""
 
     def exists(self) -> bool:
         """True if there is one, whether anything runs or not."""
 
     def running_server(self) -> AbstractContextManager[None]:
-        """It answers for so long, whatever else runs."""
+        """The database server runs in this context, whatever else runs."""
 
     def stop_server(self) -> None:
-        """End what :meth:`running_server` has started, in a run that could not do so, if nothing else runs."""
+        """Stop a server that an interrupted :meth:`running_server` has left, if nothing else runs."""
 
     def dump(self, file: Path) -> None:
-        """Copy it as it is at one moment, while it is in use. Raises UserError if that fails."""
+        """Copy a consistent snapshot into ``file``, while it is in use. Raises UserError if that fails."""
 
     def load_beside(self, file: Path) -> None:
-        """Put what :meth:`dump` wrote beside the database in use. Raises UserError if that is not an Airflow's."""
+        """Load what :meth:`dump` wrote beside the database in use. Raises UserError if it is not Airflow's database."""
 
     def swap_in(self, password: str) -> None:
-        """Use what was loaded, with this password if it has one; what was in use is kept aside."""
+        """Replace the database in use by the loaded one, with this password if it has one; keep the old one."""
 
     def set_password(self, password: str) -> None:
-        """Let in who has this password, if it asks for one at all."""
+        """Set the database's password, if it has one."""
 
     def rollback(self, had: bool, password: str) -> None:
         """Undo :meth:`load_beside` and :meth:`swap_in`, however far they came; without ``had`` no database is left."""
 
     def drop_backup(self) -> None:
-        """Destroy what is kept aside."""
+        """Delete the old database that :meth:`swap_in` has kept."""
 
 
 class Engine(Builder, Protocol):
@@ -102,13 +102,13 @@ class Engine(Builder, Protocol):
     def name(self) -> str: ...
     @property
     def secret_owner(self) -> SecretOwner:
-        """Who reads the secrets, and where."""
+        """The user who reads the secrets, and where."""
 
     @property
     def database(self) -> Database: ...
 
     def require_answer(self) -> None:
-        """Raise UserError unless it can be asked how what runs is."""
+        """Raise UserError unless it can report the state of its services."""
 
     def require(self) -> None:
         """Raise UserError unless it can run here."""
@@ -131,16 +131,16 @@ class Engine(Builder, Protocol):
         """Build the artifact. Raises UserError if that fails."""
 
     def mark_used(self, artifact: str) -> None:
-        """Note that this project uses it now, and let go of those it used before."""
+        """Record that this project uses it now, and release those that it used before."""
 
     def labels(self, artifact: str) -> dict[str, str] | None:
-        """What it is made of, by label; None if it is not there. Raises UserError if it is not ours."""
+        """Its labels; None if it does not exist. Raises UserError if it was not built by us."""
 
     def inventory(self, artifact: str) -> dict[str, Any]:
-        """What its Python has: see inventory.py. Raises UserError if that fails."""
+        """The packages of its Python: see inventory.py. Raises UserError if that fails."""
 
     def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
-        """Artifacts of ours that nothing runs from, but for ``keep``: name, size in bytes."""
+        """Our artifacts that nothing uses, except ``keep``: name, size in bytes."""
 
     def remove_artifact(self, artifact: str) -> None:
         """Remove one of them."""
@@ -151,15 +151,15 @@ class Engine(Builder, Protocol):
     # --- running ---
 
     def with_artifact(self, artifact: str) -> Engine:
-        """The same engine, with the artifact that it runs."""
+        """The same engine, set to run this artifact."""
 
     @property
     def one_shot(self) -> tuple[str, ...]:
-        """Services that do their work and end."""
+        """Services that run once and end."""
 
     @property
     def renewed_while_running(self) -> tuple[str, ...]:
-        """Keys that a start gives to the services one by one, so that nothing need be stopped for a new one."""
+        """Keys that a rolling start replaces, so that nothing has to be stopped for a new one."""
 
     @property
     def task_service(self) -> str:
@@ -172,29 +172,29 @@ class Engine(Builder, Protocol):
         """Every service that there is now."""
 
     def is_there(self) -> bool:
-        """True if anything of it runs or has run, be it what a run that was killed has left."""
+        """True if any of its containers or processes exist, also those that a killed run has left."""
 
     def config_digest(self) -> str:
         """Everything that determines how the services run, as text: a change means that they must be recreated."""
 
     def starting(self, *, unchanged: bool, workers: int = 0) -> AbstractContextManager[Callable[[], bool]]:
-        """Begin to bring everything up, ``unchanged`` if :meth:`config_digest` is as it was, with so many workers.
+        """Begin to start everything; ``unchanged`` if :meth:`config_digest` is as before.
 
-        Yields a function that returns True when the engine has finished, and raises UserError
-        if it cannot be.
+        With 0 ``workers`` the engine decides how many. Yields a function that returns True when the engine
+        has finished, and raises UserError if it cannot finish.
         """
 
     def stop(self, data: bool) -> None:
-        """End everything; with ``data`` the database goes too. Raises UserError if that fails."""
+        """Stop everything; with ``data`` delete the database too. Raises UserError if that fails."""
 
     def data(self) -> list[str]:
-        """What ``stop(data=True)`` would destroy."""
+        """What ``stop(data=True)`` would delete."""
 
     def workers(self) -> int:
         """How many workers there are now. Raises UserError if the tasks have none."""
 
     def scale(self, workers: int) -> None:
-        """Have so many; those that are too many finish their tasks first. Raises UserError if that fails."""
+        """Set the number of workers; those that are removed drain first. Raises UserError if that fails."""
 
     # --- operating ---
 
@@ -202,34 +202,34 @@ class Engine(Builder, Protocol):
         """Run a command where this service runs, with the user's own terminal or pipes; its exit code."""
 
     def ask(self, service: str, args: list[str]) -> CompletedProcess[str]:
-        """The same, with both outputs kept."""
+        """The same, with both outputs captured."""
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
         """Show the logs of services; the exit code."""
 
     def restarting(self, services: list[str]) -> AbstractContextManager[Callable[[], bool]]:
-        """Begin to end and start these services, or start them where they do not run; see :meth:`starting`."""
+        """Begin to restart these services, or to start those that do not run; see :meth:`starting`."""
 
     def parse_dags(self, *, isolated: bool) -> CompletedProcess[str]:
-        """Parse the DAG files, with nothing running: on standard output the JSON of docker/runtime/dags.py.
+        """Parse the DAG files; nothing has to run. Standard output is the JSON of docker/runtime/dags.py.
 
-        They see the database of the stack if there is one, or, ``isolated`` from it, an empty one that nobody keeps.
+        They use the stack's database if there is one, or, if ``isolated``, an empty temporary one.
         """
 
     def apply_key(self, name: str) -> CompletedProcess[str]:
-        """Have docker/runtime/keys.py take a new key from its file into the database, which must be served."""
+        """Run docker/runtime/keys.py, which applies a new key from its file to the database; its server must run."""
 
     def report_killed(self) -> None:
-        """Have those that run tasks report now which of their processes were killed: see crashes.py."""
+        """Have the services that run tasks report their killed processes now: see crashes.py."""
 
     def written(self) -> list[tuple[str, int]]:
-        """What services that import DAG files have written into their own files, as into /tmp: name of each, bytes."""
+        """What services that import DAG files have written into their containers, as into /tmp: container, bytes."""
 
     def port_owner(self, port: int) -> str:
-        """What of its own kind listens on a port of this machine; empty if that is unknown."""
+        """Which container listens on a port of this machine; empty if that is unknown."""
 
     def running_artifact(self) -> str | None:
-        """The artifact that what runs was started from."""
+        """The artifact of the running stack; None if nothing runs."""
 
     def last_lines(self, container: str, lines: int = 20) -> str:
         """The last lines of a service's log."""

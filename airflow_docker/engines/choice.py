@@ -26,7 +26,7 @@ def decide(settings: Settings) -> tuple[Engine, str]:
         return engine_named(settings, settings.engine), "as ENGINE says"
     has_run = {name for name in ENGINES if _has_run(settings, name)}
     if "swarm" in has_run:
-        raise UserError("ENGINE", "this project runs on swarm, which auto never means.", "Set ENGINE=swarm in .env.")
+        raise UserError("ENGINE", "this project runs on swarm, which auto never chooses.", "Set ENGINE=swarm in .env.")
     return _compose_again(settings) if has_run == {"compose"} else _either(settings, has_run)
 
 
@@ -46,7 +46,7 @@ def engine_named(settings: Settings, name: str) -> Engine:
 
 
 def _compose_again(settings: Settings) -> tuple[Engine, str]:
-    """It fitted when it was started, so all that is asked is whether it answers."""
+    """It could run this project when that was started: only check that it answers."""
     engine = engine_named(settings, "compose")
     try:
         engine.require_answer()
@@ -94,10 +94,10 @@ def _has_database(engine: Engine) -> bool:
 
 
 def _has_run(settings: Settings, engine: str) -> bool:
-    """True if it was up, and has not been brought down for good: two engines must not run one project's DAGs."""
+    """True if it was started, and not brought down since: two engines must not run one project's DAGs."""
     return started_file(settings, engine).is_file()
 
 
 def started_file(settings: Settings, engine: str) -> Path:
-    """Notes with which settings a stack was started; it is there until the stack is brought down."""
+    """Records with which settings a stack was started; it exists until the stack is brought down."""
     return settings.state_dir / f"up.{engine}"

@@ -1,7 +1,7 @@
-"""What was killed because memory ran out, and what ended by itself, since all was well last and for an hour at most.
+"""Out-of-memory kills and crashes since the last healthy start, of the last hour at most.
 
-Docker forgets at the next start of a container what was killed in it. So the health check of each container
-reports it, by docker/runtime/memory.sh, in a file of LOGS_DIR: nothing need be asked of an engine for it.
+When a container starts again, Docker forgets what was killed in it. So the health check of each container
+reports it (docker/runtime/memory.sh) in a file of LOGS_DIR: no engine is needed to read it.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def recent(engine: Engine, states: Sequence[ServiceState]) -> list[UserError]:
 
 
 def sentences(engine: Engine) -> list[str]:
-    """The same in words, as it is at this moment: for what has failed and may have failed by it."""
+    """The same as sentences, at this moment: something else may have failed because of it."""
     engine.report_killed()
     return [f"{error.where}: {error.what}" for error in recent(engine, engine.states())]
 
 
 def of_failed(engine: Engine, state: ServiceState) -> list[str]:
-    """What memory has to do with a service that has failed, in words; nothing if nothing is known of it."""
+    """Sentences on the memory of a service that has failed; none if nothing is known."""
     if state.out_of_memory:
         return [f"It was killed because memory ran out ({_limit(engine)})."]
     if state.exit_code in _KILLED:
@@ -61,9 +61,9 @@ def of_failed(engine: Engine, state: ServiceState) -> list[str]:
 
 
 def clear(engine: Engine) -> None:
-    """All is well now: what was before is reported no longer."""
+    """All services are healthy now: earlier kills and crashes are reported no longer."""
     for report in (engine.settings.logs_dir / REPORTS).glob("*"):
-        with suppress(OSError):  # another user's; its time says that it was before
+        with suppress(OSError):  # another user's; its time shows that it is old
             report.unlink()
     files.write(_note(engine), datetime.now(UTC).isoformat().encode())
 
@@ -114,12 +114,12 @@ def _since(engine: Engine) -> datetime:
 
 
 def _note(engine: Engine) -> Path:
-    """When a start last ended well."""
+    """The file with the time of the last healthy start."""
     return engine.settings.state_dir / f"well.{engine.name}"
 
 
 def _time(stamp: str) -> datetime:
-    """A time in ISO 8601; where that is none, one long ago."""
+    """A time in ISO 8601; one long ago if ``stamp`` is none."""
     with suppress(ValueError):
         return datetime.fromisoformat(stamp).astimezone(UTC)
     return datetime.fromtimestamp(0, UTC)

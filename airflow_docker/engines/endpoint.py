@@ -1,4 +1,4 @@
-"""Which engine Docker's client talks to, by its variables and files alone: nothing is started or asked.
+"""Which engine Docker's client talks to, read from its variables and files: nothing is started.
 
 https://docs.docker.com/engine/manage-resources/contexts/ says which of them counts.
 """
@@ -61,7 +61,7 @@ def current() -> Endpoint:
 
 
 def _of_context(name: str) -> Endpoint:
-    """A context that is not there is one that docker itself complains about."""
+    """If there is no such context, docker itself reports it."""
     if name == _OWN:
         return Endpoint(DEFAULT)
     endpoints = files.read_object(_meta(name), "Endpoints").get("Endpoints")

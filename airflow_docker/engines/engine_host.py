@@ -1,4 +1,4 @@
-"""The machine that the engine runs on, by what it says of it: this one, a virtual machine, or another."""
+"""The machine that the engine runs on, as the engine reports it: this one, a virtual machine, or another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHARED_ON_MACOS = tuple(map(Path, ("/Users", "/Volumes", "/private", "/tmp", "/
 
 @dataclass(frozen=True)
 class EngineHost:
-    """Its host name, and its operating system in words."""
+    """Its host name, and its operating system as text."""
 
     name: str
     system: str
@@ -29,7 +29,7 @@ class EngineHost:
 
     @property
     def product(self) -> str:
-        """What runs the virtual machine; empty if it is none that we know."""
+        """The product that runs the virtual machine; empty if it is none that we know."""
         if self.system in (_DESKTOP, _ORBSTACK):
             return self.system
         known = {"colima": _COLIMA, "lima": _LIMA, "minikube": "minikube"}

@@ -1,4 +1,4 @@
-"""The host folders that the services see: ours are made with the right owner, all others are left alone."""
+"""The host folders that the services see: ours are created with the right owner, others are not changed."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from airflow_docker.errors import UserError, raise_all
 from airflow_docker.settings import Settings
 
 WRITTEN = ("LOGS_DIR", "APP_LOG_DIR", "WORK_DATA_DIR")
-"""Folders of the service's own: made when missing, wherever they are."""
+"""Folders that the services write: created when missing, wherever they are."""
 _ROOM, _FILES = 1 << 20, 16
-"""Bytes and files; with less than that no task can be run, for want of a log."""
+"""Bytes and files; with less free space no task can write its log."""
 ARCHIVES = ("ARCH_ROOT", "ARCHIVE0_DIR", "ARCHIVE1_DIR", "ARCHIVE2_DIR", "ARCHIVE3_DIR")
-"""Folders that may be network mounts: made only at their default place under STATE_DIR, never changed."""
+"""Folders that may be network mounts: created only at their default path under STATE_DIR, never changed."""
 
 
 def way_out(owner: str) -> str:
-    """What to do where a folder is that of the project ``owner``."""
+    """What to do if a folder belongs to the project ``owner``."""
     own = "Else give each .env a STATE_DIR and a SECRETS_DIR of its own."
     return f"If this is it, moved or renamed: set COMPOSE_PROJECT_NAME={owner} in .env. {own}"
 
 
 def claim_state(settings: Settings) -> None:
-    """Make STATE_DIR this project's. Raises UserError if it is that of another: two .env with one STATE_DIR."""
+    """Record STATE_DIR as this project's. Raises UserError if it is another's: two .env have one STATE_DIR."""
     require_own_state(settings)
     files.make_directory(settings.state_dir, "STATE_DIR")
     files.write(_note(settings), f"{settings.compose_project_name}\n".encode())
 
 
 def _note(settings: Settings) -> Path:
-    """Whose STATE_DIR it is."""
+    """The file that names the project of STATE_DIR."""
     return settings.state_dir / "project"
 
 
 def require_own_state(settings: Settings) -> None:
-    """Raise UserError if STATE_DIR is that of another project. Changes nothing."""
+    """Raise UserError if STATE_DIR belongs to another project. Changes nothing."""
     note, name = _note(settings), settings.compose_project_name
     owner = note.read_text().strip() if note.is_file() else name
     if owner != name:
@@ -45,7 +45,7 @@ def require_own_state(settings: Settings) -> None:
 
 
 def prepare(settings: Settings, owner: int | None) -> None:
-    """Make what is ours to make, for the uid ``owner``, and check the rest.
+    """Create our folders for the uid ``owner``, and check the others.
 
     Raises UserError for all that is missing or not writable.
     """
@@ -56,14 +56,14 @@ def prepare(settings: Settings, owner: int | None) -> None:
 
 
 def problems(settings: Settings, owner: int | None) -> list[UserError]:
-    """What is wrong with the folders as they are, for the uid ``owner``: one that :func:`prepare` makes may be missing.
+    """What is wrong with the folders for the uid ``owner``; those that :func:`prepare` creates may be missing.
 
-    Makes and changes nothing.
+    Changes nothing.
     """
     errors: list[UserError] = []
     for name, folder in {"STATE_DIR": settings.state_dir, **_ours(settings)}.items():
         if errors and folder.is_relative_to(settings.state_dir):
-            continue  # what is to be in a STATE_DIR that cannot be is no problem of its own
+            continue  # it is in STATE_DIR, which is reported already
         try:
             files.require_makeable(folder, name)
         except UserError as error:
@@ -73,16 +73,16 @@ def problems(settings: Settings, owner: int | None) -> list[UserError]:
     errors += full(settings)
     to_come = [checkout for checkout in (settings.workflow_dev_dir, settings.ao_dev_dir) if not checkout.exists()]
     return errors + [
-        UserError(name, f"there is no folder {folder}.", "Make or mount it; archives are never made for you.")
+        UserError(name, f"there is no folder {folder}.", "Make or mount it; archives are never created for you.")
         for name, folder in _archives(settings).items()
         if not folder.is_dir() and not any(folder.is_relative_to(checkout) for checkout in to_come)
     ]
 
 
 def full(settings: Settings) -> list[UserError]:
-    """Those of the folders that the services write all the time that have no room left."""
+    """Those of WRITTEN that have no space left."""
     written = {name: getattr(settings, name.lower()) for name in WRITTEN}
-    todo = "Make room there; old logs of Airflow go by: inv clean --logs"
+    todo = "Free some space there; to remove old logs of Airflow: inv clean --logs"
     return [
         UserError(name, f"there is no room left in {folder}.", todo)
         for name, folder in written.items() if folder.is_dir() and _is_full(folder)
@@ -96,7 +96,7 @@ def _is_full(folder: Path) -> bool:
 
 
 def unwritable_archives(settings: Settings, owner: int | None) -> list[UserError]:
-    """Archives that are there and that the uid ``owner`` may not write, which may be just as it should be."""
+    """Archives that exist and that the uid ``owner`` may not write. That may be intended."""
     archives = {name: folder for name in ARCHIVES if (folder := getattr(settings, name.lower())).is_dir()}
     archives |= {name: folder for name, folder in _archives(settings).items() if folder.is_dir()}
     return [e for name, folder in archives.items() if (e := _unwritable(name, folder, owner))]
@@ -110,13 +110,13 @@ def mounted(settings: Settings) -> dict[str, Path]:
 
 
 def _ours(settings: Settings) -> dict[str, Path]:
-    """The folders that are made when they are missing."""
+    """The folders that are created when they are missing."""
     names = [*WRITTEN, *(name for name in ARCHIVES if settings.sources[name] == "default")]
     return {name: getattr(settings, name.lower()) for name in names}
 
 
 def _archives(settings: Settings) -> dict[str, Path]:
-    """The folders that must be there."""
+    """The folders that must exist."""
     ours = _ours(settings)
     archives = {name: getattr(settings, name.lower()) for name in ARCHIVES if name not in ours}
     return archives | {f"EXTRA_MOUNTS ({target})": host for host, target in settings.extra_mounts}

@@ -30,7 +30,7 @@ class Verdict:
 def judge(
     states: Sequence[ServiceState], services: Sequence[str], one_shot: Sequence[str], before: dict[str, ServiceState]
 ) -> Verdict:
-    """What the states mean. ``before`` maps containers that were there already to how they were then."""
+    """What the states mean. ``before`` maps containers that existed already to their states then."""
     ready: list[str] = []
     waiting: list[str] = []
     for service in services:
@@ -46,12 +46,12 @@ def judge(
 
 
 def current_verdict(engine: Engine, states: Sequence[ServiceState]) -> Verdict:
-    """What the states mean at this moment, whatever has been healed before."""
+    """What the states mean at this moment; earlier restarts do not count."""
     return judge(states, engine.services(), engine.one_shot, {state.container: state for state in states})
 
 
 def describe_problems(engine: Engine) -> str:
-    """What is not well at this moment, in words; empty if all is."""
+    """What is not healthy at this moment, as text; empty if all is."""
     states = engine.states()
     if not states:
         return "nothing runs"
@@ -72,7 +72,7 @@ def _failure(state: ServiceState, one_shot: bool, before: dict[str, ServiceState
     if state.state in ("exited", "dead") and (state.exit_code or not one_shot):
         return f"has ended with exit code {state.exit_code}"
     is_new = state.container not in before
-    earlier = 0 if is_new else before[state.container].restarts  # what has ended before may yet be healed
+    earlier = 0 if is_new else before[state.container].restarts  # earlier restarts do not count
     if state.restarts > earlier or (state.state == "restarting" and is_new):
         return f"crashes (exit code {state.exit_code}) and is started again and again"
     if state.health == "unhealthy":
@@ -84,12 +84,11 @@ def wait(
     engine: Engine, *, timeout: float, before: dict[str, ServiceState], is_done: Callable[[], bool],
     only: Sequence[str] = (),
 ) -> None:  # fmt: skip
-    """Return when all services, or ``only`` some, are ready; say so of each as it becomes ready.
+    """Return when all services, or those in ``only``, are ready; print each as it becomes ready.
 
-    ``timeout`` is in seconds. ``is_done`` returns True when the engine has finished its part,
-    and may raise; until then a container that was there ``before`` may yet be replaced and
-    counts for nothing. Raises UserError with the last lines of the service at fault as soon
-    as there is one, or when time is up.
+    ``timeout`` is in seconds. ``is_done`` returns True when the engine has finished its part, and
+    may raise; until then a container of ``before`` does not count, as it may yet be replaced.
+    Raises UserError as soon as a service has failed, or when time is up; its last log lines are shown.
     """
     began = time.monotonic()
     services = only or engine.services()
@@ -98,7 +97,7 @@ def wait(
     while True:
         is_settled = is_done()
         current = engine.states()
-        if is_settled and not is_rebased:  # what crashed for want of another service has that now
+        if is_settled and not is_rebased:  # what crashed because another service was missing has that now
             before = before | {s.container: s for s in current if s.container in before}
             is_rebased = True
         states = current if is_settled else [s.forgiven(before) for s in current if not s.has_not_started_since(before)]

@@ -1,4 +1,4 @@
-"""What the engine knows of an image, asked of the image itself."""
+"""Images of the Docker engine: their names, labels and contents."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from airflow_docker.requirements.platforms import Platform
 ASK_SECONDS = 10.0
 """A daemon that hangs must not hang us."""
 INSTALLED = "/opt/airflow-docker/installed.lock"
-"""Where in an image of ours stands what of the lock was installed; what the base image had is not in it."""
+"""In our images: the part of the lock that was installed, without what the base image had."""
 _LOOPBACK = re.compile(r"(localhost|127(\.\d+){3})(:\d+)?/")
 LABELS = ("airflow-docker.", "org.opencontainers.image.", "org.apache.airflow.")
-"""What the labels that say something about an image of ours begin with."""
+"""The prefixes of the labels that describe our images."""
 
 
 def inspect_command(name: str) -> list[str]:
@@ -34,15 +34,15 @@ def pull_command(name: str) -> list[str]:
 def manifest_command(name: str) -> list[str]:
     """Asks the registry whether it has the image, and pulls nothing.
 
-    Of a name with tag and digest Docker asks for the tag here, though it pulls by the digest, so the
-    tag is left out. Plain http is for this machine's own registries, which the engine takes too.
+    For a name with tag and digest Docker would ask for the tag here, though it pulls by the digest: so the
+    tag is left out. Plain http is allowed for registries on this machine, as in the engine.
     """
     pinned = f"{repository_of(name)}@{digest}" if (digest := pin_of(name)) else name
     return ["docker", "manifest", "inspect", *(["--insecure"] if _LOOPBACK.match(name) else []), pinned]
 
 
 def pin_of(name: str) -> str:
-    """The digest that a name asks for; empty if it asks for none."""
+    """The digest in a name; empty if there is none."""
     return name.partition("@")[2]
 
 
@@ -52,10 +52,10 @@ def repository_of(name: str) -> str:
 
 
 def digest_of(inspected: dict[str, Any], name: str) -> str:
-    """By what a registry knows an image, like ``apache/airflow@sha256:…``; empty where the engine knows of none.
+    """An image's name with digest in a registry, like ``apache/airflow@sha256:…``; empty if the engine knows none.
 
-    An image that was only built or loaded here has none. Of several it is the one that ``name`` asks
-    for, else one of its own repository, else the first.
+    An image that was only built or loaded here has none. Of several it is the one with the digest of
+    ``name``, else one of its own repository, else the first.
     """
     known = sorted(inspected.get("RepoDigests") or [])
     pinned = [digest for digest in known if pin_of(name) and pin_of(digest) == pin_of(name)]
@@ -70,16 +70,16 @@ def inventory_command(name: str, lock: str = "") -> list[str]:
 
 
 def inspect(name: str) -> dict[str, Any] | None:
-    """What ``docker image inspect`` says, or None if the image is not here. Raises UserError without an engine."""
+    """What ``docker image inspect`` prints, or None if the image is not here. Raises UserError without an engine."""
     result = shell.capture(inspect_command(name))
     if result.returncode:
-        require_engine()  # which would not say that there is no image
+        require_engine()  # without one nothing is known of the image
         return None
     return listed(result.stdout)[0]
 
 
 def listed(output: str) -> list[dict[str, Any]]:
-    """The objects that docker has listed. Raises UserError if these are none: what is called docker may be none."""
+    """The objects that docker has listed as JSON. Raises UserError if the output is not Docker's."""
     try:
         values = json.loads(output)
     except ValueError:
@@ -109,14 +109,14 @@ def require_engine() -> None:
 
 
 def _closed_socket() -> Path | None:
-    """The engine's socket, if it is there and not for this user."""
+    """The engine's socket, if it exists and this user may not use it."""
     host = endpoint.current().address
     file = Path(host.removeprefix("unix://"))
     return file if host.startswith("unix://") and file.is_socket() and not os.access(file, os.R_OK | os.W_OK) else None
 
 
 def engine_info(wanted: str) -> str:
-    """What `docker info` says for the template ``wanted``. Raises UserError if it says nothing."""
+    """What `docker info` prints for the template ``wanted``. Raises UserError if it prints nothing."""
     result = shell.capture(["docker", "info", "--format", wanted], timeout=ASK_SECONDS)
     if result.returncode or not result.stdout.strip():
         require_engine()
@@ -131,19 +131,19 @@ def require(name: str, where: str) -> dict[str, Any]:
     if inspected is None:
         console.say(f"· {name} is not on this machine, pulling it …")
         if shell.stream(pull_command(name)):
-            what = f"{name} is not on this machine and could not be pulled (the reason stands above)."
+            what = f"{name} is not on this machine and could not be pulled (see above)."
             named = "the name, its digest" if pin_of(name) else "the name"
             raise UserError(where, what, f"Check {named} and your connection, or log in: docker login")
         inspected = inspect(name)
     if inspected is None:
-        raise UserError(where, f"{name} was pulled and is not there.", "Try again.")
+        raise UserError(where, f"{name} was pulled and is still not there.", "Try again.")
     return inspected
 
 
 def base(name: str, version: str, cache: Path) -> Platform:
-    """The base image, checked against AIRFLOW_VERSION ``version``; what it holds is kept in the file ``cache``.
+    """The base image, checked against AIRFLOW_VERSION ``version``; its contents are cached in the file ``cache``.
 
-    Raises UserError if it cannot be had, holds no Airflow, or another one than ``version``.
+    Raises UserError if it cannot be pulled, or has no Airflow of this version.
     """
     inspected = require(name, "AIRFLOW_BASE_IMAGE")
     labels = inspected["Config"].get("Labels") or {}
@@ -174,7 +174,7 @@ def base(name: str, version: str, cache: Path) -> Platform:
         what = f"{name} holds Airflow {cached.airflow_version}, but AIRFLOW_VERSION is {version}."
         todo = f"Name an image that holds {version}, or none for the official one."
         raise UserError("AIRFLOW_BASE_IMAGE", what, todo)
-    return replace(cached, name=name, digest=digest_of(inspected, name))  # one image may have several of both
+    return replace(cached, name=name, digest=digest_of(inspected, name))  # one image may have several names and digests
 
 
 def _cached(cache: Path) -> Platform | None:

@@ -13,7 +13,7 @@ _STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z) ?")
 
 
 def show(commands: Sequence[list[str]], env: Mapping[str, str] | None = None) -> int:
-    """Print what these calls of ``logs --timestamps`` say, all of it together; the largest exit code."""
+    """Print the merged output of these calls of ``logs --timestamps``; the largest exit code."""
     results = [shell.capture(command, env=env) for command in commands]
     # What services wrote to standard error is among them.
     errors = [line for result in results for line in result.stderr.splitlines()]

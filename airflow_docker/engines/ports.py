@@ -1,4 +1,4 @@
-"""The port of the web page, before anything is started that wants it."""
+"""The port of the web UI, checked before anything is started that needs it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def require_free(port: int, port_owner: Callable[[int], str]) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except PermissionError:
-            return  # not ours to take, but perhaps Docker's; who has to take it itself asks before
+            return  # Docker may still bind it; standalone, which binds it itself, calls require_allowed
         except OSError:
             what = f"port {port} of 127.0.0.1 is taken by {port_owner(port) or 'another program'}."
             todo = "Set AIRFLOW_PORT in .env to a free port, or stop the other."

@@ -1,4 +1,4 @@
-"""What differs between the releases of Airflow: which services there are, and where what is found."""
+"""What differs between the releases of Airflow: their services, options and paths."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 class Release:
     """One of the releases.
 
-    ``page`` is the service of the web page, ``health_path`` what answers there without a login, and
-    ``base_url`` the option with the address that people have for it. ``parser`` reads the DAG files.
+    ``page`` is the service of the web UI, ``health_path`` its path that needs no login, and
+    ``base_url`` the option with the URL that people use for it. ``parser`` reads the DAG files.
     ``commands`` maps the services to what follows ``airflow``, without serving logs on ports of their
-    own; ``jobs`` those that send heartbeats to their job type. ``is_known`` is the SQL condition on table
-    ``dag`` for those whose file is there. ``signs_logins`` is the key of SECRETS_DIR, if any, that lets in
-    who has logged in before, whatever becomes of passwords and sessions. ``grace`` is for how many seconds
+    own; ``jobs`` maps those that send heartbeats to their job type. ``is_known`` is the SQL condition on
+    table ``dag`` for DAGs whose file exists. ``signs_logins`` is the key of SECRETS_DIR, if any, that signs
+    login tokens: these stay valid when passwords and sessions change. ``grace`` is for how many seconds
     services may run after SIGTERM, the same as stop_grace_period of the scheduler in the compose files.
     """
 
@@ -80,10 +80,10 @@ def of(settings: Settings) -> Release:
 
 
 def address(settings: Settings) -> str:
-    """That of the web page on this machine."""
+    """The URL of the web UI on this machine."""
     return f"http://localhost:{settings.airflow_port}{of(settings).web_ui_path(settings)}"
 
 
 def with_service(name: str, settings: Settings) -> Release:
-    """That one, or another that has this service: what runs may be of another version than the settings name."""
+    """That of the settings, or another that has this service: the running version may differ from the settings."""
     return next((release for release in (of(settings), TWO, THREE) if name in release.commands), of(settings))

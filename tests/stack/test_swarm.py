@@ -129,7 +129,7 @@ def test_tasks_run_on_several_hosts_and_all_verbs_see_them(swarm):
     assert {"host1", "host2"} <= set(re.findall(r"@(host\d) ", logs))
     assert "many" in swarm.inv("airflow", "dags list")
     assert swarm.json("dags")["folder"] == "/opt/airflow/dags"
-    assert "and no command of this host reaches into it" in swarm.inv("shell", "worker", code=1)
+    assert "and commands on this host cannot reach it" in swarm.inv("shell", "worker", code=1)
     backup = swarm.inv("backup", "--file", str(swarm.folder / "there.backup"))
     assert "Backup in" in backup and (swarm.folder / "there.backup").stat().st_size > 1000
 
@@ -211,7 +211,7 @@ def test_a_bad_image_is_taken_back_by_itself(swarm):
         swarm.set(AIRFLOW_BASE_IMAGE=name)
         swarm.build()
         said = swarm.inv("up", code=1)
-        assert "webserver: the new version did not become healthy, and what ran before is back." in said
+        assert "webserver: the new version did not become healthy and was rolled back." in said
         assert "broken on purpose" in said.partition("--- the last lines of the new webserver ---")[2]
         after = {s["name"]: s["image"] for s in swarm.services() if s["name"] != "init"}
         assert after == {name: image for name, image in good.items() if name != "init"}

@@ -315,7 +315,7 @@ def test_no_default_credential_is_shipped():
 def test_several_questions_are_one_script_whose_answer_is_parted():
     assert postgres.script(["SELECT 1", "SELECT 2"]) == "SELECT 1;\n\\echo '\x1e'\nSELECT 2;\n\\echo '\x1e'\n"
     rows = [["a", "two\nlines, and a \x1e"], ["", "b"]]
-    assert postgres.parted('a,"two\nlines, and a \x1e"\n,b\n\x1e\n\x1e\n3\n\x1e\n') == [rows, [], [["3"]]]
+    assert postgres.split_tables('a,"two\nlines, and a \x1e"\n,b\n\x1e\n\x1e\n3\n\x1e\n') == [rows, [], [["3"]]]
 
 
 def test_the_container_of_a_service_that_runs_is_asked_for_alone(make_settings):

@@ -226,11 +226,11 @@ def test_a_supervisor_notes_when_a_service_ended_by_itself_and_not_when_it_was_a
     (tmp_path / "log").mkdir()
     kill = ["sh", "-c", "kill -9 $$"]
     supervisor = Supervisor(tmp_path, Plan("p", str(tmp_path), [], {"scheduler": kill, "webserver": ["sleep", "60"]}))
-    supervisor._look_round()
+    supervisor._poll()
     supervisor.children["scheduler"].wait()
     (tmp_path / "restart").write_text("webserver")
     supervisor.children["webserver"].kill()
-    supervisor._look_round()
+    supervisor._poll()
     written = crashes.files.read_object(tmp_path / "state.json")
     supervisor.children["webserver"].kill()
     supervisor.children["webserver"].wait()

@@ -29,7 +29,7 @@ def test_a_restart_that_is_asked_for_before_the_first_start_is_one(tmp_path, mon
     (tmp_path / "log").mkdir()
     supervisor = Supervisor(tmp_path, Plan("p", str(tmp_path), [], {"scheduler": ["true"], "webserver": ["true"]}))
     (tmp_path / "restart").write_text("scheduler")
-    supervisor._look_round()
+    supervisor._poll()
     assert set(supervisor.children) == {"scheduler", "webserver"} and not list(tmp_path.glob("restart*"))
     for child in supervisor.children.values():
         child.wait()
@@ -151,7 +151,7 @@ def test_what_is_mounted_elsewhere_is_linked_in_the_home(make_settings, tmp_path
     assert set(links(settings, environment)) >= {"bin", "bdrc/data", "bdrc/log", ".aws/credentials"}
     (home / "bdrc/data").unlink()
     (home / "bdrc/data").mkdir()
-    with pytest.raises(UserError, match="stands where a link to .* belongs"):
+    with pytest.raises(UserError, match=r"is in the way of a link to .+\. Move it away"):
         make_home(settings, home, environment)
 
 
@@ -312,10 +312,10 @@ def test_nothing_is_written_through_a_link_into_what_is_not_ours(make_settings, 
     environment, home = tmp_path / "e", tmp_path / "home"
     (environment / "home/.aws").mkdir(parents=True)
     settings = make_settings("EXTRA_MOUNTS=x:/home/airflow/extern/Archive0/sub\n")
-    with pytest.raises(UserError, match="EXTRA_MOUNTS: ~/extern/Archive0/sub would lie in ~/extern/Archive0"):
+    with pytest.raises(UserError, match="EXTRA_MOUNTS: ~/extern/Archive0/sub would be in ~/extern/Archive0"):
         make_home(settings, home, environment)
     (environment / "home/.aws/credentials").write_text("x")
-    with pytest.raises(UserError, match="SITE_CONFIG: ~/.aws/credentials would lie in"):
+    with pytest.raises(UserError, match="SITE_CONFIG: ~/.aws/credentials would be in"):
         make_home(make_settings(), home, environment)
     assert not (home / "extern").exists()
 
@@ -390,5 +390,5 @@ def test_several_questions_are_answered_by_sqlite_one_by_one(tmp_path):
         [["2"]],
     ]
     assert database.query("SELECT b FROM t WHERE a = 2") == [["x"]]
-    with pytest.raises(UserError, match="cannot be asked .no such table: none."):
+    with pytest.raises(UserError, match="cannot be queried .no such table: none."):
         database.queries("SELECT 1", "SELECT * FROM none")

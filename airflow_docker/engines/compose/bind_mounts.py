@@ -1,9 +1,9 @@
 """Whether the engine sees the host folders that are mounted into its containers.
 
 It may run on another machine, or in a virtual machine that has only some of them: there they are missing,
-or empty. To look, a container is created with all of them and removed; it is never started. STATE_DIR gets a
-mark for that moment. All others are only compared, by the time of their last change, as nothing may be written
-there: a copy that was made with all times is taken for the folder itself.
+or empty. To check, a container with all of them is created and removed; it is never started. STATE_DIR gets a
+temporary mark file. The others are only compared, by their modification time, as nothing may be written
+there: a copy that keeps all times passes for the folder itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LIST = f"stat -c %Y {_SEEN} && ls -A {_SEEN}"
 
 @dataclass(frozen=True)
 class Look:
-    """At the ``folders`` of ``project``, by the names of their settings, with containers from ``image``."""
+    """A check of ``folders``, by the names of their settings, with containers from ``image``."""
 
     project: str
     image: str
@@ -39,7 +39,7 @@ class Look:
 
     @property
     def container(self) -> str:
-        """A fixed name: what a run that was killed has left, the next one removes."""
+        """A fixed name: the next run removes what a killed run has left."""
         return f"{self.project}-bind-mounts"
 
     def create_command(self) -> list[str]:
@@ -55,7 +55,7 @@ class Look:
         return ["docker", "rm", "--force", "--volumes", self.container]
 
     def read_command(self, path: str) -> list[str]:
-        """A file or folder in it, as a tar file on standard output: what is asked for comes first."""
+        """A file or folder in it, as a tar file on standard output: the entry itself comes first."""
         return ["docker", "cp", f"{self.container}:{_SEEN}/{path}", "-"]
 
     def list_command(self, folder: Path | None) -> list[str]:
@@ -74,7 +74,7 @@ class Look:
             return {name: folder for name, folder in self.folders.items() if not self._sees(name, folder, mark)}
 
     def _sees_all(self, mark: str) -> bool:
-        """The quick look. If it says no, it may yet be wrong: of shares a time may be old, and root may be nobody."""
+        """The quick check. If it fails, it may be wrong: a share may show an old time, or map root to nobody."""
         try:
             if shell.capture(self.create_command()).returncode:
                 return False
@@ -98,11 +98,11 @@ class Look:
         return entry is not None and (bool(mark) or (int(entry.mtime) in times and is_filled in _may_be_filled(folder)))
 
     def _refuses_all(self) -> bool:
-        """True if not even a container without folders can be run: then these are not what is wrong."""
+        """True if not even a container without folders can be run: then the folders are not the cause."""
         return shell.capture(self.list_command(None)).returncode != 0
 
     def _sees(self, name: str, folder: Path, mark: str) -> bool:
-        """Whether a container that runs has it; what cannot be found out counts as seen."""
+        """Whether a running container sees it; True if that cannot be determined."""
         result = shell.capture(self.list_command(folder))
         if result.returncode:
             return result.returncode != _REFUSED
@@ -117,7 +117,7 @@ class Look:
 
 
 def _may_be_filled(folder: Path) -> tuple[bool, ...]:
-    """Whether there is something in it; both, if this user may not know. Of an archive not all names are read."""
+    """Whether it has entries; both, if this user may not list it. Only the first is read: an archive has many."""
     try:
         with os.scandir(folder) as entries:
             return (next(entries, None) is not None,)
@@ -126,14 +126,14 @@ def _may_be_filled(folder: Path) -> tuple[bool, ...]:
 
 
 def mount(folder: Path, target: str) -> str:
-    """One bind mount, read-only; the engine makes no folder for it that it has not. A line of CSV."""
+    """One read-only bind mount, as a line of CSV; the engine does not create a missing folder for it."""
     fields = ("type=bind", f"source={folder}", f"target={target}", "readonly")
     return ",".join(f'"{field.replace(chr(34), chr(34) * 2)}"' for field in fields)
 
 
 @contextmanager
 def _marked(folder: Path | None) -> Iterator[str]:
-    """A file of a new name in ``folder``, as long as this lasts; gives that name."""
+    """A mark file with a new name in ``folder``, in this context; yields the name."""
     if folder is None:
         yield ""
         return

@@ -22,13 +22,13 @@ NOT_AIRFLOW = ("postgres", "redis")
 _LABEL, _SERVICE, _ONCE = (f"com.docker.compose.{name}" for name in ("project", "service", "oneoff"))
 _STOP_SECONDS = "30"
 _SOON = ("--timeout", _STOP_SECONDS)
-"""Who starts or ends everything waits for no tasks, which may be sensors that take days.
+"""A start or stop of the stack does not wait for tasks to end: a sensor may run for days.
 
-Workers have as long as the scheduler has, which runs the tasks otherwise; only `inv scale` gives them
-the time that compose has for them.
+Workers get as long as the scheduler, which runs the tasks otherwise; only `inv scale` gives them
+their own stop_grace_period to drain.
 """
 REPORT = ("sh", "/opt/airflow-docker/memory.sh")
-"""Reports what was killed in a container, then is the command that follows the service's name."""
+"""Reports what was killed in a container, then runs the command that follows the service's name."""
 SCRATCH_DATABASE = "/tmp/dags.db"  # noqa: S108  in a container that is removed
 
 
@@ -41,7 +41,7 @@ class Commands:
 
     @property
     def layers(self) -> list[Path]:
-        """compose.yaml, and what of docker/ the settings lay over it."""
+        """compose.yaml, and the files of docker/ that the settings add to it."""
         files = [COMPOSE_FILE]
         if self.is_celery:
             files.append(OVERLAYS / "celery.yaml")
@@ -51,7 +51,7 @@ class Commands:
 
     @property
     def variable_files(self) -> list[Path]:
-        """What of docker/ the services of Airflow have as their environment."""
+        """The env files of docker/ for the services of Airflow."""
         return [OVERLAYS / f"airflow-{self.release.number}.env", OVERLAYS / f"{self.settings.executor}.env"]
 
     @property
@@ -60,7 +60,7 @@ class Commands:
 
     @property
     def image_name(self) -> str:
-        """What all images of ours are called, before the tag."""
+        """The name of all our images, without the tag."""
         return self.settings.airflow_image
 
     @property
@@ -100,14 +100,14 @@ class Commands:
         return self.command("--file", str(overlay), "build", *(["--no-cache"] if no_cache else []), "init")
 
     def up_command(self, services: Sequence[str] = (), workers: int = 1) -> list[str]:
-        """``workers`` is how many there are to be, where there are such."""
+        """``workers`` is their number, where the executor has workers."""
         has_workers = self.is_celery and (not services or "worker" in services)
         scale = ["--scale", f"worker={workers}"] if has_workers else []
         options = ("--detach", "--no-build", "--remove-orphans", *(_SOON if self.is_celery else ()))
         return self.command("up", *options, *scale, *services)
 
     def scale_command(self, workers: int) -> list[str]:
-        """What runs stays as it is; workers that go have WORKER_STOP_SECONDS for it."""
+        """Running containers stay; workers that are removed may drain for WORKER_STOP_SECONDS."""
         alone = ("--no-build", "--no-deps", "--no-recreate")
         return self.command("up", "--detach", *alone, "--scale", f"worker={workers}", "worker")
 
@@ -118,7 +118,7 @@ class Commands:
         return self.command("stop", *_SOON, *services)
 
     def end_command(self, containers: Sequence[str]) -> list[str]:
-        """For what the layers have no more, to which ``up`` gives the time that it was made with."""
+        """For services that no layer has any more: ``up`` would give them their own stop_grace_period."""
         return ["docker", "stop", "-t", _STOP_SECONDS, *containers]
 
     def exec_command(self, container: str, args: list[str], terminal: bool) -> list[str]:
@@ -127,13 +127,13 @@ class Commands:
     def logs_command(
         self, services: list[str], follow: bool, tail: int | None, since: str, colours: bool = False
     ) -> list[str]:
-        """With the time of each line, by which they are merged, unless they come one by one."""
+        """With the time of each line, to merge them by, unless they are followed."""
         options = ["--follow" if follow else "--timestamps", *([] if tail is None else ["--tail", str(tail)])]
         ansi = ["--ansi", "always"] if colours else []
         return self.command(*ansi, "logs", *options, *(["--since", since] if since else []), *services)
 
     def parse_command(self, own_database: bool) -> list[str]:
-        """A container like the scheduler's, with the database of the stack, or with one that nobody keeps."""
+        """A container like the scheduler's, with the database of the stack, or with a temporary one."""
         scratch = ["--env", f"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///{SCRATCH_DATABASE}"]
         return self.command(
             "run", "--rm", "--no-deps", "--no-TTY", "--quiet-pull",
@@ -173,7 +173,7 @@ class Commands:
 
     @cached_property
     def overlay(self) -> dict[str, Any]:
-        """What the settings add to compose.yaml: Airflow options of .env and archives beyond the four."""
+        """What the settings add to compose.yaml: Airflow options of .env and EXTRA_MOUNTS."""
         services: dict[str, Any] = {}
         if options := self.settings.airflow_options:
             literal = {name: value.replace("$", "$$") for name, value in options.items()}
@@ -193,7 +193,7 @@ class Commands:
         return self.settings.state_dir / "compose.overlay.yaml"
 
     def images_command(self) -> list[str]:
-        """Images of ours: those of AIRFLOW_IMAGE's name that carry our label."""
+        """Our images: those with AIRFLOW_IMAGE's name and our label."""
         shown = "{{.Repository}}:{{.Tag}}"
         label = "label=airflow-docker.fingerprint"
         return ["docker", "image", "ls", "--filter", label, "--format", shown, self.image_name]
@@ -210,17 +210,17 @@ def sizes_command(containers: Sequence[str]) -> list[str]:
 
 @cache
 def _read_layer(file: Path) -> dict[str, Any]:
-    """A compose file; ``!reset`` takes away what a layer below it has, ``!override`` stands for what follows it."""
+    """A compose file; ``!reset`` removes what a layer below it has, ``!override`` is read as the value after it."""
     import yaml
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml's, where it is there
-        """Compose's own two tags besides."""
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # libyaml's, if it is installed
+        """Knows compose's own two tags too."""
 
     Loader.add_constructor("!reset", lambda _, node: None)
     Loader.add_constructor(
         "!override", lambda loader, node: yaml.SafeLoader.construct_sequence(loader, cast(Any, node))
     )
-    layer: dict[str, Any] = yaml.load(file.read_text(), Loader)  # noqa: S506  made of the safe one
+    layer: dict[str, Any] = yaml.load(file.read_text(), Loader)  # noqa: S506  a subclass of the safe one
     return layer
 
 
@@ -228,8 +228,8 @@ def mounted(settings: Settings) -> str:
     """Changes when a secret file or a mounted folder is replaced by another of the same name.
 
     A container keeps the files it was started with, so it must be recreated when this changes. Computed from the
-    entries' identity (device, inode; for files also the time), not of their content. Without the
-    password of the admin: init alone reads that, each time it runs.
+    entries' identity (device, inode; for files also the time), not from their content. Without the
+    admin's password: only init reads that, each time it runs.
     """
     folders = [settings.workflow_dev_dir / settings.dags_dir, settings.arch_root, settings.logs_dir,
                settings.app_log_dir, settings.work_data_dir, settings.archive0_dir, settings.archive1_dir,

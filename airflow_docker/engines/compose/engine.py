@@ -40,7 +40,7 @@ class Compose(Commands):
     renewed_while_running: ClassVar[tuple[str, ...]] = ()
     one_shot = ("init",)
     instead_of_mounts = "Or set ENGINE=standalone."
-    """What can be done where the engine does not see our folders."""
+    """The alternative if the engine does not see our folders."""
     context = (*image_context.OURS, lock_file.LOCK, bundle.HOME, bundle.BIN)
     generated_files = (*context, ".dockerignore", "base-image.json", "compose.build.yaml", *bundle.NOTES)
 
@@ -86,10 +86,10 @@ class Compose(Commands):
             bind_mounts.require(look, self.instead_of_mounts)
 
     def mounted_folders(self) -> dict[str, Path]:
-        """What the containers are to see of this machine; STATE_DIR stands for all that is in it."""
+        """The host folders for bind mounts; STATE_DIR includes all that is in it."""
         settings = self.settings
         mounts = {bind_mounts.STATE: settings.state_dir, "SECRETS_DIR": settings.secrets_dir}
-        inside = settings.state_dir.resolve()  # what is linked to from there is elsewhere
+        inside = settings.state_dir.resolve()  # a link in it may lead elsewhere
         others = folders.mounted(settings).items()
         return mounts | {name: one for name, one in others if not one.resolve().is_relative_to(inside)}
 
@@ -97,14 +97,14 @@ class Compose(Commands):
         raise_all(collected([self._require_tags, self._require_users]))
 
     def _require_tags(self) -> None:
-        """Older plugins pass over a tag that they do not know, and would leave secrets where they are not to be."""
+        """Older plugins ignore a tag that they do not know, and would leave secrets where they must not be."""
         has_tags = any("!override" in layer.read_text() for layer in self.layers)
         if has_tags and shell.version_in(version := plugin_version()) < KNOWS_TAGS:
             what = f"version {version} does not understand {self.layers[-1].name}."
             raise UserError("docker compose", what, f"Install {'.'.join(map(str, KNOWS_TAGS))} or newer.")
 
     def _require_users(self) -> None:
-        """Where the engine gives its users other numbers, no container can read a file that is somebody's alone."""
+        """If the engine maps uids, no container can read a file that only its owner may read."""
         security_options = shell.capture(
             ["docker", "info", "--format", "{{.SecurityOptions}}"], timeout=images.ASK_SECONDS
         ).stdout
@@ -149,11 +149,11 @@ class Compose(Commands):
             self.require()  # the plugin may be what is missing
             todo = "Fix what it reports and type: inv build"
             raise UserError(
-                "inv build", f"the image build ended with exit code {code}; its last lines stand above.", todo
+                "inv build", f"the image build ended with exit code {code}; see its last lines above.", todo
             )
 
     def mark_used(self, artifact: str) -> None:
-        """Images stay until they are cleaned away; projects that share BUILD_DIR see whose is whose."""
+        """Images stay until `inv clean`; projects that share BUILD_DIR see which are in use by others."""
         users = self.work_dir / _USERS
         users.mkdir(exist_ok=True)
         files.write(users / self.settings.compose_project_name, artifact.encode())
@@ -209,7 +209,7 @@ class Compose(Commands):
     ) -> Iterator[Callable[[], bool]]:
         """Compose itself decides what to recreate; its output goes to a file and is shown when it fails.
 
-        One at a time: two of them, one perhaps of a run that was killed, would each replace what the other makes.
+        One at a time: two starts, one perhaps of a killed run, would replace each other's containers.
         """
         with files.locked(self.settings.state_dir / "up.lock", "inv up"):
             before = {state.container: state for state in self.states()}
@@ -224,7 +224,7 @@ class Compose(Commands):
             self.write_overlay()
             self._end_others(list(before.values()))
             log = self.settings.state_dir / "up.log"
-            # Those that `inv scale` has made stay, as long as all else does.
+            # Workers that `inv scale` has added stay while the configuration is unchanged.
             running = sum(state.service == "worker" for state in before.values()) if unchanged else 0
             command = self.up_command(services, workers or running or self.settings.workers)
             process = shell.start(command, env=self.environment(), log=log)
@@ -236,7 +236,7 @@ class Compose(Commands):
                     process.wait()
 
     def _end_others(self, states: list[ServiceState]) -> None:
-        """End what the settings have no more, as workers after a change of EXECUTOR."""
+        """Stop services that the settings no longer have, as workers after a change of EXECUTOR."""
         others = [s for s in states if s.service not in self.services() and s.state == "running"]
         if others:
             with console.step(f"Stopping {', '.join(sorted({s.service for s in others}))}"):
@@ -266,7 +266,7 @@ class Compose(Commands):
         return code == 0
 
     def _blame(self, before: dict[str, ServiceState]) -> None:
-        """If compose gave up because of a service, let that service speak, not compose."""
+        """If compose failed because of a service, report that service instead."""
         time.sleep(health.POLL_SECONDS)
         verdict = health.judge(self.states(), self.services(), self.one_shot, before)
         if verdict.failed:
@@ -286,7 +286,7 @@ class Compose(Commands):
         ids = listed.stdout.split()
         if not ids:
             return []
-        # A container may be gone between the two questions; the rest is still printed.
+        # A container may be gone between the two calls; the others are still listed.
         containers = images.listed(
             shell.capture(["docker", "inspect", *ids], timeout=images.ASK_SECONDS).stdout or "[]"
         )
@@ -330,7 +330,7 @@ class Compose(Commands):
         self.write_overlay()
         runs = bool(self.states())
         result = shell.capture(self.parse_command(own_database=isolated or not runs), env=self.environment())
-        if not runs and not self.is_there():  # it needed networks; what was begun meanwhile does too
+        if not runs and not self.is_there():  # remove its networks, unless a start has begun meanwhile
             shell.capture(self.down_command(), env=self.environment())
         return result
 
@@ -351,9 +351,9 @@ class Compose(Commands):
         return shell.capture(self.volumes_command(), timeout=images.ASK_SECONDS).stdout.split()
 
     def config_digest(self) -> str:
-        """compose.yaml and what is laid over it, both kinds of variables, the overlay, and what only init reads.
+        """All compose files, both kinds of variables, the overlay, and what only init reads.
 
-        The base image decides what is built, and what was built has a name of its own.
+        Not the base image: it determines what is built, and each built image has a name of its own.
         """
         read = [file.read_text() for file in (*self.layers, *self.variable_files)]
         variables = self.environment() | {"AIRFLOW_BASE_IMAGE": ""}
@@ -365,7 +365,7 @@ class Compose(Commands):
             shell.capture(self.exec_command(container, [*REPORT, self.task_service, "true"], terminal=False))
 
     def containers_of(self, services: Sequence[str]) -> list[str]:
-        """Those on this host that run."""
+        """Their running containers on this host."""
         return [s.container for s in self.states() if s.service in services and s.state == "running"]
 
     def written(self) -> list[tuple[str, int]]:
@@ -393,7 +393,7 @@ def plugin_version() -> str:
 
 def _state(container: dict[str, Any]) -> ServiceState:
     state = container["State"]
-    # Docker counts from 0 again after a start by hand, and after its own.
+    # RestartCount begins at 0 again after a start by hand, and after a start of Docker itself.
     has_crashed = container["RestartCount"] and state["Status"] in ("running", "restarting")
     probes = (state.get("Health") or {}).get("Log") or []
     return ServiceState(

@@ -1,4 +1,4 @@
-"""What an image is made from besides scripts and requirements: the Dockerfile, our own files, the audit tool."""
+"""The build context besides scripts and requirements: the Dockerfile, our own files, the audit tool."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from airflow_docker.settings import Settings
 SYSTEM, AUDIT, RUNTIME, DAGS = "system", "audit", "runtime", "dags"
 OURS = ("Dockerfile", SYSTEM, AUDIT, RUNTIME, DAGS)
 DAGS_IN_IMAGE = "/opt/airflow-docker/dags"
-"""Not where Airflow looks by itself: that folder is in memory when it runs."""
+"""Not Airflow's default folder: that is a tmpfs when it runs."""
 
 
 def prepare_context(settings: Settings, directory: Path, context: tuple[str, ...]) -> None:
-    """The Dockerfile, what the containers run of ours, and what the settings name for the image."""
+    """Write the Dockerfile, our programs for the containers, and what the settings add to the image."""
     own = PROJECT / "docker"
     for name in (SYSTEM, AUDIT, RUNTIME):
         (directory / name).mkdir(exist_ok=True)
@@ -34,7 +34,7 @@ def prepare_context(settings: Settings, directory: Path, context: tuple[str, ...
 
 
 def _copy_dags(settings: Settings, target: Path) -> None:
-    """The DAG folder, if it is to be in the image; plain files, as links may lead out of what is mounted elsewhere."""
+    """Copy the DAG folder, if it is to be in the image; as plain files, as a link may lead out of a mounted folder."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     source = settings.workflow_dev_dir / settings.dags_dir

@@ -1,7 +1,7 @@
 """The Postgres database of a compose stack, copied while it is in use and replaced when it is not.
 
-Its own programs do it, in its container, over the local socket: there the image asks for no
-password, so none is handed to anything, and the one that a restore brings can be set.
+Postgres's own programs do it, in its container, over the local socket: there the image asks for no
+password, so no program gets one, and a restore can set that of the backup.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 USED, BEFORE, RESTORED = "airflow", "airflow_before", "airflow_restored"
 _SERVICE, _ROLE = "postgres", "airflow"
 _END = "\x1e"
-"""What ends an answer: ASCII's record separator, which no name, state or number is."""
+"""Ends the rows of a query: ASCII's record separator, which is no name, state or number."""
 _END_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'airflow%';\n"
 
 
@@ -45,7 +45,7 @@ class Postgres:
         return self.compose.command("exec", "-T", _SERVICE, program, f"--username={_ROLE}", *args)
 
     def dump_command(self) -> list[str]:
-        """Not compressed: what it goes into is."""
+        """Not compressed: the backup file is."""
         return self.client_command("pg_dump", f"--dbname={USED}", "--format=custom", "--compress=0")
 
     def load_command(self) -> list[str]:
@@ -53,13 +53,13 @@ class Postgres:
         return self.client_command("pg_restore", f"--dbname={RESTORED}", *only_whole)
 
     def sql_command(self, database: str) -> list[str]:
-        """Statements come by standard input, and error messages do not quote them."""
+        """Reads statements from standard input; error messages do not quote them."""
         options = ("--no-psqlrc", "--quiet", "--no-align", "--tuples-only")
         strict = ("--variable=ON_ERROR_STOP=1", "--variable=VERBOSITY=terse")
         return self.client_command("psql", f"--dbname={database}", *options, *strict)
 
     def query_command(self, container: str) -> list[str]:
-        """Quicker than by compose, for those who wait for the answer."""
+        """By docker itself, which is faster than compose."""
         options = ("--no-psqlrc", "--quiet", "--csv", "--tuples-only", "--variable=ON_ERROR_STOP=1")
         command = ["psql", f"--username={_ROLE}", f"--dbname={USED}", *options]
         return self.compose.exec_command(container, command, terminal=False)
@@ -74,16 +74,16 @@ class Postgres:
         result = shell.capture(command, stdin=script(sql), timeout=images.ASK_SECONDS)
         if result.returncode:
             last = (result.stderr.strip().splitlines() or ["no output"])[-1]
-            raise UserError(_SERVICE, f"the database cannot be asked ({last}).", "Type: inv status")
-        return parted(result.stdout)
+            raise UserError(_SERVICE, f"the database cannot be queried ({last}).", "Type: inv status")
+        return split_tables(result.stdout)
 
     def exists(self) -> bool:
         return bool(self.compose.data())
 
     @contextlib.contextmanager
     def running_server(self) -> Iterator[None]:
-        """The server alone is started if it does not run, and ended again."""
-        self.compose.write_overlay()  # another version, with other services, may have been asked something meanwhile
+        """Start the server alone if it does not run, and stop it afterwards."""
+        self.compose.write_overlay()  # another version may have written it meanwhile, for other services
         before = self.compose.states()
         if any(state.service == _SERVICE and state.state == "running" for state in before):
             yield
@@ -103,7 +103,7 @@ class Postgres:
                 self.stop_server()
 
     def stop_server(self) -> None:
-        """If a stack has been started meanwhile, it needs the server."""
+        """Unless a stack has been started meanwhile: that needs the server."""
         if {state.service for state in self.compose.states()} <= {_SERVICE}:
             shell.capture(self.compose.down_command(), env=self.compose.environment())
 
@@ -117,12 +117,12 @@ class Postgres:
             self._sql(f"{drop}DROP DATABASE IF EXISTS {BEFORE};\nCREATE DATABASE {RESTORED} TEMPLATE template0;\n")
             try:
                 self._pipe(self.load_command(), "the database of the backup cannot be loaded", source=file)
-                self._prove()
+                self._require_airflow()
             except BaseException:
                 self._sql(drop)
                 raise
 
-    def _prove(self) -> None:
+    def _require_airflow(self) -> None:
         if self._sql("SELECT to_regclass('alembic_version');\n", RESTORED) != "alembic_version":
             what = "its database is not that of an Airflow."
             raise UserError("backup", what, "Nothing was changed. Take another one.")
@@ -159,13 +159,13 @@ class Postgres:
 
 
 def swap_sql(password: str) -> str:
-    """The restored database for the one in use, and the password that goes with it: both or neither."""
+    """Replaces the database in use by the restored one, and sets its password, in one transaction."""
     renames = f"ALTER DATABASE {USED} RENAME TO {BEFORE};\nALTER DATABASE {RESTORED} RENAME TO {USED};\n"
     return f"{_END_OTHERS}BEGIN;\n{renames}{_password_sql(password)}COMMIT;\n"
 
 
 def rollback_sql(password: str) -> str:
-    """The reverse, if it was done; without a ``password`` that of the role stays."""
+    """Undoes the swap, if it was done; without a ``password`` that of the role stays."""
     is_aside = f"EXISTS (SELECT FROM pg_database WHERE datname = '{BEFORE}')"
     drop = f"DROP DATABASE IF EXISTS {RESTORED};\n"
     renames = "".join(
@@ -176,12 +176,12 @@ def rollback_sql(password: str) -> str:
 
 
 def script(sql: Sequence[str]) -> str:
-    """Several questions for one psql, which ends its answer to each with a line of its own."""
+    """Several queries for one psql; a line of its own ends the rows of each."""
     return "".join(f"{statement};\n\\echo '{_END}'\n" for statement in sql)
 
 
-def parted(answers: str) -> list[list[list[str]]]:
-    """The rows of each answer; a cell may hold line ends, and what it holds is quoted."""
+def split_tables(answers: str) -> list[list[list[str]]]:
+    """The rows of each query, from CSV; a quoted cell may contain line ends."""
     tables: list[list[list[str]]] = [[]]
     for row in csv.reader(io.StringIO(answers)):
         if row == [_END]:
@@ -192,7 +192,7 @@ def parted(answers: str) -> list[list[list[str]]]:
 
 
 def _password_sql(password: str) -> str:
-    """The server writes no statement into its log, not even one that fails."""
+    """Sets the password; the server logs no statement, not even one that fails."""
     if not password:
         return ""
     quoted = password.replace("'", "''")

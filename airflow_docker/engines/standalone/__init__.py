@@ -1,1 +1,1 @@
-"""What the standalone engine is made of: an environment, a home folder, a supervisor, processes with a mark."""
+"""The parts of the standalone engine: an environment, a home folder, a supervisor, tagged processes."""

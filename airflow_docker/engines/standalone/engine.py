@@ -1,4 +1,4 @@
-"""The standalone engine: an environment made by uv and three processes on this machine, without Docker."""
+"""The standalone engine: an environment built by uv, and Airflow's processes on this machine, without Docker."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Standalone:
 
     @property
     def mark(self) -> str:
-        """What all its processes carry in their environment."""
+        """The tag in the environment of all its processes."""
         return str(self.folder)
 
     @property
@@ -171,7 +171,7 @@ class Standalone:
         return variables(self.settings, self.folder, Path(self.environment))
 
     def config_digest(self) -> str:
-        """The variables, the home folder, and which files the keys are; the tasks' own secrets are read when used."""
+        """The variables, the home folder, and the identity of the key files; the tasks' secrets are read when used."""
         named = [self.settings.secrets_dir / name for name in secret_files.GENERATED]
         keys = [(file.name, file.stat().st_ino, file.stat().st_mtime_ns) for file in named if file.exists()]
         home = {name: str(target) for name, target in links(self.settings, Path(self.environment)).items()}
@@ -183,12 +183,12 @@ class Standalone:
     # --- what is done ---
 
     def is_up(self) -> bool:
-        """True if anything of this project runs, whatever has become of its parent."""
+        """True if any process of this project runs, whatever has become of its parent."""
         return bool(processes.tagged(self.mark))
 
     @contextlib.contextmanager
     def starting(self, *, unchanged: bool, workers: int = 0) -> Iterator[Callable[[], bool]]:
-        """A supervisor that runs as before is left to its work; whatever else is there is ended first."""
+        """An unchanged supervisor that runs is kept; all else that runs is stopped first."""
         self._require_own()
         files.claim(self.folder, "STATE_DIR")
         self.folder.chmod(0o700)  # the database and the logs are the user's own
@@ -197,7 +197,7 @@ class Standalone:
                 yield lambda: True
                 return
             if self.is_up():
-                with console.step("Ending what runs of an earlier start"):
+                with console.step("Stopping what runs of an earlier start"):
                     self._end()
             for request in (RESTART, TAKEN):
                 (self.folder / request).unlink(missing_ok=True)
@@ -214,7 +214,7 @@ class Standalone:
             yield lambda: self._has_begun(supervisor, log)
 
     def _fill_airflow_home(self) -> None:
-        """Airflow's logs are where LOGS_DIR says; several options would be needed to say so to Airflow."""
+        """Airflow's log folder is a link to LOGS_DIR: otherwise several options of Airflow would be needed."""
         home = self.folder / "airflow"
         (home / "config").mkdir(parents=True, exist_ok=True)
         (home / "logs").unlink(missing_ok=True)
@@ -266,11 +266,11 @@ class Standalone:
 
     def _end(self) -> None:
         if left := processes.end(self.mark, self.release.grace):
-            what = f"the processes {', '.join(map(str, left))} cannot be ended; do they wait for a mount that hangs?"
-            raise UserError("standalone", what, "See to that, then try again.")
+            what = f"the processes {', '.join(map(str, left))} cannot be stopped; do they wait for a mount that hangs?"
+            raise UserError("standalone", what, "Fix that, then try again.")
 
     def _require_own(self) -> None:
-        """Raise UserError if the folder is that of another project: two .env with one STATE_DIR."""
+        """Raise UserError if the folder belongs to another project: two .env have one STATE_DIR."""
         project = files.read_object(self.folder / PLAN).get("project", self.settings.compose_project_name)
         if project != self.settings.compose_project_name:
             what = f"{self.folder} is that of the project {project}."
@@ -283,7 +283,7 @@ class Standalone:
         return shell.capture(args, env=self._variables_of_commands(), exactly=True)
 
     def _variables_of_commands(self) -> dict[str, str]:
-        """Those of the services, without the mark: what a person has started is not ours to end."""
+        """Those of the services, without the tag: what a person has started is not ours to stop."""
         if not environments.is_complete(Path(self.environment)) or not self.database_file.is_file():
             raise UserError(
                 "standalone", "there is no environment, or no database, of this project yet.", "Type: inv up"
@@ -297,7 +297,7 @@ class Standalone:
 
     def parse_dags(self, *, isolated: bool) -> CompletedProcess[str]:
         with tempfile.TemporaryDirectory() as work_dir:
-            home = Path(work_dir, "home")  # that of the stack may be in use, with what was built before
+            home = Path(work_dir, "home")  # that of the stack may be in use, with an earlier build
             make_home(self.settings, home, Path(self.environment))
             new = {
                 "AIRFLOW_HOME": work_dir, "AIRFLOW_CONFIG": f"{work_dir}/airflow.cfg",
@@ -313,7 +313,7 @@ class Standalone:
 
     def apply_key(self, name: str) -> CompletedProcess[str]:
         script = str(PROJECT / "docker" / "runtime" / "keys.py")
-        command = [self.python, "-B", script, name]  # what it imports is ours, and no place for compiled files
+        command = [self.python, "-B", script, name]  # writes no compiled files beside our own
         return shell.capture(command, env=self._variables_of_commands(), exactly=True)
 
     def running_artifact(self) -> str | None:

@@ -56,13 +56,13 @@ def is_complete(environment: Path) -> bool:
 
 
 def labels(environment: Path) -> dict[str, str] | None:
-    """What it is made of, in the words of an image's labels; None if it is not there."""
+    """Its manifest, as the labels of an image; None if it does not exist."""
     manifest = files.read_object(environment / bundle.MANIFEST, *Manifest.required())
     return Manifest(**manifest).labels() if manifest and is_complete(environment) else None
 
 
 def inventory_of(environment: Path) -> dict[str, Any]:
-    """What its Python has: see inventory.py. Raises UserError if that fails."""
+    """The packages of its Python: see inventory.py. Raises UserError if that fails."""
     command = [str(python(environment)), "-I", "-c", inventory.SOURCE, str(environment / lock_file.LOCK)]
     result = shell.capture(command)
     if result.returncode:
@@ -92,7 +92,7 @@ def platform_of(settings: Settings, work_dir: Path) -> Platform:
 
 
 def _tested(settings: Settings, chosen: str, cache: Path) -> dict[str, str]:
-    """The versions that Airflow's own constraints name, kept in ``cache``; nothing where they cannot be had."""
+    """The versions in Airflow's own constraints, cached in ``cache``; none if they cannot be fetched."""
     with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
         if not cache.is_file():
             text = _fetched(_PUBLISHED.format(settings.airflow_version, chosen), settings.extra_ca_bundle)
@@ -112,7 +112,7 @@ def _fetched(address: str, bundle: Path | None) -> str:
 
 
 def warn_of_image_settings(settings: Settings) -> None:
-    """Name what the settings want in an image and what nobody installs on this machine."""
+    """Warn of what the settings want in an image and what is not installed on this machine."""
     tool = settings.audit_tool_deb or settings.audit_tool_url
     skipped = {*settings.standalone_skip}
     if tool and "audit-tool" not in skipped and shutil.which("audit-tool") is None:
@@ -124,7 +124,7 @@ def warn_of_image_settings(settings: Settings) -> None:
 
 def _warn_to_install(what: str, package: str, skip: str) -> None:
     console.warn(
-        f"{what}: yours to install here, sudo apt install {package} or its like; or do without: STANDALONE_SKIP={skip}"
+        f"{what}: install it yourself (sudo apt install {package} or similar), or do without: STANDALONE_SKIP={skip}"
     )
 
 
@@ -133,7 +133,7 @@ def _is_installed(package: str) -> bool:
 
 
 def build(settings: Settings, artifact: Bundle) -> None:
-    """Make the environment of an assembled BUILD_DIR. Raises UserError naming what does not install here."""
+    """Create the environment of an assembled BUILD_DIR. Raises UserError naming what does not install here."""
     environment = Path(artifact.manifest.artifact)
     shutil.rmtree(environment, ignore_errors=True)  # of a run that was killed, or to be recreated
     environment.mkdir()
@@ -176,7 +176,7 @@ def add_command(environment: Path, lock: Path) -> list[str]:
 
 
 def _install(environment: Path, lock: str, env: dict[str, str], log: Path) -> None:
-    """All that is locked. Raises UserError naming what does not install here; uv's words go to ``log``."""
+    """Install all that is locked. Raises UserError naming what does not install here; uv's output goes to ``log``."""
     part = environment / _PART
     for command, text in zip((sync_command, add_command), resolver.parted(lock), strict=True):
         part.write_text(text)
@@ -188,7 +188,7 @@ def _install(environment: Path, lock: str, env: dict[str, str], log: Path) -> No
 
 
 def without(lock: str, skipped: tuple[str, ...]) -> str:
-    """The lock less the packages that are to be left out."""
+    """The lock without the packages to leave out."""
     remaining: list[str] = []
     skipping = False
     for line in lock.splitlines(keepends=True):
@@ -202,7 +202,7 @@ def without(lock: str, skipped: tuple[str, ...]) -> str:
 def _run(command: list[str], env: dict[str, str], where: str) -> None:
     result = shell.capture(command, env=env)
     if result.returncode:
-        what = f"no environment can be made with it.\n{result.stderr.strip()}\n"
+        what = f"no environment can be created with it.\n{result.stderr.strip()}\n"
         raise UserError(where, what, "Install that Python.")
 
 
@@ -217,7 +217,7 @@ def _unfit(environment: Path, lock: str, env: dict[str, str], log: Path) -> User
 
     with ThreadPoolExecutor(8) as pool:
         has_wheel = dict(zip(pins, pool.map(lambda name: fits(name, "--dry-run", "--no-build"), pins), strict=True))
-    # To compile is to run what was fetched, so that must have its hash here too.
+    # Compiling runs what was fetched, so its hash is required here too.
     unfit = [name for name, has_one in has_wheel.items() if not has_one and not fits(name, "--require-hashes")]
     if not unfit:
         console.say(log.read_text().rstrip())
@@ -229,7 +229,7 @@ def _unfit(environment: Path, lock: str, env: dict[str, str], log: Path) -> User
 
 
 def mark_used(settings: Settings, environment: Path) -> None:
-    """Note that this project uses the environment; projects may share BUILD_DIR."""
+    """Record that this project uses the environment; projects may share BUILD_DIR."""
     (environment / _USERS).mkdir(exist_ok=True)
     (environment / _USERS / settings.compose_project_name).touch()
 
@@ -246,7 +246,7 @@ def used_by(settings: Settings, work_dir: Path) -> list[Path]:
 
 
 def release(settings: Settings, work_dir: Path, keep: tuple[str, ...]) -> None:
-    """Give up this project's environments but ``keep``; one that nobody uses any more is removed."""
+    """Release this project's environments except ``keep``; one that no project uses any more is removed."""
     for environment in used_by(settings, work_dir):
         if str(environment) in keep:
             continue

@@ -1,4 +1,4 @@
-"""How a service of Airflow is, asked of its page and of its database."""
+"""Health checks of Airflow's services: by HTTP and in the database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OLDEST_HEARTBEAT = timedelta(seconds=30)
 
 
 def web_ui(port: int, path: str) -> str:
-    """What is wrong with the web page, or nothing."""
+    """What is wrong with the web UI, or nothing."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", path)
@@ -33,7 +33,7 @@ def reading(database: Path) -> sqlite3.Connection:
 
 
 def job(database: Path, job_type: str, started: datetime) -> str:
-    """What is wrong with a job that was started then, or nothing. Airflow notes heartbeats in UTC."""
+    """What is wrong with a job that was started then, or nothing. Airflow records heartbeats in UTC."""
     recent = max(started, datetime.now(UTC) - _OLDEST_HEARTBEAT)
     query = (
         "SELECT count(*) FROM job WHERE job_type = ? AND state = 'running'"
@@ -44,5 +44,5 @@ def job(database: Path, job_type: str, started: datetime) -> str:
         with contextlib.closing(reading(database)) as opened:
             heartbeats = opened.execute(query, [job_type, *times]).fetchone()[0]
     except sqlite3.Error as problem:
-        return f"the database cannot be asked ({problem})"
+        return f"the database cannot be queried ({problem})"
     return "" if heartbeats else "it has not sent a heartbeat lately"

@@ -1,4 +1,4 @@
-"""The home folder of a standalone stack: what is mounted into containers is linked here at the same places."""
+"""The home folder of a standalone stack: what is mounted into containers is linked here at the same paths."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def links(settings: Settings, environment: Path) -> dict[str, Path]:
 
 
 def make_home(settings: Settings, home: Path, environment: Path) -> None:
-    """Fill ``home``, which is ours. Raises UserError if something else is in its place."""
+    """Fill ``home``, which is ours. Raises UserError if something else is where a link belongs."""
     for host, inside in settings.extra_mounts:
         if not PurePosixPath(inside).is_relative_to(_IN_CONTAINER) and str(host) != inside:
             console.warn(f"EXTRA_MOUNTS: {inside} is a container's path; here the folder stays {host}.")
@@ -51,7 +51,7 @@ def make_home(settings: Settings, home: Path, environment: Path) -> None:
         try:
             link.symlink_to(target)
         except FileExistsError:
-            what = f"{link} stands where a link to {target} belongs."
+            what = f"{link} is in the way of a link to {target}."
             raise UserError("STATE_DIR", what, "Move it away and type: inv up") from None
     shutil.copytree(environment / HOME, home, dirs_exist_ok=True)
 
@@ -67,5 +67,5 @@ def _require_apart(targets: dict[str, Path], environment: Path) -> None:
                 if PurePosixPath(name).is_relative_to(link) and (link, setting) != (name, "EXTRA_MOUNTS")
             ]
             if around:
-                what = f"~/{name} would lie in ~/{around[0]}, which is a link to {targets[around[0]]}."
-                raise UserError(setting, what, "Choose another place for it.")
+                what = f"~/{name} would be in ~/{around[0]}, which is a link to {targets[around[0]]}."
+                raise UserError(setting, what, "Choose another path for it.")

@@ -19,7 +19,7 @@ _STAMP = re.compile(
 )
 # The requests that gunicorn has answered: 127.0.0.1 - - [23/Nov/2026:10:50:32 -0500] "GET …
 _REQUEST = re.compile(r"^\S+ \S+ \S+ \[(\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] ")
-_LOOK_SECONDS = 0.3
+_POLL_SECONDS = 0.3
 
 
 def show(folder: Path, services: list[str], follow: bool, tail: int | None, since: datetime | None) -> None:
@@ -31,9 +31,9 @@ def show(folder: Path, services: list[str], follow: bool, tail: int | None, sinc
     for _, service, line in sorted(lines, key=lambda entry: entry[0]):
         console.out(f"{service:{width}} | {line}")
     while follow:
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
         for service, file in files.items():
-            new, ends[service] = _news(file, ends[service])
+            new, ends[service] = _new_lines(file, ends[service])
             for line in new:
                 console.out(f"{service:{width}} | {line}")
 
@@ -73,8 +73,8 @@ def _past(
     return entries if tail is None else entries[len(entries) - min(tail, len(entries)) :]
 
 
-def _news(file: Path, end: int) -> tuple[list[str], int]:
-    """The whole lines behind ``end``, and where they end; a file that has become shorter is read from its start."""
+def _new_lines(file: Path, end: int) -> tuple[list[str], int]:
+    """The complete lines after ``end``, and where they end; a file that has become shorter is read from its start."""
     if not file.is_file():
         return [], 0
     if file.stat().st_size < end:

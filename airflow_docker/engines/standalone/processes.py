@@ -1,6 +1,6 @@
-"""Processes that carry a mark in their environment: ours, whatever has become of their parents.
+"""Our processes, known by a tag (the mark) in their environment, whatever has become of their parents.
 
-A mark survives what a process id does not: the death of a parent, a reboot, an id that is
+Unlike a process id, it stays right after the death of a parent, after a reboot, and when an id is
 given to another program.
 """
 
@@ -38,9 +38,9 @@ def tags() -> set[str]:
 
 
 def end(mark: str, grace: float, service: str | None = None) -> list[int]:
-    """End them all: TERM first, and KILL for those that are there after ``grace`` seconds.
+    """Stop them all: by SIGTERM first, and by SIGKILL those that still run after ``grace`` seconds.
 
-    Gives the ids of those that even that has not ended: they wait for a device, as for a
+    Returns the ids of those that even SIGKILL has not stopped: they wait for a device, as for a
     network mount that hangs.
     """
     _signal(tagged(mark, service), signal.SIGTERM)

@@ -46,7 +46,7 @@ class Sqlite:
             with contextlib.closing(health_checks.reading(self.file)) as opened:
                 return [_as_text(opened.execute(statement)) for statement in sql]
         except sqlite3.Error as problem:
-            raise UserError(str(self.file), f"cannot be asked ({problem}).", "Type: inv status") from None
+            raise UserError(str(self.file), f"cannot be queried ({problem}).", "Type: inv status") from None
 
     def exists(self) -> bool:
         return self.file.exists()
@@ -55,7 +55,7 @@ class Sqlite:
         return contextlib.nullcontext()
 
     def stop_server(self) -> None:
-        """Nothing serves it."""
+        """It has no server."""
 
     def dump(self, file: Path) -> None:
         try:
@@ -81,7 +81,7 @@ class Sqlite:
         try:
             with file.open("rb") as source, files.replacing(loaded, 0o600) as target:
                 shutil.copyfileobj(source, target)
-            _prove(loaded)
+            _require_airflow(loaded)
         except BaseException:
             shutil.rmtree(self._restored)
             raise
@@ -95,7 +95,7 @@ class Sqlite:
         self._clear_config()
 
     def set_password(self, password: str) -> None:
-        """It has none."""
+        """It has no password."""
 
     def rollback(self, had: bool, password: str) -> None:
         if self._before.is_dir():
@@ -122,8 +122,8 @@ def _address(file: Path) -> str:
     return f"file:{quote(str(file))}?mode=rw"
 
 
-def _prove(file: Path) -> None:
-    """Raise UserError unless this is a whole database of an Airflow."""
+def _require_airflow(file: Path) -> None:
+    """Raise UserError unless this is an undamaged database of Airflow."""
     try:
         with contextlib.closing(sqlite3.connect(_address(file), uri=True)) as opened:
             verdict = opened.execute("PRAGMA integrity_check(1)").fetchone()[0]

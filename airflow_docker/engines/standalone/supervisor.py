@@ -23,7 +23,7 @@ from airflow_docker.engines.standalone import processes
 
 PLAN, STATE, LOG = "services.json", "state.json", "log"
 RESTART, TAKEN = "restart", "restart.taken"
-_LOOK_SECONDS, _TROUBLED_SECONDS = 0.2, 5.0
+_POLL_SECONDS, _ERROR_SECONDS = 0.2, 5.0
 _LONGEST_PAUSE, _STEADY_SECONDS = 60.0, 60.0
 _LARGEST_LOG = 20 << 20  # bytes
 
@@ -82,21 +82,21 @@ class Supervisor:
         (self.folder / LOG).mkdir(exist_ok=True)
         if self._initialise():
             while not self.stopping:
-                self._look_round()
-                time.sleep(_LOOK_SECONDS)
+                self._poll()
+                time.sleep(_POLL_SECONDS)
         self.stopping = True
         processes.end(self.plan.mark, self.plan.grace)  # all but this process
 
-    def _look_round(self) -> None:
-        """A full disk must not end what looks after the services: the next round may find room."""
+    def _poll(self) -> None:
+        """Check each service once. A full disk must not end the supervisor: the next round may have space."""
         try:
             self._restart()
             for service in self.services:
-                self._look_after(service)
+                self._restart_ended(service)
                 self._rotate(service)
         except OSError as problem:
             print(f"{datetime.now(UTC).isoformat()} {problem}", file=sys.stderr, flush=True)
-            time.sleep(_TROUBLED_SECONDS)
+            time.sleep(_ERROR_SECONDS)
 
     def _initialise(self) -> bool:
         if self.init.command:
@@ -104,7 +104,7 @@ class Supervisor:
             while self.children["init"].poll() is None:
                 if self.stopping:
                     return False
-                time.sleep(_LOOK_SECONDS / 4)
+                time.sleep(_POLL_SECONDS / 4)
             self.init.exit_code = self.children["init"].returncode
         self.init.state = "exited"
         self._write_state()
@@ -114,7 +114,7 @@ class Supervisor:
 
     def _start(self, service: Service) -> None:
         log = self.folder / LOG / f"{service.name}.log"
-        # A killed web server leaves its own, and believes any process that has that number now.
+        # A killed web server leaves its pid file, and takes any process with that id for itself.
         (self.folder / "airflow" / f"airflow-{service.name}.pid").unlink(missing_ok=True)
         env = {**os.environ, processes.SERVICE: service.name}
         with log.open("ab") as output:
@@ -125,11 +125,11 @@ class Supervisor:
         self._write_state()
 
     def _restart(self) -> None:
-        """Do what was asked for; it counts for no crash."""
+        """Do a requested restart; it does not count as a crash."""
         request, taken = self.folder / RESTART, self.folder / TAKEN
         if not request.is_file():
             return
-        request.replace(taken)  # what is asked for meanwhile is another request
+        request.replace(taken)  # a request that comes meanwhile is another one
         names = taken.read_text().split()
         for service in [s for s in self.services if s.name in names]:
             processes.end(self.plan.mark, self.plan.grace, service.name)
@@ -138,7 +138,7 @@ class Supervisor:
             self._start(service)
         taken.unlink()
 
-    def _look_after(self, service: Service) -> None:
+    def _restart_ended(self, service: Service) -> None:
         """Start again what has ended, after a pause that grows while it keeps ending."""
         if service.state in ("created", "restarting"):
             if time.monotonic() >= service.due:
@@ -156,7 +156,7 @@ class Supervisor:
         processes.end(self.plan.mark, self.plan.grace, service.name)  # what it has left behind
 
     def _rotate(self, service: Service) -> None:
-        """Keep one log aside, and one that is written: the service has it open, so it is emptied, not replaced."""
+        """Keep the old log beside the current one, which is emptied, not replaced: the service has it open."""
         log = self.folder / LOG / f"{service.name}.log"
         if log.is_file() and log.stat().st_size > _LARGEST_LOG:
             shutil.copyfile(log, log.with_suffix(".log.1"))

@@ -12,15 +12,15 @@ from airflow_docker.engines.standalone import health_checks, processes
 from airflow_docker.settings import Settings
 
 STATE_FIELDS = ("supervisor", "services")
-"""What a whole account has."""
+"""The fields of a complete state file."""
 ONE_SHOT = ("init",)
-"""Services that do their work and end."""
+"""Services that run once and end."""
 _START_PERIOD = timedelta(seconds=120)
 
 
 @dataclass(frozen=True)
 class SupervisorState:
-    """``account`` is what the supervisor wrote last (see supervisor.py), empty if that is not there or not whole."""
+    """``account`` is what the supervisor wrote last (see supervisor.py), empty if that is missing or incomplete."""
 
     settings: Settings
     mark: str

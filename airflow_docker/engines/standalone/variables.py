@@ -17,7 +17,7 @@ _INHERITED = (
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "LD_LIBRARY_PATH",
 )  # fmt: skip
-"""What of the user's environment the services get; a container would get none of it."""
+"""Variables of the user that the services get; a container would get none of them."""
 _PATIENCE = 60  # seconds that a process waits while another writes the database
 
 

@@ -1,1 +1,1 @@
-"""What the swarm engine is made of: a stack file, secrets and images for all hosts, the order of a start."""
+"""The parts of the swarm engine: a stack file, secrets and images for all hosts, the order of a start."""

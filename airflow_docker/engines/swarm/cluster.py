@@ -48,7 +48,7 @@ class Cluster:
             )
 
     def claim(self, project: str) -> None:
-        """Have the database here, if it is nowhere yet."""
+        """Label this node as that of the database, if none is yet."""
         if not self.with_data(project):
             label = node_label(project)
             result = shell.capture(commands.label_node(self.own, label))
@@ -58,7 +58,7 @@ class Cluster:
 
 
 def cluster() -> Cluster:
-    """Those that there are. Raises UserError unless this is a manager of a Swarm."""
+    """The nodes of this Swarm. Raises UserError unless this host is one of its managers."""
     state, is_manager, own = f"{images.engine_info(commands.SWARM_STATE)}  ".split(" ", 2)
     if state != "active":
         todo = "Type: docker swarm init (on the first host), and on the others what that says."

@@ -1,4 +1,4 @@
-"""What the swarm engine runs besides what compose does: argument lists. Nothing here runs anything."""
+"""The argument lists of the swarm engine, besides those of compose. Nothing here runs anything."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Swarm(Compose):
 
     @property
     def artifact_name(self) -> str:
-        """What the configuration of compose has as the image."""
+        """The image's name in the configuration of compose."""
         return self.image or self.settings.airflow_image
 
     @property
@@ -77,7 +77,7 @@ class Swarm(Compose):
 
     def _require_workers(self) -> None:
         if not self.is_celery:
-            what = f"{self.settings.executor} runs all tasks in the scheduler, and on swarm workers on all hosts do."
+            what = f"{self.settings.executor} runs all tasks in the scheduler; on swarm, workers on all hosts run them."
             raise UserError("EXECUTOR", what, "Set EXECUTOR=CeleryExecutor in .env.")
 
     def _require_registry(self) -> None:
@@ -93,7 +93,7 @@ class Swarm(Compose):
     # --- what is deployed ---
 
     def config(self) -> Config:
-        """What compose makes of its files."""
+        """The configuration that compose merges from its files."""
         self.write_overlay()
         result = shell.capture(commands.config(self.command()), env=self.environment())
         if result.returncode:
@@ -103,7 +103,7 @@ class Swarm(Compose):
         return config
 
     def versions(self, config: Config) -> SecretVersions:
-        """The secrets of the services; those of the build are none."""
+        """The secrets of the services, without those of the build."""
         used = {secret["source"] for service in config["services"].values() for secret in service.get("secrets", [])}
         named = {name: Path(literal(secret["file"])) for name, secret in config["secrets"].items() if name in used}
         return SecretVersions(self.project, named, secret_files.saved_keys(self.settings).get("fernet_key", ""))
@@ -127,14 +127,14 @@ class Swarm(Compose):
         return image_settings | {settings.redis_image: "REDIS_IMAGE"}
 
     def mounted_folders(self) -> dict[str, Path]:
-        """Host folders that are the same on all hosts: those that somebody has named, and DAGs that are not built."""
+        """Host folders that are the same on all hosts: those set in .env, and the DAGs if they are not in the image."""
         settings = self.settings
         own = [name for name in (*WRITTEN, *ARCHIVES) if settings.sources[name] == "default"]
         own += ["DAGS_DIR"] if settings.dags_in_image else []
         return {name: folder for name, folder in mounted(settings).items() if name not in own}
 
     def config_digest(self) -> str:
-        self._require_settings()  # others make no stack
+        self._require_settings()  # with others there is no stack
         config = self.config()
         return json.dumps(self.full_stack(config, self.versions(config)), sort_keys=True)
 
@@ -150,16 +150,16 @@ class Swarm(Compose):
     def starting(
         self, *, unchanged: bool, workers: int = 0, services: Sequence[str] = ()
     ) -> Iterator[Callable[[], bool]]:
-        """Those workers that `inv scale` has made stay, as long as all else does."""
+        """Workers that `inv scale` has added stay while the configuration is unchanged."""
         running = self.services_inspected().replicas("worker") if unchanged else 0
         with self._starting(workers or running, init=True) as is_done:
             yield is_done
 
     @contextlib.contextmanager
     def _starting(self, workers: int, *, init: bool, replaced: Sequence[str] = ()) -> Iterator[Callable[[], bool]]:
-        """One at a time. Services that are to be ``replaced`` end as soon as nothing is missing for their next start.
+        """One at a time. Services in ``replaced`` are removed once everything is ready for their next start.
 
-        What does not become healthy is rolled back; old versions of secrets go when all runs with the new ones.
+        What does not become healthy is rolled back; else old versions of secrets are removed at the end.
         """
         with files.locked(self.settings.state_dir / "up.lock", "inv up"):
             if self.release.page not in self.services_inspected().services:
@@ -178,7 +178,7 @@ class Swarm(Compose):
             self._note_good(full)
 
     def _prepared(self, workers: int = 0, images_of: Sequence[str] = ()) -> tuple[Config, SecretVersions]:
-        """The stack and its secrets, with all that they need of registry and hosts; ``images_of`` are settings."""
+        """The stack and its secrets; images are pushed before. ``images_of`` names the settings of those needed."""
         cluster().claim(self.project)
         for name, where in self._images().items():
             if not images_of or where in images_of:
@@ -189,7 +189,7 @@ class Swarm(Compose):
 
     @property
     def _good(self) -> Path:
-        """The stack that was healthy last."""
+        """The file with the stack that was healthy last."""
         return self.settings.state_dir / "swarm.stack.json"
 
     def _note_good(self, full: Config) -> None:
@@ -200,13 +200,13 @@ class Swarm(Compose):
 
     @contextlib.contextmanager
     def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
-        """What is removed is deployed again; a worker finishes its tasks first."""
+        """Services are removed and deployed again; workers drain first."""
         workers, has_init = self.services_inspected().replicas("worker"), not services or "init" in services
         with self._starting(workers, init=has_init, replaced=services or self.services()) as is_done:
             yield is_done
 
     def start_alone(self, service: str) -> None:
-        """Have one service that needs no other, and wait until it is well."""
+        """Start one service that needs no other, and wait until it is healthy."""
         full, versions = self._prepared(images_of=["POSTGRES_IMAGE"])
         stack = subset(full, (service,))
         versions.create(stack["secrets"])
@@ -235,7 +235,7 @@ class Swarm(Compose):
                 self._note_good(good)
 
     def remove(self, names: Sequence[str]) -> None:
-        """End services and wait until their containers are gone, wherever a host answers."""
+        """Remove services and wait until their containers are gone, on all hosts that answer."""
         deployed = [name for name in self.deployed() if name in names]
         if deployed:
             shell.capture(commands.remove_services(self.project, deployed))
@@ -247,7 +247,7 @@ class Swarm(Compose):
         self.remove([name for name in names if name in STORES])
 
     def _wait_for_end(self) -> None:
-        """Until nothing runs of services that are not there any more."""
+        """Wait until no container of a removed service runs."""
         end = time.monotonic() + self.settings.worker_stop_seconds + _GONE_SECONDS
         away = cluster().away
         remaining = tuple(shell.capture(commands.services(self.project)).stdout.split())  # the first part of their ids
@@ -260,7 +260,7 @@ class Swarm(Compose):
             time.sleep(health.POLL_SECONDS)
 
     def stop(self, data: bool) -> None:
-        """Secrets go too, as SECRETS_DIR has them."""
+        """Secrets are removed too: SECRETS_DIR has them."""
         self._remove_in_order(self.deployed())
         result = shell.capture(commands.remove_stack(self.project))  # networks
         if result.returncode:
@@ -281,7 +281,7 @@ class Swarm(Compose):
     # --- what there is ---
 
     def deployed(self) -> list[str]:
-        """The names of all services that Swarm has, those of other settings too."""
+        """The names of all services that Swarm has, also those that the settings no longer have."""
         names = shell.capture([*commands.services(self.project), "--format", "{{.Name}}"]).stdout.split()
         return [name.removeprefix(f"{self.project}_") for name in names]
 
@@ -297,12 +297,12 @@ class Swarm(Compose):
         return Services(services, self._tasks(), hosts if len(hosts) > 1 else {})
 
     def _tasks(self) -> list[Inspected]:
-        """Those of removed services too, until they have ended."""
+        """All tasks, also those of removed services until they have ended."""
         listed = shell.capture(commands.stack_tasks(self.project), timeout=images.ASK_SECONDS)
         return self._inspect("task", listed.stdout.split())
 
     def _inspect(self, kind: str, ids: Sequence[str]) -> list[Inspected]:
-        """What of these is still there; one may go between two questions."""
+        """Those that still exist; one may be gone between two calls."""
         result = shell.capture(commands.inspect(kind, ids), timeout=images.ASK_SECONDS) if ids else None
         return images.listed(result.stdout or "[]") if result else []
 
@@ -323,7 +323,7 @@ class Swarm(Compose):
         hosts = [state.host for state in self.states() if state.service == service and state.state == "running"]
         if not hosts:
             raise UserError(service, "the service is not running.", "Type: inv up")
-        what = f"it runs on {', '.join(hosts)}, and no command of this host reaches into it."
+        what = f"it runs on {', '.join(hosts)}, and commands on this host cannot reach it."
         name = f"{self.project}_{service}"
         raise UserError(service, what, f"Type there: docker exec -it $(docker ps -qf name={name} | head -1) bash")
 
@@ -332,7 +332,7 @@ class Swarm(Compose):
         return [container for result in results for container in result.stdout.split()]
 
     def logs(self, services: list[str], *, follow: bool, tail: int | None, since: datetime | None) -> int:
-        """Merged by time; what comes is followed of all at once."""
+        """Merged by time; with ``follow`` those of all services at once."""
         stamp, deployed_services = since.isoformat() if since else "", self.services_inspected().services
         calls = [
             commands.logs(f"{self.project}_{name}", follow=follow, tail=tail, since=stamp, stamped=not follow)
@@ -348,7 +348,7 @@ class Swarm(Compose):
         return str(scheduler["Spec"]["Labels"].get(ARTIFACT, "")) or None if scheduler else None
 
     def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
-        used = self.running_artifact()  # by its digest, which no container here need have
+        used = self.running_artifact()  # its containers may be on other hosts only
         return [(name, size) for name, size in super().list_unused(keep) if name != used]
 
     def data(self) -> list[str]:
@@ -366,7 +366,7 @@ class Swarm(Compose):
         return self._run_job("init", ["python", "/opt/airflow-docker/keys.py", name], {})
 
     def _run_job(self, service: str, args: list[str], environment: Mapping[str, str]) -> CompletedProcess[str]:
-        """In a container of its own like those of ``service``, on the host of the database; one at a time."""
+        """Run a command in a new container like that of ``service``, on the host of the database; one at a time."""
         with files.locked(self.settings.state_dir / "once.lock", "swarm"):
             was_up = bool(self.states())
             full, versions = self._prepared(images_of=["AIRFLOW_IMAGE"])

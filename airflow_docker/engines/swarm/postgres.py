@@ -1,4 +1,4 @@
-"""The Postgres database of a stack on Swarm: the same programs, in the container that this host has."""
+"""The Postgres database of a stack on Swarm: the same programs, in the container on this host."""
 
 from __future__ import annotations
 

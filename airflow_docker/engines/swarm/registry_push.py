@@ -1,4 +1,4 @@
-"""Images for all hosts: each is had from a registry, by its digest."""
+"""Images for all hosts: each is pulled from a registry, by its digest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_docker.errors import UserError
 
 
 def copy_name(inspected: dict[str, Any], name: str, registry: str) -> str:
-    """What an image is called in ``registry``."""
+    """The name of an image in ``registry``."""
     if name.startswith(f"{registry}/"):
         return name
     base = images.repository_of(name).rpartition("/")[2]
@@ -34,7 +34,7 @@ def reference(name: str, registry: str) -> str:
 
 
 def _of(registry: str, inspected: dict[str, Any]) -> dict[str, Any]:
-    """The same, with only those digests that ``registry`` reports."""
+    """The same, with only the digests of ``registry``."""
     return {"RepoDigests": [d for d in inspected.get("RepoDigests") or [] if d.startswith(f"{registry}/")]}
 
 

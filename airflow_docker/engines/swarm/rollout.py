@@ -1,4 +1,4 @@
-"""A start on Swarm, which has no order of its own: what the others need first, and back again if it goes wrong."""
+"""A start on Swarm, which knows no order: first what the others need. If it fails, it is rolled back."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from airflow_docker.engines.swarm.engine import Swarm
 
 ROLLBACK_SECONDS = 180.0
-"""How long all may take to be as it was."""
+"""How long a rollback may take."""
 
 
 class Rollout:
-    """One start, looked at again and again. With ``init`` the database is prepared before the rest comes."""
+    """One start, polled by :meth:`is_done`. With ``init`` the database is initialised before the rest starts."""
 
     def __init__(self, swarm: Swarm, full: Config, *, init: bool = True) -> None:
         self.swarm, self.full = swarm, full
-        self._looks = self._steps(init)
+        self._progress = self._steps(init)
         self._is_mixed = False
         """True if some may run in the new version and some in the one before."""
 
     def is_done(self) -> bool:
-        """True if all has been done. Raises UserError if Swarm has taken a new version back."""
-        return next(self._looks, True)
+        """True if all is deployed and healthy. Raises UserError if Swarm has rolled a service back."""
+        return next(self._progress, True)
 
     def _steps(self, init: bool) -> Iterator[bool]:
-        """Gives False until the next step can be taken."""
+        """Yields False until the next step can be taken."""
         self._is_mixed = True
         if init:
             self.swarm.remove(ONE_SHOT)
@@ -65,9 +65,9 @@ class Rollout:
         return bool(states) and all(state.state == "exited" and state.exit_code == 0 for state in states)
 
     def rollback(self, failure: UserError) -> None:
-        """After a failure that Swarm itself has not seen, as of a wait that has ended: what ran before, if that is so.
+        """Roll back after a failure that Swarm itself does not see, as a timeout, if another version ran before.
 
-        Raises UserError with both reasons if that is not back soon.
+        Raises UserError with both reasons if the rollback fails.
         """
         good = self.swarm.last_good()
         is_same = json.dumps(good, sort_keys=True) == json.dumps(self.full, sort_keys=True)
@@ -75,17 +75,17 @@ class Rollout:
             return
         self._is_mixed = False
         try:
-            with console.step("Putting back what ran before"):
+            with console.step("Rolling back to what ran before"):
                 self._deploy_again(good)
         except UserError as second:
             raise UserError(failure.where, f"{failure.what} {second.where}: {second.what}", second.todo) from failure
 
     def _give_up(self, name: str, inspected: Services) -> None:
-        """Swarm has put back one service; the others are put back too, so that all are of one version."""
+        """Swarm has rolled back one service; the others are rolled back too, so that all are of one version."""
         failed = inspected.last_failure(name)
         lines = self.swarm.last_lines(failed["ID"]) if failed else ""
         console.say(f"--- the last lines of the new {name} ---\n{lines or '(no output)'}\n---")
-        what = "the new version did not become healthy, and what ran before is back."
+        what = "the new version did not become healthy and was rolled back."
         failure = UserError(name, what, "Fix that (its last log lines are above), then type: inv build up")
         self.rollback(failure)
         raise failure
@@ -96,5 +96,5 @@ class Rollout:
         end = time.monotonic() + ROLLBACK_SECONDS
         while not all(self.swarm.services_inspected().has_converged(name) for name in names):
             if time.monotonic() > end:
-                raise UserError("docker stack deploy", "what ran before is not back yet.", "Look: inv status")
+                raise UserError("docker stack deploy", "the rollback has not finished yet.", "Look: inv status")
             time.sleep(health.POLL_SECONDS)

@@ -17,26 +17,26 @@ LARGEST = 500 * 1000
 
 @dataclass(frozen=True)
 class SecretVersions:
-    """The secrets of one project; ``files`` maps their names to files, ``key`` is what names are made with."""
+    """The secrets of one project; ``files`` maps their names to files, ``key`` is the HMAC key of their names."""
 
     project: str
     files: dict[str, Path]
     key: str = field(repr=False)
 
     def names(self) -> dict[str, str]:
-        """By name the version that is wanted now."""
+        """The current version of each, by name."""
         return {name: secret_name(self.project, name, self._content(name), self.key) for name in self.files}
 
     def _content(self, name: str) -> str:
-        """Swarm takes none that is empty; a reader of these files does not mind a line that is."""
+        """Swarm takes no empty secret, so it gets an empty line; readers of these files ignore that."""
         file = self.files[name]
         content = file.read_text() if file.is_file() else ""
         if len(content.encode()) > LARGEST:
-            raise UserError(str(file), "Swarm takes secrets of 500 kB at most.", "Name some sections of it alone.")
+            raise UserError(str(file), "Swarm takes secrets of 500 kB at most.", "Name only some of its sections.")
         return content or "\n"
 
     def create(self, wanted: Iterable[str]) -> None:
-        """Hand over those of ``wanted``, names of ours, that Swarm does not have yet."""
+        """Create those of ``wanted``, by our names, that Swarm does not have yet."""
         existing, names = self.existing(), self.names()
         for name in wanted:
             if names[name] not in existing:
@@ -49,7 +49,7 @@ class SecretVersions:
         return shell.capture(commands.secrets(self.project)).stdout.split()
 
     def remove(self, but: Iterable[str] = ()) -> None:
-        """Have none in Swarm but these; one that something still uses stays until the next time."""
+        """Remove all but these from Swarm; one that is still in use stays until the next time."""
         wanted = set(but)
         for name in [name for name in self.existing() if name not in wanted]:
             shell.capture(["docker", "secret", "rm", name])

@@ -1,4 +1,4 @@
-"""The stack file of the swarm engine, made of what compose has merged. Nothing here reads or runs anything.
+"""The stack file of the swarm engine, from compose's merged configuration. Nothing here reads or runs anything.
 
 https://docs.docker.com/reference/compose-file/legacy-versions/ says what `docker stack deploy` takes.
 """
@@ -35,9 +35,9 @@ _KEEPALIVE = {
     ), "-c", "tcp_user_timeout=25000"],
     "redis": ["--tcp-keepalive", "10"],
 }  # fmt: skip
-"""What stores are started with besides: a client whose host is cut off ends after 25 s, and not after hours.
+"""Additional arguments of stores: the connection of a client whose host is cut off ends after 25 s, not hours.
 
-Until then the rows that it had locked stay locked, and it is handed what nobody else gets.
+Until then its rows stay locked, and it is sent messages that nobody else gets.
 """
 _SKIP_LOGS = "--skip-serve-logs"
 _MONITOR = "10s"
@@ -45,10 +45,10 @@ _MONITOR = "10s"
 
 @dataclass(frozen=True)
 class Plan:
-    """What a stack is made of besides compose's configuration.
+    """What determines a stack besides compose's configuration.
 
-    ``images`` maps the image names of that to those that all hosts can pull; ``secrets`` its secrets to
-    Swarm's; ``shared`` are the folders of the hosts that are the same on all of them.
+    ``images`` maps its image names to those that all hosts can pull; ``secrets`` maps its secrets to
+    Swarm's; ``shared`` are the folders that are the same on all hosts.
     """
 
     project: str
@@ -145,7 +145,7 @@ def _service(name: str, service: Config, plan: Plan) -> Config:
 
 
 def _version(spec: Config, plan: Plan) -> str:
-    """Changes with all that a container is made of, versions of secrets among it."""
+    """Changes with all that determines a container, also with the versions of its secrets."""
     named = [plan.secrets[secret["source"]] for secret in spec["secrets"]]
     return hashlib.sha256(json.dumps([spec, named], sort_keys=True).encode()).hexdigest()[:12]
 
@@ -165,9 +165,9 @@ def _secret(secret: Config, plan: Plan) -> Config:
 
 
 def _in_memory(service: Config) -> list[Config]:
-    """Swarm takes neither owner nor mode for these: anybody may write there, and there is one user.
+    """The tmpfs mounts. Swarm takes neither owner nor mode for them: anybody may write there, but there is one user.
 
-    Nor can a program be run from them. Where that is wanted it is a folder on disk, which goes with the container.
+    No program can be run from them either: with ``exec`` it is a volume on disk, removed with the container.
     """
     mounts: list[Config] = []
     for entry in service.get("tmpfs") or []:
@@ -179,7 +179,7 @@ def _in_memory(service: Config) -> list[Config]:
 
 
 def literal(text: str) -> str:
-    """A text of compose's configuration as it was meant: there a ``$`` is written twice."""
+    """A text of compose's configuration unescaped: there a ``$`` is written twice."""
     return text.replace("$$", "$")
 
 
@@ -195,7 +195,7 @@ def _volumes(service: Config, plan: Plan) -> list[Config]:
 
 
 def _port(port: Config) -> Config:
-    """The port of the host itself. Swarm knows no addresses here, so it is that of all of them."""
+    """A port of the host itself. Swarm takes no address here, so it is open on all addresses of the host."""
     return {
         "target": port["target"],
         "published": int(port["published"]),
@@ -226,9 +226,9 @@ def _job() -> Config:
 
 
 def _update(name: str) -> Config:
-    """A new version that does not become healthy, or does not stay so, gives way to the old one by itself.
+    """Swarm rolls back a new version that does not become healthy, or does not stay so.
 
-    What has a volume or a port to itself must go before its successor comes; the others overlap.
+    A service with a volume or a port of its own must stop before its successor starts; the others overlap.
     """
     order = "stop-first" if name in (*STORES, "webserver", "api-server") else "start-first"
     common = {"parallelism": 0 if name == "worker" else 1, "order": order, "monitor": _MONITOR}

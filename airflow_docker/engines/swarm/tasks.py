@@ -28,27 +28,27 @@ class Services:
     hosts: Mapping[str, str]
 
     def states(self) -> list[ServiceState]:
-        """A state for each task that there is to be, in the order of the services."""
+        """A state for each task that there should be, in the order of the services."""
         return [
             self._state(name, service, tasks) for name, service in self.services.items() for tasks in self._slots(name)
         ]
 
     def update(self, name: str) -> str:
-        """How far the update of a service is, in Swarm's words; empty if there was none."""
+        """The state of a service's update, as Swarm reports it; empty if there was none."""
         return str((self.services[name].get("UpdateStatus") or {}).get("State", ""))
 
     def replicas(self, name: str) -> int:
-        """How many containers the service is to have."""
+        """How many containers the service should have."""
         mode = self.services[name]["Spec"]["Mode"] if name in self.services else {}
         return int(mode.get("Replicated", {}).get("Replicas", 0))
 
     def unfinished(self, name: str, away: Collection[str]) -> int:
-        """How many containers of a service have not ended, those included that are to; not of hosts that are away."""
+        """How many containers of a service have not ended, also those that should; without hosts that are away."""
         tasks = self._of(name) if name in self.services else []
         return sum(is_running(task) and task.get("NodeID") not in away for task in tasks)
 
     def has_converged(self, name: str) -> bool:
-        """True if all that there is to be runs, in just this version."""
+        """True if all containers that there should be run, in the current version."""
         service = self.services[name]
         live = [t for t in self._of(name) if t["DesiredState"] == "running"]
         is_current = all(_version(task["Spec"]) == _version(service["Spec"]["TaskTemplate"]) for task in live)
@@ -65,7 +65,7 @@ class Services:
         return sorted((t for t in self.tasks if t["ServiceID"] == identity), key=lambda t: str(t["CreatedAt"]))
 
     def _slots(self, name: str) -> list[list[Inspected]]:
-        """For each container that there is to be its tasks: those that were before it, and the one that counts now."""
+        """For each container that there should be, its tasks: the earlier ones, and last the current one."""
         tasks = self._of(name)
         if name in ONE_SHOT:
             return [tasks] if tasks else []
@@ -83,7 +83,7 @@ class Services:
         task, container = tasks[-1], tasks[-1]["Spec"]["ContainerSpec"]
         failed = [t for t in tasks[:-1] if t["Status"]["State"] in ("failed", "rejected") and _is_like(t, task)]
         if self.update(name) in _IN_UPDATE:
-            failed = []  # Swarm itself judges a new version, and takes it back
+            failed = []  # Swarm itself judges a new version, and rolls it back
         is_up = task["Status"]["State"] == "running"
         shown = failed[-1] if failed and not is_up else task
         state, health = _health_of(shown, task, checked="Healthcheck" in container)
@@ -119,7 +119,7 @@ def _is_like(one: Inspected, other: Inspected) -> bool:
 
 
 def _health_of(status: Inspected, task: Inspected, checked: bool) -> tuple[str, str]:
-    """State and health. A task that has a check counts as running once that is content."""
+    """State and health. Swarm reports a task with a health check as running only when that has succeeded."""
     state = str(status["Status"]["State"])
     if state == "running":
         return "running", "healthy" if checked else ""
