@@ -168,7 +168,7 @@ def helm(c: Context, claim: list[str], file: str = "") -> None:
     default=True,
     help={
         "timeout": HELP_TIMEOUT,
-        "open": "open the web page when all is healthy",
+        "open": "open the web UI in a browser when all is healthy",
         "no-build": "fail if there is no image yet, instead of building it",
         "workers": "how many run the tasks, with CeleryExecutor (default: WORKERS)",
     },
@@ -337,7 +337,7 @@ def clean(
     c: Context, images: bool = False, build: bool = False, downloads: bool = False, logs: bool = False,
     older_than: str = "30", yes: bool = False,
 ) -> None:  # fmt: skip
-    """Show what of ours takes space; remove what is named."""
+    """Show the disk usage; prune what you name."""
     from airflow_docker.verbs import clean as cleaning
 
     named = {"images": images, "build": build, "downloads": downloads, "logs": logs}

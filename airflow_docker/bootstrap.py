@@ -1,6 +1,6 @@
-"""``.venv``, the environment that ``inv`` runs in: made, or brought to what requirements.txt says.
+"""``.venv``, the virtual environment that ``inv`` runs in: created, or updated to requirements.txt.
 
-Run by whatever Python there is, which has nothing but its standard library: ``python -I own_environment.py``.
+Any Python runs this, with the standard library only: ``python -I bootstrap.py``.
 """
 
 from __future__ import annotations

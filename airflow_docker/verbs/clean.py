@@ -1,4 +1,4 @@
-"""What of ours takes space, and its removal: only what is named, only after asking, never what is in use."""
+"""Disk usage, and pruning: only what is named, only after asking, never what is in use."""
 
 from __future__ import annotations
 
