@@ -1,4 +1,4 @@
-"""Which engine docker is for, whether it sees our folders, and what is said where it does not; on macOS too."""
+"""Which engine docker uses, whether it sees our folders, and the message if it does not; also on macOS."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ def contexts(home, current="", **sockets):
 # --- the endpoint ---
 
 
-def test_the_endpoint_is_the_one_that_docker_takes(home, monkeypatch):
+def test_the_endpoint_is_the_one_that_docker_uses(home, monkeypatch):
     assert endpoint.current() == Endpoint("unix:///var/run/docker.sock")
     contexts(home, current="far", far="ssh://me@server", near="unix:///near.sock")
     assert endpoint.current() == Endpoint("ssh://me@server", "context far")
@@ -65,7 +65,7 @@ def test_the_endpoint_is_the_one_that_docker_takes(home, monkeypatch):
 
 
 @pytest.mark.parametrize("written", ["", "[]", "{", '{"currentContext": 1}', '{"currentContext": "gone"}'])
-def test_files_that_say_nothing_leave_the_usual_endpoint(home, written):
+def test_invalid_config_files_leave_the_default_endpoint(home, written):
     contexts(home)
     (home / ".docker" / "config.json").write_text(written)
     assert endpoint.current().address == "unix:///var/run/docker.sock"
@@ -90,7 +90,7 @@ def test_another_machine_is_known_by_its_address(address, expected):
     assert Endpoint(address).is_elsewhere is expected
 
 
-def test_the_remedy_is_where_the_choice_was_made(home, monkeypatch):
+def test_the_remedy_undoes_the_choice_of_the_endpoint(home, monkeypatch):
     assert Endpoint("tcp://h", "DOCKER_HOST").remedy == "unset DOCKER_HOST"
     assert Endpoint("tcp://h", "DOCKER_CONTEXT").remedy == "unset DOCKER_CONTEXT"
     assert Endpoint("ssh://h", "context far").remedy == "docker context use default"
@@ -104,7 +104,7 @@ def test_the_remedy_is_where_the_choice_was_made(home, monkeypatch):
 
 
 @pytest.mark.parametrize("flavour", ["", "EXECUTOR=CeleryExecutor\n", "AIRFLOW_VERSION=3.3.2\n"])
-def test_every_folder_that_compose_mounts_is_looked_at(make_settings, tmp_path, flavour):
+def test_every_folder_that_compose_mounts_is_checked(make_settings, tmp_path, flavour):
     extra = "/home/airflow/extern/Archive4"
     engine = Compose(make_settings(f"EXTRA_MOUNTS=/e:{extra}\nARCHIVE3_DIR=/a3\nLOGS_DIR=/logs\n{flavour}"))
     services = [service for layer in engine.layers for service in commands._read_layer(layer)["services"].values()]
@@ -121,7 +121,7 @@ def test_every_folder_that_compose_mounts_is_looked_at(make_settings, tmp_path, 
     }  # fmt: skip
 
 
-def test_what_a_link_in_state_dir_leads_to_is_looked_at_too(make_settings, tmp_path):
+def test_the_target_of_a_link_in_state_dir_is_checked_too(make_settings, tmp_path):
     (tmp_path / ".state").mkdir()
     (tmp_path / ".state" / "mnt").symlink_to("/srv")
     assert Compose(make_settings()).mounted_folders()["ARCH_ROOT"] == tmp_path / ".state" / "mnt"
@@ -157,7 +157,7 @@ def test_commands():
 
 
 class Answers(Look):
-    """One whose quick look finds nothing, and whose containers are shell commands: one for each folder."""
+    """A check whose quick part fails, and whose containers are shell commands: one for each folder."""
 
     scripts: dict[Path | None, str]
 
@@ -174,8 +174,8 @@ def unseen(folder, script, name="DAGS_DIR", control="true"):
     return list(look.unseen())
 
 
-def test_what_the_quick_look_has_not_found_a_container_that_runs_decides(tmp_path):
-    """A time may be old where a share keeps it for a while, and names may be no one's business."""
+def test_a_running_container_decides_if_the_quick_check_fails(tmp_path):
+    """A share may show an old time, and its names may not be readable."""
     here = tmp_path / "here"
     here.mkdir()
     time = int(here.stat().st_mtime)
@@ -186,13 +186,13 @@ def test_what_the_quick_look_has_not_found_a_container_that_runs_decides(tmp_pat
     time = int(here.stat().st_mtime)
     assert unseen(here, "printf '1\\ntwo.py\\n'") == []
     assert unseen(here, "printf '1\\nthree.py\\n'") == ["DAGS_DIR"]
-    assert unseen(here, f"echo {time}") == ["DAGS_DIR"]  # another one, made in the same second
+    assert unseen(here, f"echo {time}") == ["DAGS_DIR"]  # another one, created in the same second
     assert unseen(here, "exit 125") == ["DAGS_DIR"]
     assert unseen(here, "exit 2") == []  # root may be nobody on a network mount
-    assert unseen(here, "exit 125", control="exit 125") == []  # then the folder is not what is wrong
+    assert unseen(here, "exit 125", control="exit 125") == []  # then the folder is not the cause
 
 
-def test_only_the_mark_makes_state_dir_the_one_that_is_meant(tmp_path):
+def test_state_dir_is_known_only_by_its_mark(tmp_path):
     (tmp_path / ".seen-of-a-run-that-was-killed").touch()
     (tmp_path / "up.log").touch()
     assert unseen(tmp_path, f"stat -c %Y {tmp_path}; echo up.log; echo .seen-0", "STATE_DIR") == ["STATE_DIR"]
@@ -200,7 +200,7 @@ def test_only_the_mark_makes_state_dir_the_one_that_is_meant(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["up.log"]
 
 
-def test_the_sentence(tmp_path, monkeypatch):
+def test_the_message(tmp_path, monkeypatch):
     look = Answers("p", "i:1", {"ARCH_ROOT": Path("/a"), "EXTRA_MOUNTS (/x)": Path("/e")})
     object.__setattr__(look, "scripts", {Path("/a"): "exit 125", Path("/e"): "exit 125", None: "true"})
     monkeypatch.setattr(engine_host, "ask", lambda: EngineHost("server", "Debian GNU/Linux 12 (bookworm)"))
@@ -245,7 +245,7 @@ MOUNTING = {
     ("kind", "verb"),
     [*((Compose, verb) for verb in MOUNTING), *((Swarm, verb) for verb in ("up", "restart", "dags", "rotate"))],
 )
-def test_whatever_mounts_looks_first(make_settings, monkeypatch, kind, verb):
+def test_everything_that_mounts_checks_first(make_settings, monkeypatch, kind, verb):
     """On swarm a database has no folder of ours, nor has `inv scale` anything to mount that was not mounted before."""
     settings = make_settings("EXECUTOR=CeleryExecutor\n")
     settings.state_dir.mkdir()
@@ -269,12 +269,12 @@ def test_whatever_mounts_looks_first(make_settings, monkeypatch, kind, verb):
 
 
 class Ended:
-    """A program that has done its work."""
+    """A program that has ended well."""
 
     returncode, stdout, stderr = 0, "", ""
 
 
-# --- what doctor says, which starts nothing ---
+# --- doctor, which starts nothing ---
 
 
 def finding(settings, engine=Compose):
@@ -334,7 +334,7 @@ def mac(home, monkeypatch, answers):
     return answers
 
 
-def test_docker_desktop_is_fit_and_maps_owners_itself(mac, make_settings):
+def test_docker_desktop_is_supported_and_maps_owners_itself(mac, make_settings):
     settings = make_settings()
     assert Compose(settings).problem() is None
     assert Compose(settings).secret_owner.owner is None
@@ -351,7 +351,7 @@ def test_folders_of_another_owner_are_no_problem_on_docker_desktop(mac, make_set
     folders.prepare(settings, owner)
 
 
-def test_doctor_asks_docker_desktops_machine(mac, make_settings):
+def test_doctor_checks_docker_desktops_machine(mac, make_settings):
     settings = make_settings()
     engine = Compose(settings)
     assert machine.memory(settings, engine).detail == "4.1 GB are available"

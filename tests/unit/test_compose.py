@@ -64,7 +64,7 @@ def test_commands(make_settings):
     assert engine.volumes_command() == ["docker", "volume", "ls", "--quiet", "--filter", label]
 
 
-def test_what_tasks_have_written_is_asked_of_their_containers_alone(make_settings, monkeypatch):
+def test_what_tasks_have_written_is_read_from_their_containers_only(make_settings, monkeypatch):
     engine, asked = make_engine(make_settings), []
     names = {"scheduler": "c", "triggerer": "d", "webserver": "e"}
     states = [ServiceState(name, container, "running") for name, container in names.items()]
@@ -98,7 +98,7 @@ def test_commands_with_workers(make_settings):
     assert (engine.task_service, make_engine(make_settings).task_service) == ("worker", "scheduler")
 
 
-def test_what_the_settings_have_no_more_is_ended_first(make_settings, monkeypatch):
+def test_services_that_the_settings_no_longer_have_are_stopped_first(make_settings, monkeypatch):
     ended, engine = [], make_engine(make_settings)
     monkeypatch.setattr(compose.shell, "capture", lambda command: ended.append(command[-1]))
     states = [ServiceState(name, f"id of {name}", state) for name, state in
@@ -109,7 +109,7 @@ def test_what_the_settings_have_no_more_is_ended_first(make_settings, monkeypatc
     assert len(ended) == 1
 
 
-def test_what_decides_how_services_run(make_settings):
+def test_what_changes_the_config_digest(make_settings):
     before = make_engine(make_settings).config_digest()
     assert make_engine(make_settings, "AIRFLOW_BASE_IMAGE=other:1\n").config_digest() == before
     assert make_engine(make_settings, image="bdrc-airflow:def").config_digest() != before
@@ -171,7 +171,7 @@ def test_extra_mounts_go_to_every_service_that_imports_dags(make_settings, versi
     assert set(engine.dag_services) == services
 
 
-def test_the_environment_holds_settings_and_nothing_secret(make_settings):
+def test_the_environment_has_settings_and_no_secret(make_settings):
     engine = make_engine(make_settings, "SECRET_AWS__default__key=hunter2\nAO_WORKFLOWS_URL=https://me:hunter2@h/x\n")
     environ = engine.environment()
     assert (environ["AIRFLOW_IMAGE"], environ["AIRFLOW_PORT"]) == ("bdrc-airflow:abc", "8089")
@@ -179,7 +179,7 @@ def test_the_environment_holds_settings_and_nothing_secret(make_settings):
 
 
 class Instead(list):
-    """A list that stands for the one below it."""
+    """A list that replaces the one of the layer below."""
 
 
 class Layer(yaml.SafeLoader):
@@ -191,7 +191,7 @@ Layer.add_constructor("!override", lambda loader, node: Instead(loader.construct
 
 
 def joined(below, above):
-    """What compose makes of a service in two layers: mappings are merged, lists appended, all else is replaced."""
+    """A service in two layers, as compose merges it: mappings are merged, lists appended, all else is replaced."""
     result = dict(below)
     for key, value in above.items():
         if isinstance(value, dict) and isinstance(result.get(key), dict):
@@ -204,7 +204,7 @@ def joined(below, above):
 
 
 def services_of(layers):
-    """The services that all layers together make."""
+    """The merged services of all layers."""
     parsed = [yaml.load(layer.read_text(), Layer)["services"] for layer in layers]
     services = {}
     for name, service in [item for layer_services in parsed for item in layer_services.items()]:
@@ -240,7 +240,7 @@ def test_each_release_and_executor_has_its_services(engine):
     assert services[engine.release.parser]["volumes"]
 
 
-def test_whatever_imports_dag_files_finds_what_tasks_find(engine):
+def test_services_that_import_dag_files_see_what_tasks_see(engine):
     services = services_of(engine.layers)
     tasks = services[engine.task_service]
     targets = [mount["target"] for mount in tasks["volumes"]]
@@ -255,7 +255,7 @@ def test_whatever_imports_dag_files_finds_what_tasks_find(engine):
         assert mounts == (["/opt/airflow/logs"] if name == engine.release.page else []), name
 
 
-def test_the_compose_files_keep_their_promises(engine):
+def test_the_compose_files_are_hardened(engine):
     services = services_of(engine.layers)
     seen_by = {
         name: {s for s, d in services.items() if name in d.get("secrets", [])} for name in ("db_apps", "drs_cnf", "aws")
@@ -288,7 +288,7 @@ def test_the_compose_files_keep_their_promises(engine):
         assert not re.search(r"^\w*(PASSWORD|KEY|SECRET|CONN)=", file.read_text(), re.M), file
 
 
-def test_the_workers_file_keeps_them_too():
+def test_the_worker_is_hardened_too():
     services = commands._read_layer(PROJECT / "docker" / "celery.yaml")["services"]
     assert "db_apps" not in services["scheduler"]["secrets"] and services["worker"]["extends"]["service"] == "scheduler"
     having = {
@@ -312,13 +312,13 @@ def test_no_default_credential_is_shipped():
             assert not re.search(r"(?i)password\s*[:=]\s*(airflow|admin|postgres)\b", file.read_text()), file
 
 
-def test_several_questions_are_one_script_whose_answer_is_parted():
+def test_several_queries_are_one_script_whose_output_is_split():
     assert postgres.script(["SELECT 1", "SELECT 2"]) == "SELECT 1;\n\\echo '\x1e'\nSELECT 2;\n\\echo '\x1e'\n"
     rows = [["a", "two\nlines, and a \x1e"], ["", "b"]]
     assert postgres.split_tables('a,"two\nlines, and a \x1e"\n,b\n\x1e\n\x1e\n3\n\x1e\n') == [rows, [], [["3"]]]
 
 
-def test_the_container_of_a_service_that_runs_is_asked_for_alone(make_settings):
+def test_only_running_containers_of_one_service_are_listed(make_settings):
     name = "com.docker.compose"
     filters = [f"label={name}.project=p", f"label={name}.service=postgres", f"label={name}.oneoff=False"]
     assert Compose(make_settings("COMPOSE_PROJECT_NAME=p\n")).running_command("postgres") == [

@@ -1,4 +1,4 @@
-"""What was killed for want of memory and what has crashed: how it is reported in a container, and what is made of it."""
+"""Out-of-memory kills and crashes: how containers report them, and how they are shown."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ class Container:
         (self.folder / "cgroup" / self.names[name]).write_text(text)
 
     def killed(self, count):
-        """So the kernel counts."""
+        """Write the count as the kernel does."""
         self.write("events", f"{self.names['before']}oom_kill {count}\n")
 
     def check(self, *command):
@@ -66,7 +66,7 @@ def container(request, tmp_path):
     return Container(tmp_path, request.param)
 
 
-def test_the_kernels_count_is_reported_and_what_was_counted_already_is_not(container):
+def test_only_new_kills_in_the_kernels_count_are_reported(container):
     container.check()
     assert container.report() == []
     container.killed(2)
@@ -88,7 +88,7 @@ def test_a_container_that_starts_again_counts_from_nothing(container):
     assert container.report()[2] == "3"
 
 
-def test_what_was_read_and_removed_is_reported_no_more(container):
+def test_a_removed_report_is_not_reported_again(container):
     container.killed(2)
     container.check()
     (report,) = (container.folder / "logs/out-of-memory").iterdir()
@@ -100,7 +100,7 @@ def test_what_was_read_and_removed_is_reported_no_more(container):
     assert container.report()[2] == "1"
 
 
-def test_the_check_that_follows_decides_whatever_cannot_be_reported(container):
+def test_the_health_check_decides_even_if_nothing_can_be_reported(container):
     container.killed(1)
     (container.folder / "logs").write_text("no folder")
     done = container.check("sh", "-c", "echo '' $0 $1; exit 3", "a b", "c")
@@ -142,7 +142,7 @@ def texts(engine, *states):
     return [error.text for error in crashes.recent(engine, states)]
 
 
-def test_what_was_killed_is_said_with_the_figures(engine):
+def test_a_kill_is_reported_with_the_figures(engine):
     report(engine, "scheduler.0123456789ab", 130)
     report(engine, "worker.ab", 5, count=3, most="0")
     report(engine, "triggerer.cd", 5, limit="max")
@@ -160,7 +160,7 @@ def test_what_was_killed_is_said_with_the_figures(engine):
     assert crashes.sentences(engine)[0].startswith("scheduler: 1 process was killed because memory ran out")
 
 
-def test_what_ended_by_itself_is_reported_with_what_is_known(engine):
+def test_a_crash_is_reported_with_what_is_known(engine):
     todo = "Read why: inv logs scheduler --since 1h. When it is well, type: inv up"
     assert texts(engine, crashed(70)) == [
         f"scheduler: it ended by itself 1 min ago, and was started again (MEMORY_LIMIT is 1500m). {todo}"
@@ -174,7 +174,7 @@ def test_what_ended_by_itself_is_reported_with_what_is_known(engine):
     )[0]  # fmt: skip
 
 
-def test_an_hour_is_the_longest_and_what_was_before_all_was_well_is_over(engine):
+def test_reports_end_after_an_hour_or_a_healthy_start(engine):
     file = report(engine, "scheduler.a", 3590)
     assert len(texts(engine, crashed(3590))) == 2
     report(engine, "scheduler.a", 3610)
@@ -190,7 +190,7 @@ def test_an_hour_is_the_longest_and_what_was_before_all_was_well_is_over(engine)
 
 
 @pytest.mark.parametrize("text", ["", "1 2 3", "a b c d e", "1 99999999999999999999 1 max 0"])
-def test_odd_reports_are_none(engine, text):
+def test_invalid_reports_are_ignored(engine, text):
     (engine.settings.logs_dir / "out-of-memory" / "scheduler.a").write_text(text)
     (engine.settings.state_dir / "well.compose").write_text("nonsense")
     assert texts(engine, ServiceState("s", "c", "running", crashed="nonsense")) == []
@@ -219,9 +219,7 @@ def test_what_docker_reports_of_a_crash(state, restarts, expected):
     assert (parsed.crashed, parsed.out_of_memory) == expected
 
 
-def test_a_supervisor_notes_when_a_service_ended_by_itself_and_not_when_it_was_asked_for(
-    tmp_path, monkeypatch, make_settings
-):
+def test_a_supervisor_records_crashes_and_not_requested_restarts(tmp_path, monkeypatch, make_settings):
     monkeypatch.setattr(processes, "end", lambda *_: [])
     (tmp_path / "log").mkdir()
     kill = ["sh", "-c", "kill -9 $$"]
@@ -246,7 +244,7 @@ def gathered(state, *problems):
             "built": None, "repositories": {}, "secrets": "fresh", "dags": None, "disk": {"full": []}}  # fmt: skip
 
 
-def test_status_says_healthy_only_if_nothing_was_lost(monkeypatch, engine, capsys):
+def test_status_is_healthy_only_without_problems(monkeypatch, engine, capsys):
     monkeypatch.setattr(status.db_version, "check_compatible", lambda _: None)
     monkeypatch.setattr(status, "gather", lambda _: gathered("healthy"))
     status.report(engine, as_json=False)

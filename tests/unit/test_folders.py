@@ -1,4 +1,4 @@
-"""Host folders: ours are made for the containers' user, archives are never touched."""
+"""Host folders: ours are created for the containers' user, archives are never changed."""
 
 import os
 import stat
@@ -26,7 +26,7 @@ def make(make_settings, tmp_path):
     return lambda text="": make_settings(f"WORKFLOW_DEV_DIR=w\n{text}")
 
 
-def test_ours_are_made_for_the_containers_user_and_closed_to_others(make):
+def test_our_folders_are_created_for_the_containers_user_and_closed_to_others(make):
     settings = make()
     prepare(settings)
     for name in (*folders.WRITTEN, *folders.ARCHIVES):
@@ -35,7 +35,7 @@ def test_ours_are_made_for_the_containers_user_and_closed_to_others(make):
     prepare(settings)
 
 
-def test_a_named_archive_is_neither_made_nor_changed(make, tmp_path):
+def test_a_named_archive_is_neither_created_nor_changed(make, tmp_path):
     with pytest.raises(UserError) as caught:
         prepare(make("ARCH_ROOT=none\nARCHIVE1_DIR=none1\nEXTRA_MOUNTS=none2:/x\n"))
     text = caught.value.text
@@ -81,7 +81,7 @@ def test_two_projects_do_not_share_a_state_dir(make_settings):
         lambda engine, _: builds.build(engine),
     ],
 )
-def test_no_verb_changes_what_is_another_projects(make_settings, tmp_path, monkeypatch, verb):
+def test_no_verb_changes_files_of_another_project(make_settings, tmp_path, monkeypatch, verb):
     """Two .env in one folder have the same STATE_DIR and SECRETS_DIR, unless they say otherwise."""
     one, other = (Standalone(make_settings(f"COMPOSE_PROJECT_NAME={name}\n")) for name in ("one", "other"))
     folders.claim_state(one.settings)

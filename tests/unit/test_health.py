@@ -1,4 +1,4 @@
-"""What container states mean, and that waiting ends at once when it is in vain."""
+"""What container states mean, and that waiting ends at once when a service has failed."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +78,7 @@ def test_what_is_not_healthy_now_is_reported(states, problems):
     assert health.describe_problems(engine) == problems
 
 
-def test_restarts_of_the_past_are_forgiven():
+def test_earlier_restarts_do_not_count():
     old = state("webserver", restarts=3)
     assert verdict(old, before={old.container: old}).all_ready
     assert verdict(state("webserver", restarts=4), before={old.container: old}).failed
@@ -160,7 +160,7 @@ def test_a_kill_for_want_of_memory_is_reported_with_the_limit(failed, sentence):
     assert caught.value.what == f"the service has ended with exit code 137. {sentence} (MEMORY_LIMIT is 1500m)."
 
 
-def test_what_was_there_before_counts_for_nothing_until_the_engine_has_acted():
+def test_earlier_containers_do_not_count_until_the_engine_has_finished():
     old = [*HEALTHY[:2], state("webserver", started="yesterday")]
     stopping = [*HEALTHY[:2], state("webserver", "exited", "", exit_code=137, started="yesterday")]
     new = [*HEALTHY[:2], state("webserver", started="today")]
@@ -177,7 +177,7 @@ def test_a_container_that_was_started_again_counts_at_once():
         wait(Scripted([*HEALTHY[:2], crashed]), before={old.container: old}, is_done=lambda: False)
 
 
-def test_only_some_are_waited_for(capsys):
+def test_a_wait_may_be_for_some_services_only(capsys):
     engine = Scripted([*HEALTHY[:2], state("webserver", "running", "starting")])
     health.wait(engine, timeout=5.0, before={}, is_done=lambda: True, only=["postgres"])
     assert "postgres is healthy" in capsys.readouterr().err

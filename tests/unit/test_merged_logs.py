@@ -30,7 +30,7 @@ def program(stdout, stderr, code):
     ]
 
 
-def test_what_services_wrote_as_errors_is_among_it_and_what_the_engine_says_is_not(capsys):
+def test_standard_error_of_services_is_merged_and_that_of_the_engine_is_not(capsys):
     calls = [program(f"{AT.format('03')} a", f"{AT.format('01')} b", 0), program(f"{AT.format('02')} c", "no such", 3)]
     assert merged_logs.show(calls) == 3
     shown = capsys.readouterr()

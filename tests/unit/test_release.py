@@ -1,4 +1,4 @@
-"""What is different between the releases of Airflow is one whole for each of them."""
+"""What differs between the releases of Airflow is consistent for each."""
 
 import os
 from types import SimpleNamespace
@@ -62,7 +62,7 @@ def test_both_engines_give_airflow_the_same_options(make_settings, tmp_path, ver
         ("3.3.2", "jwt_secret", ["jwt_secret"]),
     ],
 )
-def test_a_new_key_ends_the_logins_that_it_should_end(make_settings, version, name, rotated):
+def test_a_new_key_ends_the_right_logins(make_settings, version, name, rotated):
     engine = SimpleNamespace(settings=make_settings(f"AIRFLOW_VERSION={version}\n"))
     assert rotation._with_new_key(engine, name) == rotated
 
@@ -103,7 +103,7 @@ def test_the_log_of_a_run_that_has_just_begun_is_not_old(tmp_path):
     assert clean._newest(tmp_path / "old") == 1 and clean._newest(tmp_path / "new") > 1e9
 
 
-def test_the_address_of_the_page_has_its_path(make_settings):
+def test_the_address_of_the_web_ui_has_its_path(make_settings):
     at = "AIRFLOW__{}__BASE_URL=https://h.example/air/\nAIRFLOW_PORT=9\n"
     assert release.address(make_settings(at.format("WEBSERVER"))) == "http://localhost:9/air"
     assert release.address(make_settings(at.format("API") + "AIRFLOW_VERSION=3.3.2\n")) == "http://localhost:9/air"

@@ -24,7 +24,7 @@ from airflow_docker.engines.standalone.variables import own_variables, variables
 from airflow_docker.errors import UserError
 
 
-def test_a_restart_that_is_asked_for_before_the_first_start_is_one(tmp_path, monkeypatch):
+def test_a_restart_request_before_the_first_start_is_served(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "end", lambda *_: [])
     (tmp_path / "log").mkdir()
     supervisor = Supervisor(tmp_path, Plan("p", str(tmp_path), [], {"scheduler": ["true"], "webserver": ["true"]}))
@@ -118,7 +118,7 @@ def test_keys_are_named_by_file_and_options_of_env_win(make_settings, tmp_path):
     assert "hunter2" not in repr(env)
 
 
-def test_of_the_users_environment_only_what_is_named_gets_in(make_settings, tmp_path, monkeypatch):
+def test_only_named_variables_of_the_user_are_inherited(make_settings, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_PROFILE", "mine")
     monkeypatch.setenv("SECRET_AWS__a__b", "hunter2")
     monkeypatch.setenv("http_proxy", "http://proxy")
@@ -127,7 +127,7 @@ def test_of_the_users_environment_only_what_is_named_gets_in(make_settings, tmp_
     assert env["PATH"].split(os.pathsep)[:2] == [str(tmp_path / "e/venv/bin"), str(tmp_path / "e/scripts")]
 
 
-def test_another_terminal_is_no_reason_to_start_again(make_settings, tmp_path, monkeypatch):
+def test_another_terminal_does_not_change_the_config_digest(make_settings, tmp_path, monkeypatch):
     engine = Standalone(make_settings(), str(tmp_path / "e"))
     before = engine.config_digest()
     monkeypatch.setenv("PATH", "/elsewhere")
@@ -136,7 +136,7 @@ def test_another_terminal_is_no_reason_to_start_again(make_settings, tmp_path, m
     assert Standalone(make_settings("AIRFLOW_PORT=8123\n"), str(tmp_path / "e")).config_digest() != before
 
 
-def test_what_is_mounted_elsewhere_is_linked_in_the_home(make_settings, tmp_path, capsys):
+def test_bind_mounts_of_containers_are_links_in_the_home(make_settings, tmp_path, capsys):
     settings = make_settings("ARCH_ROOT=arch\nEXTRA_MOUNTS=more:/home/airflow/extern/Archive4,other:/data\n")
     environment, home = tmp_path / "e", tmp_path / "home"
     (environment / "home/.config/bdrc").mkdir(parents=True)
@@ -206,7 +206,7 @@ def test_environment_commands(tmp_path):
     assert add[1:] == ["pip", "install", "--quiet", "--no-deps", "--python", python, "--requirement", "lock"]
 
 
-def test_an_environment_of_an_earlier_version_still_says_what_it_is_made_of(tmp_path):
+def test_an_environment_of_an_earlier_version_has_labels(tmp_path):
     environments.python(tmp_path).parent.mkdir(parents=True)
     environments.python(tmp_path).touch()
     commits = {name: {"url": "u", "revision": "r", "dirty": False} for name in ("ao-workflows", "archive-ops")}
@@ -219,7 +219,7 @@ def test_an_environment_of_an_earlier_version_still_says_what_it_is_made_of(tmp_
     assert labels["airflow-docker.fingerprint"] == "f" and not any("base.digest" in name for name in labels)
 
 
-def test_an_environment_is_whole_only_with_its_manifest(tmp_path):
+def test_an_environment_is_complete_only_with_its_manifest(tmp_path):
     environments.python(tmp_path).parent.mkdir(parents=True)
     environments.python(tmp_path).touch()
     assert not environments.is_complete(tmp_path)
@@ -320,7 +320,7 @@ def test_nothing_is_written_through_a_link_into_what_is_not_ours(make_settings, 
     assert not (home / "extern").exists()
 
 
-def test_a_state_dir_of_another_project_is_left_alone(make_settings, tmp_path):
+def test_a_state_dir_of_another_project_is_not_changed(make_settings, tmp_path):
     mine = Standalone(make_settings("COMPOSE_PROJECT_NAME=mine\n"), str(tmp_path / "e"))
     mine.folder.mkdir(parents=True)
     (mine.folder / "services.json").write_text('{"project": "other", "services": {}}')
@@ -332,7 +332,7 @@ def test_a_state_dir_of_another_project_is_left_alone(make_settings, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[1]", '"x"', '{"supervisor": 1}', "nonsense"])
-def test_odd_notes_are_no_notes(make_settings, tmp_path, text):
+def test_invalid_state_files_are_ignored(make_settings, tmp_path, text):
     engine = Standalone(make_settings(), str(tmp_path / "e"))
     engine.folder.mkdir(parents=True)
     for name in ("state.json", "services.json"):
@@ -355,7 +355,7 @@ def test_a_project_stays_on_the_engine_that_it_runs_on(make_settings, tmp_path, 
     (tmp_path / "docker").write_text(f"#!/bin/sh\necho $1 >>{tmp_path}/asked\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(processes, "tagged", None)  # nor is it looked for what runs of standalone
+    monkeypatch.setattr(processes, "tagged", None)  # processes of standalone are not looked for either
     assert choose(settings).name == "compose"
     assert "Engine: compose (it was up here last)" in capsys.readouterr().err
     assert (tmp_path / "asked").read_text() == "version\n"
@@ -368,7 +368,7 @@ def test_a_project_stays_on_the_engine_that_it_runs_on(make_settings, tmp_path, 
     assert choose(settings).name == "standalone"
 
 
-def test_the_published_constraints_are_taken_only_if_they_are_such(make_settings, tmp_path, monkeypatch):
+def test_published_constraints_are_used_only_if_they_are_constraints(make_settings, tmp_path, monkeypatch):
     cache = tmp_path / "tested"
     for answer in ("<html>no</html>", "\xff"):
         monkeypatch.setattr(environments, "_fetched", lambda *_, answer=answer: answer)
@@ -379,7 +379,7 @@ def test_the_published_constraints_are_taken_only_if_they_are_such(make_settings
     assert environments._tested(make_settings(), "3.11", cache) == {}
 
 
-def test_several_questions_are_answered_by_sqlite_one_by_one(tmp_path):
+def test_sqlite_runs_several_queries_one_by_one(tmp_path):
     file = tmp_path / "airflow.db"
     with contextlib.closing(sqlite3.connect(file)) as opened:
         opened.execute("CREATE TABLE t AS SELECT 1 AS a, NULL AS b UNION SELECT 2, 'x'")

@@ -70,7 +70,7 @@ def make_stack(**changes):
     return stack(CONFIG, Plan(**{**PLAN.__dict__, **changes}))
 
 
-def test_a_dollar_in_a_path_is_one_though_compose_writes_two():
+def test_a_dollar_that_compose_doubles_in_a_path_is_one():
     services = {"worker": CONFIG["services"]["worker"] | {
         "volumes": [{"type": "bind", "source": "/s/a$$b", "target": "/mnt", "bind": {}}],
     }}  # fmt: skip
@@ -85,7 +85,7 @@ def without_version(service):
     return service
 
 
-def test_the_database_is_on_the_labelled_host_with_its_volume_and_has_no_way_out():
+def test_the_database_is_on_the_labelled_host_with_its_volume_and_an_internal_network():
     full = make_stack()
     assert without_version(full["services"]["postgres"]) == {
         "image": "postgres:16@x",
@@ -117,7 +117,7 @@ def test_the_database_is_on_the_labelled_host_with_its_volume_and_has_no_way_out
     assert make_stack(is_encrypted=True)["networks"]["default"]["driver_opts"] == {"encrypted": "true"}
 
 
-def test_what_is_to_be_run_from_tmp_is_on_disk_and_shared_memory_has_its_size():
+def test_an_executable_tmpfs_is_on_disk_and_shared_memory_has_its_size():
     services = {"worker": CONFIG["services"]["worker"] | {"tmpfs": ["/tmp:exec,size=256m"], "shm_size": "67108864"}}
     volumes = stack(CONFIG | {"services": services}, PLAN)["services"]["worker"]["volumes"][:2]
     assert volumes == [
@@ -145,7 +145,7 @@ def test_a_worker_is_on_any_host_and_has_the_folders_that_all_hosts_have():
     }  # fmt: skip
 
 
-def test_logs_on_a_folder_of_all_hosts_need_not_be_handed_out():
+def test_workers_do_not_serve_logs_that_all_hosts_share():
     worker = make_stack(shared=frozenset({"/state/logs"}))["services"]["worker"]
     assert worker["command"] == ["celery", "worker", "--skip-serve-logs"] and worker["environment"] == {}
     assert worker["volumes"] == [{"type": "bind", "source": "/state/logs", "target": "/opt/airflow/logs"}]
@@ -163,7 +163,7 @@ def test_init_is_a_job_and_the_web_ui_has_a_port_of_its_host():
         "labels": LABELS, "resources": {"limits": {}}, "mode": "replicated-job", "restart_policy": {"condition": "none"},
         "endpoint_mode": "dnsrr", "placement": HERE,
     }  # fmt: skip
-    assert services["init"]["environment"]["A"] == "b$$c"  # which `docker stack deploy` reads once more
+    assert services["init"]["environment"]["A"] == "b$$c"  # `docker stack deploy` expands it again
     assert services["webserver"]["ports"] == [{"target": 8080, "published": 8089, "protocol": "tcp", "mode": "host"}]
     assert services["webserver"]["deploy"]["update_config"]["order"] == "stop-first"
 
@@ -185,7 +185,7 @@ def test_a_job_is_like_a_service_on_the_host_of_the_database():
     }  # fmt: skip
 
 
-def test_the_version_of_a_container_follows_what_it_is_made_of_and_not_how_many_there_are():
+def test_the_version_of_a_container_depends_on_its_spec_and_not_on_replicas():
     labels = make_stack()["services"]["worker"]["labels"]
     assert make_stack(workers=5)["services"]["worker"]["labels"] == labels
     assert make_stack(images={**PLAN.images, "airflow:1": "other"})["services"]["worker"]["labels"] != labels
@@ -356,13 +356,13 @@ def test_an_image_is_pushed_unless_others_can_pull_it():
     assert registry_push.copy_name(built, "r:5000/airflow:1", "r:5000") == "r:5000/airflow:1"
 
 
-def test_what_swarm_wants_of_the_settings_is_said_at_once(make_settings):
+def test_what_swarm_requires_of_the_settings_is_reported_at_once(make_settings):
     with pytest.raises(UserError) as caught:
         choose(make_settings(f"ENGINE=swarm\nCOMPOSE_PROJECT_NAME={'p' * 31}\n"), notify=False).require_fit()
     assert [line.partition(":")[0] for line in caught.value.text.splitlines()] == [
         "EXECUTOR", "IMAGE_REGISTRY", "COMPOSE_PROJECT_NAME",
     ]  # fmt: skip
-    with pytest.raises(UserError, match="^EXECUTOR: "):  # before a stack is made of it
+    with pytest.raises(UserError, match="^EXECUTOR: "):  # before a stack is built from it
         choose(make_settings("ENGINE=swarm\n"), notify=False).config_digest()
     text = (
         "ENGINE=swarm\nEXECUTOR=CeleryExecutor\nIMAGE_REGISTRY=r:5000/team\nAIRFLOW_IMAGE=a\nCOMPOSE_PROJECT_NAME=p\n"
@@ -372,14 +372,14 @@ def test_what_swarm_wants_of_the_settings_is_said_at_once(make_settings):
     assert engine.artifact("0123456789abcdef") == "r:5000/team/a:0123456789ab"
 
 
-def test_auto_never_means_swarm_but_says_so(make_settings, tmp_path):
+def test_auto_never_chooses_swarm_but_says_so(make_settings, tmp_path):
     (tmp_path / ".state").mkdir()
     (tmp_path / ".state" / "up.swarm").write_text("x")
     with pytest.raises(UserError, match="Set ENGINE=swarm in"):
         choose(make_settings(), notify=False)
 
 
-def test_folders_of_all_hosts_are_those_that_are_named(make_settings, tmp_path):
+def test_folders_of_all_hosts_are_those_that_are_set(make_settings, tmp_path):
     settings = make_settings("ENGINE=swarm\nARCH_ROOT=/a\nLOGS_DIR=/l\nEXTRA_MOUNTS=/e:/e\n")
     dags = settings.workflow_dev_dir / settings.dags_dir
     named = {"DAGS_DIR": str(dags), "LOGS_DIR": "/l", "ARCH_ROOT": "/a", "EXTRA_MOUNTS (/e)": "/e"}
@@ -388,7 +388,7 @@ def test_folders_of_all_hosts_are_those_that_are_named(make_settings, tmp_path):
     assert Swarm(built).mounted_folders() == {}
 
 
-def test_the_stack_is_made_of_the_files_of_compose(make_settings):
+def test_the_stack_is_built_from_the_compose_files(make_settings):
     engine = Swarm(make_settings("COMPOSE_PROJECT_NAME=p\nEXECUTOR=CeleryExecutor\n"), "i:1")
     command = commands.config(engine.command())
     assert command[:8] == [
@@ -404,7 +404,7 @@ def test_the_stack_is_made_of_the_files_of_compose(make_settings):
     assert command[-3:] == ["config", "--format", "json"]
 
 
-def test_what_a_registry_has_had_before_need_not_be_pushed_again(monkeypatch, capsys):
+def test_an_image_that_the_registry_has_had_need_not_be_pushed_again(monkeypatch, capsys):
     built = {"Id": "sha256:0123456789abcdef", "RepoDigests": []}
     refused = CompletedProcess([], 1, "", "connection refused")
     monkeypatch.setattr(registry_push.images, "require", lambda name, where: built)
@@ -432,11 +432,11 @@ def make_rollout(good, new=NEW):
     return Rollout(swarm, new, init=False), deployed
 
 
-def test_what_a_wait_gives_up_on_is_put_back():
+def test_a_timeout_is_rolled_back():
     late = UserError("worker", "is not healthy after 300 s.")
     rollout, deployed = make_rollout(GOOD)
     rollout.rollback(late)
-    assert deployed == []  # nothing has been begun
+    assert deployed == []  # nothing was deployed
     assert rollout.is_done()
     rollout.rollback(late)
     rollout.rollback(late)
