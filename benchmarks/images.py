@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from measure import Result, spent
-from stack.conftest import STANDIN, ComposeProject, docker, until
+from stack.conftest import TEST_IMAGES, ComposeProject, docker, until
 
 from airflow_docker.engines.compose.engine import Compose
 
@@ -30,7 +30,7 @@ SERVICES = ("webserver", "scheduler", "triggerer")
 def base() -> str | None:
     """AIRFLOW_BASE_IMAGE; for what tests use in place of an official image the fuller one, with all its providers."""
     given = os.environ.get("AIRFLOW_BASE_IMAGE")
-    if not given or not given.startswith(STANDIN):
+    if not given or not given.startswith(TEST_IMAGES):
         return given
     built = subprocess.run([str(BUILD), "full"], stdout=subprocess.PIPE, text=True, check=True).stdout
     return re.search(r"AIRFLOW_FULL_IMAGE=(\S+)", built)[1]

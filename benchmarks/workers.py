@@ -51,7 +51,7 @@ def _measure(project: ComposeProject, inv: Callable[..., None], workers: int) ->
     inv("scale", str(workers))
     name = f"sleep{workers}"
     many = Many(project, tasks=workers * AT_ONCE * ROUNDS, seconds=SECONDS, at_once=64, name=name)
-    many.place()
+    many.deploy()
     many.begin(name)
     if many.wait_for_end(name, _LONGEST) != "success":
         sys.exit(f"{name}: not all tasks have succeeded")

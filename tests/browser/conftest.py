@@ -20,14 +20,14 @@ PATIENCE = 150_000  # milliseconds: a process of the page that hangs is replaced
 @pytest.fixture(scope="session", autouse=True)
 def chromium():
     """The browser's program: in CI it must be there, elsewhere its absence is in the summary."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if not found and os.environ.get("CI") == "true":
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if not path and os.environ.get("CI") == "true":
         pytest.fail(
             f"the tests of the web page must run in CI, but none of {', '.join(NAMES)} is there; see .ci/browser"
         )
-    if not found:
+    if not path:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is on PATH")
-    return found
+    return path
 
 
 @pytest.fixture(scope="module")

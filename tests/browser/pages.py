@@ -9,7 +9,7 @@ RUN_SECONDS = 60
 SOON = {"timeout": RUN_SECONDS * 1000}
 
 
-class PageOfTwo:
+class WebUIOf2:
     """``page`` is the browser's."""
 
     home, login = "/home", "/login/"
@@ -69,7 +69,7 @@ class PageOfTwo:
         expect(self.page.locator("circle:not([style*='opacity: 1;'])")).to_have_count(0)  # they fade in
 
 
-class PageOfThree(PageOfTwo):
+class WebUIOf3(WebUIOf2):
     """The same there."""
 
     home, login = "/", "/auth/login/"
@@ -101,6 +101,6 @@ class PageOfThree(PageOfTwo):
         expect(self.page.get_by_text("Success", exact=True).first).to_be_visible()
 
 
-def page_of(page, stack):
+def web_ui_of(page, stack):
     """The page of a stack's Airflow."""
-    return (PageOfTwo if stack.release.number == 2 else PageOfThree)(page, stack.settings)
+    return (WebUIOf2 if stack.release.number == 2 else WebUIOf3)(page, stack.settings)

@@ -79,9 +79,9 @@ class MariaDB:
 
     def sql(self, text):
         """What a query gives, a list for each row."""
-        asked = self.ask(text)
-        assert asked.returncode == 0, asked.stderr
-        return [line.split("\t") for line in asked.stdout.splitlines()]
+        result = self.ask(text)
+        assert result.returncode == 0, result.stderr
+        return [line.split("\t") for line in result.stdout.splitlines()]
 
     def is_up(self):
         return self.ask("SELECT 1").returncode == 0
@@ -95,8 +95,8 @@ def mariadb(address):
     options = ["--no-defaults", f"--datadir={folder}/data", f"--user={getpass.getuser()}"]
     try:
         only_by_socket = ["--auth-root-authentication-method=socket", f"--auth-root-socket-user={getpass.getuser()}"]
-        made = run("mariadb-install-db", *options, *only_by_socket, "--skip-test-db")
-        assert made.returncode == 0, made.stdout + made.stderr
+        result = run("mariadb-install-db", *options, *only_by_socket, "--skip-test-db")
+        assert result.returncode == 0, result.stdout + result.stderr
         network = [
             f"--socket={folder}/sock",
             f"--bind-address={address}",
@@ -155,12 +155,12 @@ def emulator(tmp_path_factory):
     folder = tmp_path_factory.mktemp("s3-emulator")
     python = str(folder / "venv" / "bin" / "python")
     install = ["pip", "install", "--quiet", "--require-hashes", "--python", python]
-    for words in (
+    for args in (
         ["venv", "--quiet", "--no-project", "--python", sys.executable, str(folder / "venv")],
         [*install, "--requirement", str(HERE / "s3-emulator.txt")],
     ):
-        made = run(resolver.uv(), *words, env=os.environ | indexes.variables())
-        assert made.returncode == 0, made.stderr
+        result = run(resolver.uv(), *args, env=os.environ | indexes.variables())
+        assert result.returncode == 0, result.stderr
     return python
 
 

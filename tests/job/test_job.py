@@ -97,19 +97,19 @@ class Job:
 
 def owners(paths):
     """Whose each of these is, and its mode."""
-    found = {path: Path(path).stat() for path in paths}
-    return {path: (stat.st_uid, stat.st_gid, stat.st_mode) for path, stat in found.items()}
+    stats = {path: Path(path).stat() for path in paths}
+    return {path: (stat.st_uid, stat.st_gid, stat.st_mode) for path, stat in stats.items()}
 
 
 def folders(folder, flavour):
     """Settings of folders as in production: the services' uid has them, and somebody else's file lies in each."""
     named = {name: folder / name.lower() for name in FOLDERS}
-    for place in named.values():
-        place.mkdir()
-        (place / "theirs").touch(0o440)
+    for path in named.values():
+        path.mkdir()
+        (path / "theirs").touch(0o440)
         if flavour != "standalone" and os.geteuid() == 0:
-            os.chown(place, UID, UID)
-            os.chown(place / "theirs", UID + 1, UID + 1)
+            os.chown(path, UID, UID)
+            os.chown(path / "theirs", UID + 1, UID + 1)
     return named
 
 
@@ -168,11 +168,11 @@ def job(request, tmp_path, at, tool, make_project, monkeypatch):
     )  # fmt: skip
     database.sql(services.TABLE)
     s3.empty()
-    made = Job(project, database, s3, owners([f for name in FOLDERS for f in (chosen[name], chosen[name] / "theirs")]))
+    job = Job(project, database, s3, owners([f for name in FOLDERS for f in (chosen[name], chosen[name] / "theirs")]))
     try:
         project.inv()
-        until((made.work / "ready").is_dir, 60)  # the scheduler has imported the DAG file
-        yield made
+        until((job.work / "ready").is_dir, 60)  # the scheduler has imported the DAG file
+        yield job
     finally:
         project.remove()
 

@@ -90,7 +90,7 @@ def audit_tool(folder: Path):
     (tree / LAUNCHER).parent.mkdir(parents=True)
     (tree / LAUNCHER).write_text(AUDIT_TOOL)
     (tree / LAUNCHER).chmod(0o755)
-    made = run("dpkg-deb", "--root-owner-group", "--build", str(tree), str(folder / "audit-test_1.0_all.deb"))
-    assert made.returncode == 0, made.stderr
+    result = run("dpkg-deb", "--root-owner-group", "--build", str(tree), str(folder / "audit-test_1.0_all.deb"))
+    assert result.returncode == 0, result.stderr
     shutil.rmtree(tree)
     return folder / "audit-test_1.0_all.deb"

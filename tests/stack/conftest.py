@@ -40,7 +40,7 @@ FLAVOURS = {
 RELEASES = (*ENGINES, *(f"{engine}-3" for engine in ENGINES))
 """Each engine with each release of Airflow: for what depends on it."""
 WITH_TRUST = pytest.mark.skipif(os.environ.get("TRUST") != "full", reason="takes minutes: inv test --trust runs it")
-STANDIN = "airflow-docker-standin"
+TEST_IMAGES = "airflow-docker-standin"
 SHARED_STEP_IS_GONE = "failed to solve: no active sessions"
 """What BuildKit says if a build is killed, as some tests do, just as another one waits for the same step."""
 
@@ -134,12 +134,12 @@ class Project:
     def inv(self, *args, code=0, shows_services=False, **kwargs):
         """Run a verb; its two outputs together. What services say may hold tracebacks of theirs."""
         result = run(*self.inside, *INV, *args, env=self.environ, stdin=subprocess.DEVNULL, **kwargs)
-        said = result.stdout + result.stderr
-        if result.returncode != code and SHARED_STEP_IS_GONE in said:
+        output = result.stdout + result.stderr
+        if result.returncode != code and SHARED_STEP_IS_GONE in output:
             return self.inv(*args, code=code, shows_services=shows_services, **kwargs)
-        assert result.returncode == code, said
-        assert shows_services or "Traceback" not in said
-        return said
+        assert result.returncode == code, output
+        assert shows_services or "Traceback" not in output
+        return output
 
     def json(self, *args):
         """What a verb gives with --json, and nothing else, on standard output."""
@@ -188,11 +188,9 @@ class ComposeProject(Project):
     def containers(self, service):
         label = "label=com.docker.compose"
         name = self.settings.compose_project_name
-        found = self.docker(
-            "ps", "-aq", "--filter", f"{label}.project={name}", "--filter", f"{label}.service={service}"
-        )
-        assert found, f"no container of {service}"
-        return found.split()
+        ids = self.docker("ps", "-aq", "--filter", f"{label}.project={name}", "--filter", f"{label}.service={service}")
+        assert ids, f"no container of {service}"
+        return ids.split()
 
     def inspect(self, service):
         return json.loads(self.docker("inspect", self.container(service)))[0]
@@ -290,7 +288,7 @@ class StandaloneProject(Project):
 def until(condition, seconds=60):
     """Wait for a condition, and give what it gave."""
     end = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (result := condition()):
         assert time.monotonic() < end, "it has not happened in time"
         time.sleep(0.5)
-    return found
+    return result

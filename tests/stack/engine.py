@@ -50,8 +50,8 @@ class PrivateEngine:
     def make_network(self):
         """An empty network, but for its loopback."""
         for command in (["netns", "add", self.network], ["-netns", self.network, "link", "set", "lo", "up"]):
-            made = run("ip", *command)
-            assert made.returncode == 0, made.stderr
+            result = run("ip", *command)
+            assert result.returncode == 0, result.stderr
 
     def start(self):
         """As after a boot of its machine; containers that are to run then, run."""

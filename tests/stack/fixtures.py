@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from stack.conftest import AIRFLOW_3, FLAVOURS, STANDIN, ComposeProject, StandaloneProject, docker, run
+from stack.conftest import AIRFLOW_3, FLAVOURS, TEST_IMAGES, ComposeProject, StandaloneProject, docker, run
 
 HASH = "?" * 12
 """The end of a stand-in's tag."""
@@ -38,19 +38,23 @@ def docker_engine():
 def images(docker_engine):
     """The images' settings: from the environment, else the stand-ins if they are here, else the defaults."""
     names = {"AIRFLOW_BASE_IMAGE": f"airflow:2.11.2-{HASH}", "POSTGRES_IMAGE": "postgres", "REDIS_IMAGE": "redis"}
-    return {setting: named for setting, name in names.items() if (named := os.environ.get(setting) or standin(name))}
+    return {
+        setting: named
+        for setting, name in names.items()
+        if (named := os.environ.get(setting) or newest_test_image(name))
+    }
 
 
-def standin(name):
+def newest_test_image(name):
     """A stand-in that is here, the newest; empty if there is none."""
-    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{STANDIN}/{name}").split()
+    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{TEST_IMAGES}/{name}").split()
     return listed[0] if listed else ""
 
 
 @pytest.fixture(scope="session")
 def images_of_3(images):
     """The same for Airflow 3, whose base image AIRFLOW_3_BASE_IMAGE may name."""
-    named = os.environ.get("AIRFLOW_3_BASE_IMAGE") or standin(f"airflow:{AIRFLOW_3}-{HASH}")
+    named = os.environ.get("AIRFLOW_3_BASE_IMAGE") or newest_test_image(f"airflow:{AIRFLOW_3}-{HASH}")
     return {k: v for k, v in images.items() if k != "AIRFLOW_BASE_IMAGE"} | (
         {"AIRFLOW_BASE_IMAGE": named} if named else {}
     )
@@ -63,12 +67,12 @@ def make_project(request):
     def make(flavour, folder, **settings):
         settings = FLAVOURS[flavour] | settings
         if flavour.startswith("standalone"):
-            made = StandaloneProject(folder, **settings)
+            project = StandaloneProject(folder, **settings)
         else:
             images = "images_of_3" if settings.get("AIRFLOW_VERSION") == AIRFLOW_3 else "images"
-            made = ComposeProject(folder, **request.getfixturevalue(images), **settings)
-        made.flavour = flavour
-        return made
+            project = ComposeProject(folder, **request.getfixturevalue(images), **settings)
+        project.flavour = flavour
+        return project
 
     return make
 
@@ -111,7 +115,7 @@ def stacks(make_project, tmp_path_factory):
             # Airflow 2 loads the page four times otherwise, which takes from the other tests.
             workers = {"AIRFLOW__WEBSERVER__WORKERS": "1"} if project.release.number == 2 else {}
             project.set(**{project.interval: "2"}, **workers)
-            project.said = project.inv()  # the default task, on a fresh .env
+            project.up_output = project.inv()  # the default task, on a fresh .env
         return _up[flavour]
 
     try:
@@ -142,8 +146,8 @@ def dags(stack):
 @pytest.fixture
 def project(request, make_project, tmp_path):
     """A project that nothing has been done with yet, of each flavour in turn."""
-    made = make_project(request.param, tmp_path)
+    project = make_project(request.param, tmp_path)
     try:
-        yield made
+        yield project
     finally:
-        made.remove()
+        project.remove()

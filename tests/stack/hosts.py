@@ -25,8 +25,8 @@ class Wire:
 
     def make(self):
         self._ip("netns", "add", self.network)
-        for words in (["link", "add", "switch", "type", "bridge"], ["link", "set", "switch", "up"]):
-            self._ip("-netns", self.network, *words)
+        for args in (["link", "add", "switch", "type", "bridge"], ["link", "set", "switch", "up"]):
+            self._ip("-netns", self.network, *args)
 
     def plug(self, engine: PrivateEngine) -> str:
         """Give a host an address on the wire."""
@@ -48,9 +48,9 @@ class Wire:
     def remove(self):
         run("ip", "netns", "delete", self.network)
 
-    def _ip(self, *words):
-        made = run("ip", *words)
-        assert made.returncode == 0, (words, made.stderr)
+    def _ip(self, *args):
+        result = run("ip", *args)
+        assert result.returncode == 0, (args, result.stderr)
 
 
 class Hosts:
@@ -149,9 +149,9 @@ class SwarmProject(ComposeProject):
     def container(self, service):
         name = f"{self.settings.compose_project_name}_{service}"
         label = f"label=com.docker.swarm.service.name={name}"
-        found = self.docker("ps", "--quiet", "--filter", label, "--filter", "status=running")
-        assert found, f"no container of {service} on the manager"
-        return found
+        container_id = self.docker("ps", "--quiet", "--filter", label, "--filter", "status=running")
+        assert container_id, f"no container of {service} on the manager"
+        return container_id
 
     def services(self, name=""):
         """What `inv status` shows of all services, or of those of one name."""

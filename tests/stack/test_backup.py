@@ -54,9 +54,9 @@ class Content:
         self.keys = secret_files.saved_keys(project.settings)
 
     def require_same(self, project):
-        found = Content(project, self.last_event, self.tables)
-        assert found.rows == self.rows
-        assert found.keys == self.keys
+        content = Content(project, self.last_event, self.tables)
+        assert content.rows == self.rows
+        assert content.keys == self.keys
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_everything_is_there_again_and_a_refusal_changes_nothing(filled, monkeyp
     project, encrypted = filled, tmp_path / "it.backup"
     before = Content(project)
     assert all(before.rows.values())
-    plain = made(project)
+    plain = take_backup(project)
     monkeypatch.setenv("BACKUP_PASSPHRASE", "three words more")
     project.inv("backup", "--encrypt", "--file", str(encrypted))
     assert not [value for value in before.keys.values() if value.encode() in encrypted.read_bytes()]
@@ -113,7 +113,7 @@ def test_everything_is_there_again_and_a_refusal_changes_nothing(filled, monkeyp
     before.require_same(project)
 
 
-def made(project):
+def take_backup(project):
     project.inv("backup")
     (backup,) = (project.settings.state_dir / "backups").iterdir()
     assert backup.name.startswith(f"{project.settings.compose_project_name}-20")
@@ -158,8 +158,11 @@ def comes_back_on_a_machine_that_knows_nothing(project, backup, before, monkeypa
     project.inv("restore", str(backup))
     assert not project.running()
     for name in secret_files.OF_DATABASE:
-        found = (project.settings.secrets_dir / name).stat()
-        assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o400, choose(project.settings).secret_owner.owner)
+        file_status = (project.settings.secrets_dir / name).stat()
+        assert (stat.S_IMODE(file_status.st_mode), file_status.st_uid) == (
+            0o400,
+            choose(project.settings).secret_owner.owner,
+        )
     project.inv("up")
     before.require_same(project)
     assert "stored: marker-stored marker-variable" in project.python(READ)
@@ -175,7 +178,7 @@ def undoes_what_was_interrupted(project, backup, folder):
     (folder / "other").mkdir()
     backup_file.read(backup, folder / "other")
     keys = {name: "another-" + name for name in secret_files.OF_DATABASE}
-    kept = secret_files.saved_keys(project.settings)
+    keys_before = secret_files.saved_keys(project.settings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replacement, "_undo", lambda _: None)
         patch.setattr(type(engine.database), "drop_backup", lambda _: None)
@@ -184,7 +187,7 @@ def undoes_what_was_interrupted(project, backup, folder):
             replacement.replace(engine, folder / "other" / backup_file.DATABASE, keys)
     assert secret_files.saved_keys(project.settings) == keys
     assert "Undoing a restore that was interrupted" in project.inv("up")
-    assert secret_files.saved_keys(project.settings) == kept
+    assert secret_files.saved_keys(project.settings) == keys_before
     assert project.sql("select count(*) from variable where key = 'later'") == "1"
 
 

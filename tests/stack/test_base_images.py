@@ -19,18 +19,18 @@ KINDS = {"full": {}, "user-base": {"AIRFLOW_VERSION": "2.8.3"}}
 @pytest.fixture
 def project_on(images, tmp_path):
     """Makes a project on a base image that is built for this test alone, and takes it away."""
-    made = []
+    projects = []
 
     def make(kind, **settings):
         built = run(str(PROJECT / "tests/images/build"), kind, timeout=1800)
         assert built.returncode == 0, built.stderr
         base = re.search(r"IMAGE=(\S+)", built.stdout)[1]
         user = {"AIRFLOW_UID": "1001"} if os.geteuid() == 0 else {}
-        made.append(ComposeProject(tmp_path, **images | {"AIRFLOW_BASE_IMAGE": base} | settings | user))
-        return made[0]
+        projects.append(ComposeProject(tmp_path, **images | {"AIRFLOW_BASE_IMAGE": base} | settings | user))
+        return projects[0]
 
     yield make
-    for project in made:
+    for project in projects:
         project.remove()
 
 
@@ -45,8 +45,8 @@ def test_a_work_is_synced_and_services_are_compiled(project_on, kind, tmp_path_f
     assert project.sh("triggerer", "airflow version 2>/dev/null").endswith(project.settings.airflow_version)
 
     assert too_few_compiled(modules_of_services(project, tmp_path_factory.mktemp("probe"))) == {}
-    found = compiled(image(project))
-    assert [file for file, state in found.items() if state != [True, 0b01, True]] == []
+    states = compiled(image(project))
+    assert [file for file, state in states.items() if state != [True, 0b01, True]] == []
     sizes = [int(docker("image", "inspect", "--format", "{{.Size}}", name)) for name in
              (image(project), project.settings.airflow_base_image)]  # fmt: skip
     # The web UI of Airflow 2 imports the hooks of all providers: 160 MB of compiled modules in the fuller image.

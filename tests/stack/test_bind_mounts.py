@@ -27,8 +27,8 @@ TODO = (
 def tiny(file):
     """This machine's own programs with their libraries, as an image's root."""
     programs = {f"bin/{name}": shutil.which(name) for name in NEEDED}
-    words = run("ldd", *programs.values()).stdout.split()
-    libraries = {word.strip("/"): word for word in words if word.startswith("/") and not word.endswith(":")}
+    fields = run("ldd", *programs.values()).stdout.split()
+    libraries = {field.strip("/"): field for field in fields if field.startswith("/") and not field.endswith(":")}
     with tarfile.open(file, "w", dereference=True) as root:
         for name, program in (programs | libraries).items():
             root.add(program, name)
@@ -37,11 +37,11 @@ def tiny(file):
 @pytest.fixture(scope="module")
 def engine(docker_engine, tmp_path_factory):
     """One over TCP, with a host name of its own and the tiny image."""
-    with private_engine("elsewhere", f"--host={ADDRESS}", "--tls=false") as made:
+    with private_engine("elsewhere", f"--host={ADDRESS}", "--tls=false") as remote:
         root = tmp_path_factory.mktemp("tiny") / "root.tar"
         tiny(root)
-        made.docker("import", str(root), TINY)
-        yield made
+        remote.docker("import", str(root), TINY)
+        yield remote
 
 
 @pytest.fixture
@@ -50,35 +50,35 @@ def here(engine, tmp_path):
     archive = tmp_path / "archive"
     archive.mkdir()
     (archive / "Works").mkdir()
-    made = ComposeProject(
+    project = ComposeProject(
         tmp_path / "here", POSTGRES_IMAGE=TINY, AIRFLOW_BASE_IMAGE="localhost:1/no:1", ARCHIVE0_DIR=str(archive)
     )
-    made.docker_host = ADDRESS
-    made.inside = ("nsenter", f"--net=/run/netns/{engine.network}")
-    yield made
+    project.docker_host = ADDRESS
+    project.inside = ("nsenter", f"--net=/run/netns/{engine.network}")
+    yield project
     shutil.rmtree(tmp_path)
 
 
 @contextmanager
-def hidden(engine, folder, *made):
+def hidden(engine, folder, *subfolders):
     """For the engine alone, ``folder`` is another one, with the empty folders ``made`` in it."""
-    for command in (["mount", "-t", "tmpfs", "tmpfs", str(folder)], ["mkdir", "-p", *map(str, (folder, *made))]):
-        done = engine.inside(*command)
-        assert done.returncode == 0, done.stderr
+    for command in (["mount", "-t", "tmpfs", "tmpfs", str(folder)], ["mkdir", "-p", *map(str, (folder, *subfolders))]):
+        result = engine.inside(*command)
+        assert result.returncode == 0, result.stderr
     try:
         yield
     finally:
         assert engine.inside("umount", str(folder)).returncode == 0
 
 
-def said_by_up(here, engine):
+def error_of_up(here, engine):
     """The last line of `inv up`, which fails; nothing is left of it on the engine or here."""
-    said = here.inv("up", code=1)
-    assert "Building" not in said and "Starting" not in said
+    output = here.inv("up", code=1)
+    assert "Building" not in output and "Starting" not in output
     assert engine.docker("ps", "--all", "--quiet") == ""
     assert engine.docker("volume", "ls", "--quiet") == ""
     assert not list(here.settings.state_dir.glob(".seen-*"))
-    return said.splitlines()[-1]
+    return output.splitlines()[-1]
 
 
 def expected(*named):
@@ -95,14 +95,14 @@ def outside(here):
 def test_folders_that_are_missing_or_others_are_named_before_anything_is_built(here, engine):
     named = outside(here)
     with hidden(engine, here.folder):
-        assert said_by_up(here, engine) == expected(*named)
+        assert error_of_up(here, engine) == expected(*named)
     folders = [folder for _, folder in named]
     with hidden(engine, here.folder, *folders):
-        assert said_by_up(here, engine) == expected(*named)
+        assert error_of_up(here, engine) == expected(*named)
     archive = here.settings.archive0_dir
     with hidden(engine, archive):
-        assert said_by_up(here, engine) == expected(("ARCHIVE0_DIR", archive))
-    assert said_by_up(here, engine).startswith("AIRFLOW_BASE_IMAGE: localhost:1/no:1 is not on this machine")
+        assert error_of_up(here, engine) == expected(("ARCHIVE0_DIR", archive))
+    assert error_of_up(here, engine).startswith("AIRFLOW_BASE_IMAGE: localhost:1/no:1 is not on this machine")
 
 
 def test_a_start_of_what_is_built_says_the_same_and_so_do_other_verbs_that_mount(here, engine):
@@ -112,7 +112,7 @@ def test_a_start_of_what_is_built_says_the_same_and_so_do_other_verbs_that_mount
     (here.settings.state_dir / "build.compose.json").write_text(json.dumps(note))
     named = outside(here)
     with hidden(engine, here.folder, *(folder for _, folder in named)):
-        assert said_by_up(here, engine) == expected(*named)
+        assert error_of_up(here, engine) == expected(*named)
         assert here.inv("dags", code=1).splitlines()[-1] == expected(*named)
 
 
@@ -120,11 +120,11 @@ def test_doctor_judges_by_the_endpoint_and_the_host_name(here, engine):
     def bind_mounts():
         return next(check for check in here.json("doctor")["checks"] if check["name"] == "bind mounts")
 
-    found = bind_mounts()
-    assert found["state"] == "warning"
+    check = bind_mounts()
+    assert check["state"] == "warning"
     runs = f"the engine at {ADDRESS} (DOCKER_HOST) runs on elsewhere, which may not see STATE_DIR ("
-    assert found["found"].startswith(runs)
-    assert found["remedy"].startswith("inv up checks each. To use the engine of this machine: unset DOCKER_HOST.")
+    assert check["found"].startswith(runs)
+    assert check["remedy"].startswith("inv up checks each. To use the engine of this machine: unset DOCKER_HOST.")
     here.docker_host, here.inside = "", ()
     assert bind_mounts()["found"] == "unix:///var/run/docker.sock is the engine of this machine"
     assert engine.docker("ps", "--all", "--quiet") == ""

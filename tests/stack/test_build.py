@@ -43,21 +43,21 @@ def inside(name, command):
 
 def test_nothing_new_is_not_built_and_the_image_says_what_is_in_it(built):
     assert "is up to date: nothing to build" in built.inv("build")
-    said = built.inv("image")
+    output = built.inv("image")
     for name in ("ao-workflows", "archive-ops"):
         commit = run("git", "-C", str(built.folder / "sources" / name), "rev-parse", "HEAD").stdout.strip()
-        assert re.search(rf"airflow-docker\.{name}\.revision +{commit}", said)
+        assert re.search(rf"airflow-docker\.{name}\.revision +{commit}", output)
     lock = hashlib.sha256((built.settings.build_dir / "requirements.lock").read_bytes()).hexdigest()
-    assert f"sha256:{lock}" in said
-    assert built.inv("image", "--name", image(built)) == said
+    assert f"sha256:{lock}" in output
+    assert built.inv("image", "--name", image(built)) == output
     assert "was not built by airflow-docker" in built.inv("image", "--name", built.settings.postgres_image, code=1)
     assert "there is no such thing on this machine" in built.inv("image", "--name", "no/such:image", code=1)
 
 
-def steps_not_cached(said):
+def steps_not_cached(output):
     """The steps of a build that were really done, from what the builder says of each."""
-    steps = dict(re.findall(r"^#(\d+) \[init [^\]]*\] ((?:RUN|COPY) .*)$", said, re.M))
-    cached = set(re.findall(r"^#(\d+) CACHED$", said, re.M))
+    steps = dict(re.findall(r"^#(\d+) \[init [^\]]*\] ((?:RUN|COPY) .*)$", output, re.M))
+    cached = set(re.findall(r"^#(\d+) CACHED$", output, re.M))
     assert steps
     return [step for number, step in steps.items() if number not in cached]
 
@@ -68,9 +68,9 @@ def test_a_changed_script_makes_one_small_layer(built):
     text = script.read_text()
     script.write_text(text + f"# one line more, at {time.time()}\n")
     try:
-        said = built.inv("build")
-        assert "archive-ops" in said and "with local changes" in said and image(built) != first
-        assert steps_not_cached(said) == ["COPY --chown=airflow:0 bin/ /home/airflow/bin/"]
+        output = built.inv("build")
+        assert "archive-ops" in output and "with local changes" in output and image(built) != first
+        assert steps_not_cached(output) == ["COPY --chown=airflow:0 bin/ /home/airflow/bin/"]
         size = docker("history", "--human=false", "--format", "{{.Size}}", image(built)).split()[0]
         assert int(size) < 10_000
     finally:
@@ -106,8 +106,8 @@ def test_built_twice_from_the_same_commits_the_images_are_the_same(built):
     first = image(built)
     before = tree(first)
     docker("tag", first, f"{built.settings.airflow_image}:kept")
-    said = built.inv("build", "--build-dir", str(built.folder / "other"), "--no-cache")
-    assert image(built) == first and "Building" in said
+    output = built.inv("build", "--build-dir", str(built.folder / "other"), "--no-cache")
+    assert image(built) == first and "Building" in output
     assert docker("image", "inspect", "--format", "{{.Id}}", first) != ""
     assert tree(first) ^ before == set()
     assert (built.folder / "other" / "requirements.lock").read_bytes() == (
@@ -117,12 +117,12 @@ def test_built_twice_from_the_same_commits_the_images_are_the_same(built):
 
 COMPILED = """
 import importlib.util, json, pathlib
-found = {}
+states = {}
 for file in pathlib.Path("/home/airflow/.local/lib").rglob("*.pyc"):
     header, source = file.read_bytes()[:16], pathlib.Path(importlib.util.source_from_cache(str(file)))
     same = source.is_file() and header[8:] == importlib.util.source_hash(source.read_bytes())
-    found[str(source)] = [header[:4] == importlib.util.MAGIC_NUMBER, int.from_bytes(header[4:8], "little"), same]
-print(json.dumps(found))
+    states[str(source)] = [header[:4] == importlib.util.MAGIC_NUMBER, int.from_bytes(header[4:8], "little"), same]
+print(json.dumps(states))
 """
 """For each compiled file of an image: of this Python, its flags, whether it is of the source beside it."""
 
@@ -132,10 +132,10 @@ def compiled(name):
 
 
 def test_what_is_compiled_is_of_its_source_and_not_checked_again(built):
-    found = compiled(image(built))
-    assert [file for file, state in found.items() if state != [True, 0b01, True]] == []
-    assert len(found) > 2000
-    assert sum(1 for file in found if "/airflow/migrations/versions/" in file) > 10  # which init runs
+    states = compiled(image(built))
+    assert [file for file, state in states.items() if state != [True, 0b01, True]] == []
+    assert len(states) > 2000
+    assert sum(1 for file in states if "/airflow/migrations/versions/" in file) > 10  # which init runs
     base = compiled(built.settings.airflow_base_image)
     assert base == {}
     sizes = [int(docker("image", "inspect", "--format", "{{.Size}}", name)) for name in
@@ -152,10 +152,10 @@ def test_up_says_that_the_image_is_older_than_the_sources(stack):
     text = script.read_text()
     script.write_text(text + "# one line more\n")
     try:
-        said = stack.inv("up")
+        output = stack.inv("up")
     finally:
         script.write_text(text)
-    assert "what was built is older than archive-ops: scripts/syncAnywhere/syncOneWork.sh changed since" in said
+    assert "what was built is older than archive-ops: scripts/syncAnywhere/syncOneWork.sh changed since" in output
     script.write_text(text + "# in the image already\n")
     try:
         stack.inv("build")
@@ -218,15 +218,15 @@ def test_packages_audit_tool_compiled_requirements_and_configuration(project, se
     (workflows / "airflow-docker/StagingGlacierProcess-requirements.txt").write_text(
         "humanize\nmysqlclient==2.2.4\nidna==3.6\n"
     )
-    said = project.inv("build")
-    assert re.search(r"mysqlclient +\S+ +2\.2\.4", said)
-    assert re.search(r"idna +\S+ +3\.6", said)
+    output = project.inv("build")
+    assert re.search(r"mysqlclient +\S+ +2\.2\.4", output)
+    assert re.search(r"idna +\S+ +3\.6", output)
     name = image(project)
-    found = compiled(name)  # of idna there was another version, which services import
-    assert [file for file, state in found.items() if state != [True, 0b01, True]] == []
-    assert {Path(file).stem for file in found if "/idna/" in file} >= {"__init__", "core", "idnadata", "package_data"}
+    states = compiled(name)  # of idna there was another version, which services import
+    assert [file for file, state in states.items() if state != [True, 0b01, True]] == []
+    assert {Path(file).stem for file in states if "/idna/" in file} >= {"__init__", "core", "idnadata", "package_data"}
     assert inside(name, "python -c 'import idna; print(idna.__version__)'") == "3.6"
-    assert {Path(file).parent.name for file in found} >= {"humanize", "MySQLdb"}
+    assert {Path(file).parent.name for file in states} >= {"humanize", "MySQLdb"}
     assert "audit-tool at work" in inside(name, "audit-tool")
     assert "ASCII" in inside(name, "file --brief --dereference /etc/os-release")
     assert inside(name, "python -c 'import MySQLdb; print(MySQLdb.version_info[:3])'") == "(2, 2, 4)"
@@ -268,6 +268,6 @@ def test_two_builds_at_once_wait_for_each_other(project):
     command = [*INV, "build"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     running = [subprocess.Popen(command, env=project.environ, **pipes) for _ in range(2)]
-    said = [process.communicate()[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0], said
-    assert "waiting for process" in "".join(said)
+    outputs = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], outputs
+    assert "waiting for process" in "".join(outputs)

@@ -33,14 +33,14 @@ def test_the_secrets_of_the_tasks_are_in_the_workers_alone_and_their_folders_in_
 
 
 def test_the_broker_is_reached_from_its_own_network_alone(stack):
-    found = stack.inspect("redis")["NetworkSettings"]
-    assert not any((found["Ports"] or {}).values())
-    (name,) = found["Networks"]
+    network = stack.inspect("redis")["NetworkSettings"]
+    assert not any((network["Ports"] or {}).values())
+    (name,) = network["Networks"]
     assert json.loads(docker("network", "inspect", name))[0]["Internal"] is True
     routes = stack.sh("redis", "cat /proc/net/route").splitlines()[1:]
     assert routes and not [route for route in routes if route.split()[1] == "00000000"]
     other = next(n for n in stack.inspect("worker")["NetworkSettings"]["Networks"] if n != name)
-    script = f"import socket; socket.create_connection(('{found['Networks'][name]['IPAddress']}', 6379), 3)"
+    script = f"import socket; socket.create_connection(('{network['Networks'][name]['IPAddress']}', 6379), 3)"
     image = stack.inspect("worker")["Config"]["Image"]
     asked = run("docker", "run", "--rm", "--network", other, "--entrypoint", "python", image, "-c", script)
     assert asked.returncode != 0 and "Error" in asked.stderr
@@ -75,9 +75,9 @@ def workers(stack):
 
 def test_workers_are_added_and_taken_away_while_tasks_run_and_finish_what_they_have(stack, undisturbed):
     many = Many(stack, tasks=9, seconds=20, retries=0, name="away")
-    many.place()
-    said = stack.inv("scale", "3")
-    assert "From 1 to 3 workers" in said and "worker is healthy" in said and "scheduler" not in said
+    many.deploy()
+    output = stack.inv("scale", "3")
+    assert "From 1 to 3 workers" in output and "worker is healthy" in output and "scheduler" not in output
     assert set(workers(stack)) == {1, 2, 3} and stack.json("status")["state"] == "healthy"
     assert "worker-2   running  healthy" in stack.inv("status")
     many.begin("away")
@@ -107,16 +107,16 @@ def test_their_number_stays_until_another_is_said(stack, undisturbed):
     assert "worker is healthy" in stack.inv("restart", "worker")
     after = workers(stack)
     assert set(after) == {1, 2} and all(after[n]["since"] > before[n]["since"] for n in after)
-    said = stack.inv("logs", "worker", "--tail", "1", shows_services=True)
-    assert {line.split()[0] for line in said.splitlines() if " | " in line} == {"worker-1", "worker-2"}
+    output = stack.inv("logs", "worker", "--tail", "1", shows_services=True)
+    assert {line.split()[0] for line in output.splitlines() if " | " in line} == {"worker-1", "worker-2"}
     shown = run(*INV, "shell", "worker", env=stack.environ, input="command -v syncOneWork.sh; echo $ARCH_ROOT")
     assert shown.stdout.split() == ["/home/airflow/bin/syncOneWork.sh", "/mnt"]
 
 
 def test_what_is_no_number_of_workers_is_refused(stack):
     for number in ("0", "101", "many", "-1", "1.5"):
-        said = stack.inv("scale", f"--workers={number}", code=2)
-        assert f"inv scale: '{number}' is not a number from 1 to 100." in said
+        output = stack.inv("scale", f"--workers={number}", code=2)
+        assert f"inv scale: '{number}' is not a number from 1 to 100." in output
     assert "--workers: '0' is not a number from 1 to 100." in stack.inv("up", "--workers", "0", code=2)
 
 
@@ -128,9 +128,9 @@ def test_where_nothing_runs_there_is_nothing_to_scale(project):
 @pytest.mark.on("compose", "standalone")
 def test_where_the_scheduler_runs_the_tasks_there_are_no_workers(project):
     for verb in (["scale", "2"], ["up", "--workers", "2"]):
-        said = project.inv(*verb, code=1)
+        output = project.inv(*verb, code=1)
         if project.engine == "compose":
-            assert "EXECUTOR: is LocalExecutor: the scheduler runs the tasks, and there are no workers." in said
+            assert "EXECUTOR: is LocalExecutor: the scheduler runs the tasks, and there are no workers." in output
         else:
-            assert "ENGINE: standalone has no workers: its scheduler runs the tasks. Set ENGINE=compose" in said
+            assert "ENGINE: standalone has no workers: its scheduler runs the tasks. Set ENGINE=compose" in output
     assert not Path(project.settings.state_dir / "up.log").exists()

@@ -27,9 +27,9 @@ def start(stack, service, probe):
     environ = ("--env", "PYTHONPATH=/probe", "--env", "PYTHONDONTWRITEBYTECODE=1")
     options = ("--detach", "--no-deps", *environ, "--volume", f"{probe}:/probe:ro")
     engine = stack.compose()
-    made = run(*engine.command("run", *options, service), env=os.environ | engine.environment())
-    assert made.returncode == 0, made.stderr
-    return made.stdout.split()[-1]
+    result = run(*engine.command("run", *options, service), env=os.environ | engine.environment())
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()[-1]
 
 
 def modules(container):
@@ -37,10 +37,10 @@ def modules(container):
     until(lambda: docker("inspect", "--format", "{{.State.Health.Status}}", container) == "healthy", 300)
     docker("exec", container, "bash", "-c", f"kill -{SIGNAL} -1; sleep 2")
     listed = docker("exec", container, "bash", "-c", "for file in /tmp/modules.*; do cat $file; echo; done")
-    found = {}
+    states = {}
     for line in listed.splitlines():
-        found |= json.loads(line)
-    return {file: there for file, there in found.items() if not file.startswith(NO_MODULES_OF_THE_IMAGE)}
+        states |= json.loads(line)
+    return {file: is_compiled for file, is_compiled in states.items() if not file.startswith(NO_MODULES_OF_THE_IMAGE)}
 
 
 def modules_of_services(stack, folder):
@@ -59,12 +59,15 @@ def modules_of_services(stack, folder):
 
 def too_few_compiled(seen):
     """Of each service in which that is so: how many modules there are, and those that are not compiled."""
-    missing = {service: sorted(file for file, there in found.items() if not there) for service, found in seen.items()}
+    missing = {
+        service: sorted(file for file, is_compiled in states.items() if not is_compiled)
+        for service, states in seen.items()
+    }
     return {s: (len(seen[s]), files) for s, files in missing.items() if len(files) >= len(seen[s]) / 100}
 
 
 def test_fewer_than_one_in_a_hundred_of_the_modules_that_a_service_imports_is_not_compiled(stack, tmp_path):
     seen = modules_of_services(stack, tmp_path)
     assert set(seen) >= {"scheduler", "triggerer", stack.release.page}
-    assert {service: len(found) for service, found in seen.items() if len(found) < 700} == {}
+    assert {service: len(states) for service, states in seen.items() if len(states) < 700} == {}
     assert (few := too_few_compiled(seen)) == {}, json.dumps(few, indent=1)

@@ -55,19 +55,19 @@ def test_what_is_typed_beside_the_env_file_reads_nothing_of_it_but_settings(stac
 def test_a_container_for_one_command_is_not_the_service(stack):
     project = stack.settings.compose_project_name
     labels = {"project": project, "service": "scheduler", "oneoff": "True", "container-number": "1"}
-    words = [word for name, value in labels.items() for word in ("--label", f"com.docker.compose.{name}={value}")]
-    once = docker("run", "--detach", *words, "--entrypoint", "sleep", stack.settings.postgres_image, "300")
+    options = [option for name, value in labels.items() for option in ("--label", f"com.docker.compose.{name}={value}")]
+    once = docker("run", "--detach", *options, "--entrypoint", "sleep", stack.settings.postgres_image, "300")
     try:
         assert stack.json("status")["state"] == "healthy"
         assert stack.settings.airflow_version in stack.inv("airflow", "version").split()
-        found = next(one for one in stack.json("status", "--all") if one["project"] == project)
-        assert found["services"] == len(services(stack)) - 1
+        entry = next(one for one in stack.json("status", "--all") if one["project"] == project)
+        assert entry["services"] == len(services(stack)) - 1
     finally:
         docker("rm", "--force", "--volumes", once)
 
 
 @pytest.mark.on(*EACH)
-def test_no_key_stands_in_an_environment_a_command_a_label_or_the_image(stack):
+def test_no_key_is_in_an_environment_a_command_a_label_or_the_image(stack):
     settings = stack.settings
     values = [
         (settings.secrets_dir / name).read_text() for name in [*secret_files.GENERATED, *secret_files.DERIVED[:2]]
@@ -80,7 +80,7 @@ def test_no_key_stands_in_an_environment_a_command_a_label_or_the_image(stack):
 
 
 @pytest.mark.on(*EACH)
-def test_containers_are_not_root_and_only_the_web_page_is_published_on_loopback(stack):
+def test_containers_are_not_root_and_only_the_web_ui_is_published_on_loopback(stack):
     uid = stack.settings.airflow_uid
     for service in services(stack):
         assert stack.inspect(service)["Config"]["User"] == f"{uid}:0"
@@ -95,7 +95,7 @@ def test_the_image_has_the_scripts_and_the_requirements_and_no_open_directory(st
     assert stack.sh("scheduler", "find /home/airflow/bin -type l") == ""
     stack.sh("scheduler", "python -c 'import humanize, xxhash'")
     image = stack.inspect("scheduler")["Config"]["Image"]
-    found = docker(
+    writable = docker(
         "run",
         "--rm",
         "--network=none",
@@ -110,22 +110,22 @@ def test_the_image_has_the_scripts_and_the_requirements_and_no_open_directory(st
         "-type",
         "l",
     )
-    assert found == ""
+    assert writable == ""
     left = docker("run", "--rm", "--network=none", "--entrypoint=find", image, "/tmp", "/run")
     assert not re.search(r"requirements|package|\bca_|bundle", left)
 
 
 def test_a_port_taken_by_a_container_names_the_container(stack, project):
     project.set(AIRFLOW_PORT=stack.settings.airflow_port)
-    said = project.inv("up", code=1)
-    assert f"is taken by the container {stack.settings.compose_project_name}-webserver-1" in said
+    output = project.inv("up", code=1)
+    assert f"is taken by the container {stack.settings.compose_project_name}-webserver-1" in output
 
 
 def test_an_image_that_cannot_be_had_names_the_setting(project):
     project.inv("pull")
     project.set(AIRFLOW_BASE_IMAGE="localhost:1/nothing:here")
-    said = project.inv("build", code=1)
-    assert "AIRFLOW_BASE_IMAGE: localhost:1/nothing:here is not on this machine and could not be pulled" in said
+    output = project.inv("build", code=1)
+    assert "AIRFLOW_BASE_IMAGE: localhost:1/nothing:here is not on this machine and could not be pulled" in output
 
 
 def test_an_image_of_another_airflow_is_refused(project):
@@ -146,7 +146,7 @@ def test_no_build_and_no_engine(project, tmp_path):
         os.environ["PATH"] = path
 
 
-def test_a_look_at_the_folders_leaves_nothing_and_none_is_needed_when_all_is_up(stack, tmp_path, monkeypatch):
+def test_a_check_of_the_bind_mounts_leaves_nothing_and_is_skipped_when_all_is_up(stack, tmp_path, monkeypatch):
     """What docker is called for is written down by a program that hands it on."""
     calls, real = tmp_path / "calls", shutil.which("docker")
     (tmp_path / "docker").write_text(f'#!/bin/sh\necho "$1" >>{calls}\nexec {real} "$@"\n')
@@ -156,7 +156,7 @@ def test_a_look_at_the_folders_leaves_nothing_and_none_is_needed_when_all_is_up(
     assert not {"create", "run", "cp", "rm"} & set(calls.read_text().split())
     calls.unlink()
     assert "sample_sync" in stack.inv("dags")
-    assert {"create", "cp", "rm"} <= set(made := calls.read_text().split()) and "run" not in made
+    assert {"create", "cp", "rm"} <= set(commands := calls.read_text().split()) and "run" not in commands
     left = docker("ps", "--all", "--quiet", "--filter", f"name={stack.settings.compose_project_name}-bind-mounts")
     assert left == "" and not list(stack.settings.state_dir.glob(".seen-*"))
 

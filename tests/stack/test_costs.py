@@ -38,11 +38,11 @@ def spent(stack, tmp_path):
 
     def of(verb):
         environ = stack.environ
-        given = {"PATH": f"{tmp_path}:{environ['PATH']}", "PYTHONPROFILEIMPORTTIME": "1"}
-        result = run(*INV, verb, env=environ | given)
+        overrides = {"PATH": f"{tmp_path}:{environ['PATH']}", "PYTHONPROFILEIMPORTTIME": "1"}
+        result = run(*INV, verb, env=environ | overrides)
         assert result.returncode == 0, result.stdout + result.stderr
-        noted = [tmp_path / f"{name}.log" for name in ("docker", "git")]
-        docker, git = (file.read_text().splitlines() if file.exists() else [] for file in noted)
+        log_files = [tmp_path / f"{name}.log" for name in ("docker", "git")]
+        docker, git = (file.read_text().splitlines() if file.exists() else [] for file in log_files)
         return docker, git, set(re.findall(r"^import time:.*\| +(\S+)$", result.stderr, re.M))
 
     return of

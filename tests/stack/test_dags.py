@@ -26,12 +26,12 @@ def test_dags_are_parsed_and_import_errors_have_file_and_line(stack, dags):
     assert re.search(r"^sample_sync +sample_sync.py +4 +@continuous", stack.inv("dags"), re.M)
     (dags / "broken.py").write_text("from airflow import DAG\n\nimport no_such_module\n")
     (dags / "slow.py").write_text("import time\nfrom airflow import DAG\ntime.sleep(3.2)\n")
-    said = stack.inv("dags", code=1)
-    assert re.search(r"^broken.py:3 +ModuleNotFoundError: No module named 'no_such_module'", said, re.M)
-    assert "slow.py takes 3" in said
-    assert "inv dags: 1 file cannot be imported." in said
-    found = stack.json("dags")
-    assert [e["line"] for e in found["errors"]] == [3] and [d["dag"] for d in found["dags"]] == ["sample_sync"]
+    output = stack.inv("dags", code=1)
+    assert re.search(r"^broken.py:3 +ModuleNotFoundError: No module named 'no_such_module'", output, re.M)
+    assert "slow.py takes 3" in output
+    assert "inv dags: 1 file cannot be imported." in output
+    report = stack.json("dags")
+    assert [e["line"] for e in report["errors"]] == [3] and [d["dag"] for d in report["dags"]] == ["sample_sync"]
     until(lambda: stack.json("status")["dags"]["import_errors"], 90)
     (dags / "broken.py").unlink()
 
@@ -52,9 +52,9 @@ def test_a_file_that_ends_or_crashes_its_process_hides_no_other(stack, dags, sho
         (dags / name).write_text(text)
     parsed = run(*INV, "dags", "--json", env=stack.environ)
     assert parsed.returncode == 1 and "inv dags: 6 files cannot be imported." in parsed.stderr
-    found = json.loads(parsed.stdout)
-    assert {dag["dag"] for dag in found["dags"]} == {"sample_sync", "helped"}
-    assert {error["file"].rpartition("/")[2]: (error["line"], error["error"]) for error in found["errors"]} == {
+    report = json.loads(parsed.stdout)
+    assert {dag["dag"] for dag in report["dags"]} == {"sample_sync", "helped"}
+    assert {error["file"].rpartition("/")[2]: (error["line"], error["error"]) for error in report["errors"]} == {
         "deep.py": (4, "ValueError: x"),
         "exits.py": (4, "SystemExit"),
         "ends.py": (None, "the import ended its process with exit code 7."),

@@ -35,12 +35,12 @@ def of_the_demo(checkout):
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [({"AIRFLOW_VERSION": "latest"}, "AIRFLOW_VERSION: 'latest'"), ({"ENGINE": "swarm"}, "ENGINE: the demo is for")],
 )
-def test_a_setting_that_is_none_is_not_remembered(checkout, bad, said):
+def test_a_setting_that_is_none_is_not_remembered(checkout, bad, message):
     tried = run("./inv", "demo", cwd=checkout, env=os.environ | bad, stdin=subprocess.DEVNULL)
-    assert (tried.returncode, said in tried.stderr) == (2, True), tried.stderr
+    assert (tried.returncode, message in tried.stderr) == (2, True), tried.stderr
     assert not (checkout / ".demo" / ".env").exists()
     assert run("./inv", "demo", "--down", cwd=checkout, stdin=subprocess.DEVNULL).returncode == 0
 
@@ -54,11 +54,11 @@ def test_the_demo_shows_the_path_of_a_work_and_leaves_nothing(checkout, engine, 
     try:
         first = run("./inv", "demo", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)
         assert first.returncode == 0, first.stdout + first.stderr
-        said = first.stdout + first.stderr
-        archived = re.search(r"^ +archive +(/.*)$", said, re.M)[1]
+        output = first.stdout + first.stderr
+        archived = re.search(r"^ +archive +(/.*)$", output, re.M)[1]
         assert sorted(os.listdir(archived)) == ["dips.txt", "images", "manifest-xxh64.txt"]
         assert archived.startswith(str(checkout / ".demo"))
-        assert f"Engine: {engine} (" in said
+        assert f"Engine: {engine} (" in output
         assert engine == "standalone" or len(of_the_demo(checkout)) > len(["container", "volume", "network", "image"])
         environ = {name: value for name, value in environ.items() if name not in {**images, **chosen}}  # it remembers
         second = run("./inv", "demo", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)

@@ -50,7 +50,7 @@ def registry(docker_engine, tmp_path_factory):
 @pytest.fixture
 def pushed(registry, images):
     """Puts an image into the registry alone, so that it must be had from there; its name, with tag and digest."""
-    made = []
+    digests = []
 
     def push(setting, default):
         name = f"{registry}/{setting.lower()}:here"
@@ -60,12 +60,12 @@ def pushed(registry, images):
         docker("push", "--quiet", name)
         known = docker("image", "inspect", "--format", "{{range .RepoDigests}}{{println .}}{{end}}", name).split()
         digest = next(one for one in known if one.startswith(f"{registry}/"))
-        made.append(digest)
+        digests.append(digest)
         docker("image", "rm", name)
         return f"{name}@{digest.partition('@')[2]}"
 
     yield push
-    for digest in made:
+    for digest in digests:
         run("docker", "image", "rm", digest)
 
 
@@ -81,17 +81,17 @@ def test_a_pinned_base_image_is_pulled_and_reported_and_a_wrong_digest_is_refuse
 
     project.set(AIRFLOW_BASE_IMAGE=f"{name}@{NONE}")  # the tag is there, and must not count
     assert finding(project, "base image")["state"] == "error"
-    said = project.inv("build", code=1)
-    assert f"AIRFLOW_BASE_IMAGE: {name}@{NONE} is not on this machine and could not be pulled" in said
-    assert said.rstrip().endswith("Check the name, its digest and your connection, or log in: docker login")
+    output = project.inv("build", code=1)
+    assert f"AIRFLOW_BASE_IMAGE: {name}@{NONE} is not on this machine and could not be pulled" in output
+    assert output.rstrip().endswith("Check the name, its digest and your connection, or log in: docker login")
 
     project.set(AIRFLOW_BASE_IMAGE=pinned)
     assert f"{pinned} is not here; it can be pulled" in finding(project, "base image")["found"]
     project.inv("build")
-    said = project.inv("image")
-    assert re.search(rf"base\.name +{re.escape(pinned)}", said)
-    assert re.search(rf"org\.opencontainers\.image\.base\.digest +{digest}", said)
-    assert re.search(rf"airflow-docker\.base\.digest +{re.escape(name.removesuffix(':here'))}@{digest}", said)
+    output = project.inv("image")
+    assert re.search(rf"base\.name +{re.escape(pinned)}", output)
+    assert re.search(rf"org\.opencontainers\.image\.base\.digest +{digest}", output)
+    assert re.search(rf"airflow-docker\.base\.digest +{re.escape(name.removesuffix(':here'))}@{digest}", output)
     assert f'"value": "{digest}"' in project.inv("sbom")
     assert f"{pinned} is here" in finding(project, "base image")["found"]
 
@@ -111,11 +111,11 @@ def test_a_base_image_without_a_digest_is_said_to_have_none(project, images):
     if docker("image", "inspect", "--format", "{{len .RepoDigests}}", base) != "0":
         pytest.skip(f"{base} is from a registry")
     project.inv("pull", "build")
-    said = project.inv("image")
-    assert re.search(r"airflow-docker\.base\.digest +none \(not from a registry: known by its id alone\)", said)
+    output = project.inv("image")
+    assert re.search(r"airflow-docker\.base\.digest +none \(not from a registry: known by its id alone\)", output)
     identity = docker("image", "inspect", "--format", "{{.Id}}", base)
-    assert re.search(rf"airflow-docker\.base\.id +{identity}", said)
-    assert "org.opencontainers.image.base.digest" not in said
+    assert re.search(rf"airflow-docker\.base\.id +{identity}", output)
+    assert "org.opencontainers.image.base.digest" not in output
 
 
 def test_a_pinned_database_runs_and_status_shows_which(project, pushed):

@@ -14,35 +14,35 @@ STATES = {"ok", "warning", "error", "skipped"}
 
 def examined(project, code=0):
     """Each check by its name, after a look at the exit code, the words for a person, and the form of the JSON."""
-    said = project.inv("doctor", code=code, timeout=60)
+    output = project.inv("doctor", code=code, timeout=60)
     report = project.json("doctor")
     assert set(report) == {"ok", "checks"} and report["ok"] is (code == 0)
     assert report["ok"] is not any(check["state"] == "error" for check in report["checks"])
     for check in report["checks"]:
         assert set(check) == {"name", "state", "found", "remedy"} and check["state"] in STATES and check["found"]
         assert (check["remedy"] is None) is (check["state"] == "ok"), check
-        assert check["state"] not in ("warning", "error") or f"{check['name']}: {check['remedy']}" in said
-    found = {check["name"]: check for check in report["checks"]}
-    assert len(found) == len(report["checks"])
-    return found
+        assert check["state"] not in ("warning", "error") or f"{check['name']}: {check['remedy']}" in output
+    checks = {check["name"]: check for check in report["checks"]}
+    assert len(checks) == len(report["checks"])
+    return checks
 
 
-def errors(found):
-    return {name: check["remedy"] for name, check in found.items() if check["state"] == "error"}
+def errors(checks):
+    return {name: check["remedy"] for name, check in checks.items() if check["state"] == "error"}
 
 
 def test_a_project_that_nothing_stops_is_well_and_stays_as_it_is(project):
     before = snapshot(project.folder)
-    found = examined(project)
-    assert found["engine"]["found"] == f"{project.engine} (as ENGINE says)"
-    assert ("docker" in found) is (project.engine == "compose")
-    assert found["secrets"]["remedy"] == "inv up writes them."
-    assert found["ao-workflows"]["state"] == found["archive-ops"]["state"] == "ok"
-    assert found["clock"]["state"] == ("ok" if project.engine == "compose" else "skipped")
+    checks = examined(project)
+    assert checks["engine"]["found"] == f"{project.engine} (as ENGINE says)"
+    assert ("docker" in checks) is (project.engine == "compose")
+    assert checks["secrets"]["remedy"] == "inv up writes them."
+    assert checks["ao-workflows"]["state"] == checks["archive-ops"]["state"] == "ok"
+    assert checks["clock"]["state"] == ("ok" if project.engine == "compose" else "skipped")
     assert snapshot(project.folder) == before
 
 
-def test_the_fields_stand_in_the_docs(project):
+def test_the_fields_are_in_the_docs(project):
     section = (
         (PROJECT / "docs/troubleshooting.md").read_text().partition("## inv doctor --json")[2].partition("\n## ")[0]
     )
@@ -53,9 +53,9 @@ def test_the_fields_stand_in_the_docs(project):
 
 
 def test_the_port_of_a_running_stack_is_its_own(stack):
-    found = examined(stack)
-    assert "is ours: the stack is up" in found["port"]["found"]
-    assert {found[name]["state"] for name in ("secrets", "DAGS_DIR", "BUILD_DIR")} == {"ok"}
+    checks = examined(stack)
+    assert "is ours: the stack is up" in checks["port"]["found"]
+    assert {checks[name]["state"] for name in ("secrets", "DAGS_DIR", "BUILD_DIR")} == {"ok"}
 
 
 def test_each_thing_that_would_stop_up_is_reported_with_its_remedy(project):
@@ -68,11 +68,11 @@ def test_each_thing_that_would_stop_up_is_reported_with_its_remedy(project):
     project.set(ARCHIVE_OPS_URL="remotes/none")
     assert errors(examined(project, code=1)) == {"archive-ops": "Correct the path."}
     project.set(ARCHIVE_OPS_URL="remotes/archive-ops", AO_WORKFLOWS_REF="nope")
-    found = errors(examined(project, code=1))
-    assert found.keys() == {"ao-workflows"} and "git ls-remote" in found["ao-workflows"]
+    remedies = errors(examined(project, code=1))
+    assert remedies.keys() == {"ao-workflows"} and "git ls-remote" in remedies["ao-workflows"]
     project.set(AO_WORKFLOWS_REF="main", BUILD_DIR="remotes")
-    found = errors(examined(project, code=1))
-    assert found.keys() == {"BUILD_DIR"} and "Name another folder" in found["BUILD_DIR"]
+    remedies = errors(examined(project, code=1))
+    assert remedies.keys() == {"BUILD_DIR"} and "Name another folder" in remedies["BUILD_DIR"]
 
 
 def test_secrets_that_others_may_read_are_an_error_until_they_are_closed(project):
@@ -100,11 +100,11 @@ def hanging_docker(project, tmp_path, monkeypatch):
 def test_a_docker_that_hangs_is_reported_in_bounded_time(project, hanging_docker):
     wanted = project.engine
     project.set(ENGINE=wanted if wanted == "compose" else "auto")
-    found = examined(project, code=1 if wanted == "compose" else 0)
+    checks = examined(project, code=1 if wanted == "compose" else 0)
     if wanted == "standalone":
-        assert found["engine"]["found"].startswith("standalone (the Docker engine has not answered in ")
+        assert checks["engine"]["found"].startswith("standalone (the Docker engine has not answered in ")
         return
-    assert errors(found).keys() >= {"docker"}
-    assert "has not answered in " in found["docker"]["found"] and "ENGINE=standalone" in found["docker"]["remedy"]
-    assert {found[name]["state"] for name in ("base image", "clock", "disk, docker")} == {"skipped"}
-    assert found["git"]["state"] == "ok"
+    assert errors(checks).keys() >= {"docker"}
+    assert "has not answered in " in checks["docker"]["found"] and "ENGINE=standalone" in checks["docker"]["remedy"]
+    assert {checks[name]["state"] for name in ("base image", "clock", "disk, docker")} == {"skipped"}
+    assert checks["git"]["state"] == "ok"

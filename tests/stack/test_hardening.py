@@ -30,8 +30,8 @@ def test_each_has_its_share_of_memory_and_processes_and_no_more(stack, services)
     limits = {"memory.max": "memory/memory.limit_in_bytes", "pids.max": "pids/pids.max"}  # in version 2, in version 1
     asked = "; ".join(f"cat {new} 2>/dev/null || cat {old}" for new, old in limits.items())
     for service in services:
-        found = stack.sh(service, f"cd /sys/fs/cgroup; {asked}").split()
-        assert found == [str(3 << 30), str(stack.settings.pids_limit)], service
+        values = stack.sh(service, f"cd /sys/fs/cgroup; {asked}").split()
+        assert values == [str(3 << 30), str(stack.settings.pids_limit)], service
 
 
 def test_no_log_can_fill_the_disk(stack, services):
@@ -43,10 +43,10 @@ def test_no_log_can_fill_the_disk(stack, services):
 def test_none_can_write_its_own_files_unless_it_imports_dags(stack, services):
     tried = [f"touch {folder}/x 2>&1" for folder in ("/home/airflow", "/usr/local/bin", "/opt/airflow-docker", "/etc")]
     for service in services:
-        said = stack.sh(service, f"{'; '.join(tried)}; true").splitlines()
-        read_only = [line for line in said if "Read-only file system" in line]
+        lines = stack.sh(service, f"{'; '.join(tried)}; true").splitlines()
+        read_only = [line for line in lines if "Read-only file system" in line]
         imports_dags = service in choose(stack.settings, notify=False).dag_services
-        wanted = 0 if imports_dags else sum("No such file" not in line for line in said)
+        wanted = 0 if imports_dags else sum("No such file" not in line for line in lines)
         assert len(read_only) == wanted, service
         assert imports_dags or read_only, service
 
@@ -55,7 +55,7 @@ def test_tasks_cannot_change_the_dags(stack):
     assert "Read-only file system" in stack.sh(stack.task_service, "touch /opt/airflow/dags/x 2>&1; true")
 
 
-def test_only_the_page_is_on_the_host_and_there_on_loopback_only(stack, services):
+def test_only_the_web_ui_is_on_the_host_and_there_on_loopback_only(stack, services):
     published = {}
     for name in services:
         ports = stack.inspect(name)["NetworkSettings"]["Ports"] or {}

@@ -29,9 +29,9 @@ DEBUG = os.environ["PYDEV_DEBUG"]
 
 @dag(schedule=None, start_date=datetime(2024, 1, 1), is_paused_upon_creation=False)
 def listing():
-    for found in [*FOUND, f"debug-{DEBUG}", f"secrets-{os.path.isdir('/run/secrets')}"]:
+    for task_id in [*FOUND, f"debug-{DEBUG}", f"secrets-{os.path.isdir('/run/secrets')}"]:
 
-        @task(task_id=found)
+        @task(task_id=task_id)
         def work():
             print("there is", WORK)
 
@@ -55,10 +55,10 @@ def must_run(project):
     write_listing(project)
     known = f"select dag_id from dag where dag_id = 'listing' and {project.release.is_known}"
     until(lambda: project.sql(known), 90)
-    said = project.inv("dags", "--run", "listing")
+    output = project.inv("dags", "--run", "listing")
     wanted = {"mnt-in-mnt", "data-in-data", "extra-in-extra-mount", "data-made-at-import", "debug-NO"}
     wanted.add(f"secrets-{project.engine != 'standalone'}")
-    assert wanted <= set(re.findall(r"✓ ([\w-]+): success", said))
+    assert wanted <= set(re.findall(r"✓ ([\w-]+): success", output))
     assert f"{'listing':11}" in project.inv("dags")
     assert project.json("status")["dags"]["import_errors"] == []
 
@@ -79,9 +79,10 @@ def test_with_workers_and_airflow_3_too_and_up_names_what_cannot_be_imported(ima
     project.inv("pull")
     broken = project.settings.workflow_dev_dir / project.settings.dags_dir / "broken.py"
     broken.write_text("from airflow import DAG\n\nimport no_such_module\n")
-    said = project.inv("up")
+    output = project.inv("up")
     assert (
-        "broken.py:3: this DAG file cannot be imported (ModuleNotFoundError: No module named 'no_such_module')" in said
+        "broken.py:3: this DAG file cannot be imported (ModuleNotFoundError: No module named 'no_such_module')"
+        in output
     )
     broken.unlink()
     must_run(project)
@@ -97,13 +98,13 @@ def test_status_and_up_name_the_files_that_cannot_be_imported(stack):
         "from airflow import DAG\n\n\ndef load():\n    from pathlib import Path\n\n    Path('/no/such/folder/x').mkdir()\n\n\nload()\n"
     )
     try:
-        found = until(lambda: stack.json("status")["dags"]["import_errors"], 90)
+        errors = until(lambda: stack.json("status")["dags"]["import_errors"], 90)
         error = "FileNotFoundError: [Errno 2] No such file or directory: '/no/such/folder/x'"
-        assert found == [{"file": broken.name, "line": 7, "error": error}]
+        assert errors == [{"file": broken.name, "line": 7, "error": error}]
         assert stack.json("status")["state"] == "healthy"
-        said = stack.inv("status", code=1)
-        assert "healthy, 1 DAG file cannot be imported, http" in said and f"{broken.name}:7: {error}" in said
-        assert "healthy, 1 DAG file cannot be imported. Fix what is named above, then look again: inv dags" in said
+        output = stack.inv("status", code=1)
+        assert "healthy, 1 DAG file cannot be imported, http" in output and f"{broken.name}:7: {error}" in output
+        assert "healthy, 1 DAG file cannot be imported. Fix what is named above, then look again: inv dags" in output
         assert f"! {broken.name}:7: this DAG file cannot be imported ({error}). Fix it" in stack.inv("up")
     finally:
         broken.unlink()

@@ -45,12 +45,12 @@ def quick(stack, dags):
 
 @pytest.mark.on(*FLAVOURS)
 def test_logs_of_one_service_with_tail_and_since(stack):
-    said = stack.inv("logs", "scheduler", "--tail", "5", shows_services=True)
-    lines = [line for line in said.splitlines() if line.strip()]
+    output = stack.inv("logs", "scheduler", "--tail", "5", shows_services=True)
+    lines = [line for line in output.splitlines() if line.strip()]
     assert 1 <= len(lines) <= 5 and all(line.startswith("scheduler") for line in lines)
     everything = stack.inv("logs", shows_services=True)
-    said_by = {re.sub(r"-\d+$", "", line.split()[0]) for line in everything.splitlines() if " | " in line}
-    assert said_by >= {*stack.release.commands, stack.task_service}
+    services_with_logs = {re.sub(r"-\d+$", "", line.split()[0]) for line in everything.splitlines() if " | " in line}
+    assert services_with_logs >= {*stack.release.commands, stack.task_service}
     assert len(stack.inv("logs", "--since", "1s", shows_services=True).splitlines()) < len(everything.splitlines())
     recent = stack.inv("logs", "--since", "3h", shows_services=True)
     assert len(recent.splitlines()) >= len(everything.splitlines())
@@ -68,8 +68,8 @@ def test_logs_are_followed_until_they_are_not(stack):
     with subprocess.Popen(command, env=stack.environ, stdout=subprocess.PIPE, text=True) as following:
         try:
             time.sleep(2)
-            page = f"http://127.0.0.1:{stack.settings.airflow_port}/login/?followed=yes"
-            urllib.request.urlopen(page, timeout=30).close()
+            url = f"http://127.0.0.1:{stack.settings.airflow_port}/login/?followed=yes"
+            urllib.request.urlopen(url, timeout=30).close()
             assert any("followed=yes" in line for line in iter(following.stdout.readline, ""))
         finally:
             following.send_signal(signal.SIGINT)
@@ -100,17 +100,17 @@ def since(stack, service):
 
 
 def test_restart_of_one_service(stack):
-    page = stack.release.page
-    before = since(stack, page), since(stack, "triggerer")
-    assert f"{page} is healthy" in stack.inv("restart", page)
-    assert since(stack, page) > before[0] and since(stack, "triggerer") == before[1]
+    service = stack.release.page
+    before = since(stack, service), since(stack, "triggerer")
+    assert f"{service} is healthy" in stack.inv("restart", service)
+    assert since(stack, service) > before[0] and since(stack, "triggerer") == before[1]
     assert stack.json("status")["state"] == "healthy"
 
 
 def test_restart_of_what_does_not_run(stack):
     stack.inv("down")
-    for words in (["--run", "sample_sync"], ["--run", "sample_sync", "--follow", "x"]):
-        assert "is not running. Type: inv up" in stack.inv("dags", *words, code=1)
+    for args in (["--run", "sample_sync"], ["--run", "sample_sync", "--follow", "x"]):
+        assert "is not running. Type: inv up" in stack.inv("dags", *args, code=1)
     stack.inv("restart")
     assert stack.json("status")["state"] == "healthy"
     assert "Already up and healthy" in stack.inv("up")
@@ -119,13 +119,13 @@ def test_restart_of_what_does_not_run(stack):
 
 @pytest.mark.on(*FLAVOURS)
 def test_a_dag_is_run_and_the_exit_code_says_how_it_ended(stack, quick):
-    said = stack.inv("dags", "--run", "quick", "--conf", '{"word": "marker-word"}')
-    assert "✓ work: success" in said and "✓ quick has succeeded" in said
+    output = stack.inv("dags", "--run", "quick", "--conf", '{"word": "marker-word"}')
+    assert "✓ work: success" in output and "✓ quick has succeeded" in output
     logs = [f.read_text() for f in stack.settings.logs_dir.glob("dag_id=quick/**/*.log")]
     assert any("the word is marker-word" in text for text in logs)
-    said = stack.inv("dags", "--run", "quick", "--conf", '{"word": "fail"}', code=1)
-    assert "✗ work: failed" in said and "quick: the run has failed (work)." in said
-    assert "ValueError: as asked" in said and re.search(r"Read on: /.*attempt=1.log", said)
+    output = stack.inv("dags", "--run", "quick", "--conf", '{"word": "fail"}', code=1)
+    assert "✗ work: failed" in output and "quick: the run has failed (work)." in output
+    assert "ValueError: as asked" in output and re.search(r"Read on: /.*attempt=1.log", output)
     assert "knows no such DAG" in stack.inv("dags", "--run", "nope", code=1)
     assert "--conf: is not JSON" in stack.inv("dags", "--run", "quick", "--conf", "{", code=2)
     stack.inv("airflow", "dags pause quick")
@@ -135,12 +135,12 @@ def test_a_dag_is_run_and_the_exit_code_says_how_it_ended(stack, quick):
 
 @pytest.mark.on(*FLAVOURS)
 def test_status_in_json_has_the_documented_form(stack):
-    found = stack.json("status")
+    status = stack.json("status")
     documented = (PROJECT / "docs" / "daily.md").read_text().partition("`inv status --json`, on standard output:")[2]
     fields = set(re.findall(r"^\| `([a-z_0-9.\[\]]+)` \|", documented.partition("\n## ")[0], re.M))
-    assert fields == paths(found)
-    assert found["repositories"]["ao-workflows"]["behind"] == 0 and found["secrets"] == "fresh"
-    assert found["dags"]["loaded"] >= 1 and found["disk"]["database"] > 0
+    assert fields == paths(status)
+    assert status["repositories"]["ao-workflows"]["behind"] == 0 and status["secrets"] == "fresh"
+    assert status["dags"]["loaded"] >= 1 and status["disk"]["database"] > 0
 
 
 def paths(value, prefix=""):
@@ -150,10 +150,10 @@ def paths(value, prefix=""):
     if not isinstance(value, dict):
         return {prefix}
     by_data = prefix in ("repositories", "dags.runs_24h")
-    found = set()
+    fields = set()
     for name, item in value.items():
-        found |= paths(item, f"{prefix}[]" if by_data else f"{prefix}.{name}".lstrip("."))
-    return found
+        fields |= paths(item, f"{prefix}[]" if by_data else f"{prefix}.{name}".lstrip("."))
+    return fields
 
 
 def test_status_counts_commits_that_are_not_built_and_stale_secrets(stack):
@@ -175,9 +175,11 @@ def test_status_counts_commits_that_are_not_built_and_stale_secrets(stack):
 
 def test_all_stacks_of_this_machine_are_listed(stack):
     name = stack.settings.compose_project_name
-    found = {entry["project"]: entry for entry in stack.json("status", "--all")}
+    entries = {entry["project"]: entry for entry in stack.json("status", "--all")}
     services = [service for service in stack.json("status")["services"] if service["name"] != "init"]
-    assert found[name]["engine"] == stack.engine and found[name]["running"] == found[name]["services"] == len(services)
+    assert entries[name]["engine"] == stack.engine and entries[name]["running"] == entries[name]["services"] == len(
+        services
+    )
     assert name in stack.inv("status", "--all")
 
 
@@ -219,17 +221,17 @@ def test_clean_shows_all_and_removes_what_is_named_and_not_in_use(project, monke
     os.utime(project.settings.logs_dir / "mine.txt", (1e9, 1e9))
     if project.engine == "compose" and os.geteuid() == 0:
         os.chown(project.settings.logs_dir, project.settings.airflow_uid, -1)
-    said = project.inv("clean")
-    assert "download" in said and old in said and new not in said and "mine.txt" not in said
-    assert second not in said and (first in said) == (project.engine == "compose")
+    output = project.inv("clean")
+    assert "download" in output and old in output and new not in output and "mine.txt" not in output
+    assert second not in output and (first in output) == (project.engine == "compose")
     assert "there is no terminal to ask on" in project.inv("clean", "--logs", code=2)
     project.inv("clean", "--images", "--build", "--downloads", "--logs", "--yes")
     assert not (project.settings.logs_dir / "dag_id=x" / old).exists()
     assert (project.settings.logs_dir / "dag_id=x" / new).exists() and (project.settings.logs_dir / "mine.txt").exists()
     assert not (tmp_path / "cache" / "airflow-docker" / "download").exists()
     assert not (project.settings.build_dir / "bin").exists()
-    said = project.inv("clean")
-    assert first not in said and "There is nothing of ours that could go" in said
+    output = project.inv("clean")
+    assert first not in output and "There is nothing of ours that could go" in output
     project.inv("up", "--no-build")  # what was built last is still there
     assert "--older-than: 'x' is not" in project.inv("clean", "--older-than", "x", code=2)
 
@@ -243,8 +245,8 @@ def test_with_the_database_down_status_is_true(project):
     now = project.json("status")
     assert now["state"] == "unhealthy" and now["dags"] is None
     assert "not all services are well" in project.inv("status", code=1)
-    said = project.inv("dags", "--run", "sample_sync", code=1)
-    assert re.search(r"cannot be queried|not running", said)
+    output = project.inv("dags", "--run", "sample_sync", code=1)
+    assert re.search(r"cannot be queried|not running", output)
     if project.engine == "standalone":  # what runs has made a new file meanwhile: end it before the old one is back
         project.inv("down")
         for left in project.stack.database_file.parent.glob("airflow.db*"):
@@ -264,8 +266,8 @@ def test_another_env_is_another_installation(project, tmp_path):
     (checkout / ".env.staging").write_text("AIRFLOW_PORT=18099\nCOMPOSE_PROJECT_NAME=staging\n")
     command = [sys.executable, str(checkout / "airflow_docker"), "--search-root", str(checkout)]
     environ = {k: v for k, v in project.environ.items() if k != "ENV_FILE"}
-    for words in (["--env", "staging", "config", "--json"], ["config", "--json", "--env", "staging"]):
-        shown = run(*command, *words, env=environ)
+    for args in (["--env", "staging", "config", "--json"], ["config", "--json", "--env", "staging"]):
+        shown = run(*command, *args, env=environ)
         assert shown.returncode == 0, shown.stderr
         values = json.loads(shown.stdout)
         assert "18099" in json.dumps(values)
@@ -292,9 +294,9 @@ NOT_THERE = {"inv helm": ("standalone",), "inv scale": ("standalone", "compose")
 def documented():
     """The commands of the table `Every day` in docs/daily.md, as they are typed."""
     table = (PROJECT / "docs" / "daily.md").read_text().partition("## Every day")[2].partition("\n## ")[0]
-    found = re.findall(r"`(inv [^`]+)`", table)
-    assert len(found) > 12
-    return [command for command in found if not any(part in command for part in NOT_HERE)]
+    commands = re.findall(r"`(inv [^`]+)`", table)
+    assert len(commands) > 12
+    return [command for command in commands if not any(part in command for part in NOT_HERE)]
 
 
 @pytest.mark.parametrize("command", documented())
@@ -303,13 +305,13 @@ def test_what_the_operators_guide_says_can_be_typed(stack, quick, command, tmp_p
         (tmp_path / "requirements.txt").write_text("humanize\nxxhash\n")
     for word, meant in MEANT.items():
         command = command.replace(word, meant)
-    words = shlex.split(command)[1:]
+    args = shlex.split(command)[1:]
     environ = stack.environ
-    if words[0] == "helm":  # no cluster could clone from this machine
+    if args[0] == "helm":  # no cluster could clone from this machine
         environ |= {"AO_WORKFLOWS_URL": "https://git.example.org/workflows.git"}
-    result = run(*INV, *words, env=environ, cwd=tmp_path, stdin=subprocess.DEVNULL)
-    strict = "--strict" in words  # whose exit code depends on the base image
-    refused = stack.engine in NOT_THERE.get(f"inv {words[0]}", ())
+    result = run(*INV, *args, env=environ, cwd=tmp_path, stdin=subprocess.DEVNULL)
+    strict = "--strict" in args  # whose exit code depends on the base image
+    refused = stack.engine in NOT_THERE.get(f"inv {args[0]}", ())
     assert result.returncode == (1 if refused else 0) or (strict and result.returncode == 1), result.stderr
     assert not refused or re.fullmatch(r"\S.*: .+\. (Set|Type) .+", result.stderr.strip()), result.stderr
     stack.inv("build")
@@ -318,17 +320,17 @@ def test_what_the_operators_guide_says_can_be_typed(stack, quick, command, tmp_p
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system with room for little more than nothing."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place))
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder))
     if mounted.returncode and os.environ.get("CI") == "true":
         pytest.fail(f"a small tmpfs is needed in CI: {mounted.stderr}")
     if mounted.returncode:
         pytest.skip("only root can mount a small file system")
     try:
-        yield place
+        yield folder
     finally:
-        run("umount", "--lazy", str(place))
+        run("umount", "--lazy", str(folder))
 
 
 @pytest.mark.parametrize("setting", ["STATE_DIR", "BUILD_DIR", "SECRETS_DIR"])
@@ -342,8 +344,8 @@ def test_a_full_disk_is_reported_and_nothing_is_partly_written(project, small_di
                 filler.write(b"x" * 512)
             except OSError:
                 break
-    said = project.inv("up", "--timeout", "60", code=1)
-    assert re.search(r"no room left|No space left|no space left", said), said
+    output = project.inv("up", "--timeout", "60", code=1)
+    assert re.search(r"no room left|No space left|no space left", output), output
     assert not [
         f for f in (small_disk / "x").rglob("*") if f.is_file() and not f.stat().st_size and f.suffix == ".json"
     ]

@@ -27,8 +27,8 @@ Variable.set("kept", "secret")
 """
 READ = f"""
 from airflow.models import Connection, Variable
-found = [Connection.get_connection_from_secrets(f"kept{{n}}") for n in range({MANY})]
-print(sum(c.password == f"secret{{n}}" and c.extra_dejson == {{"k": "v"}} for n, c in enumerate(found)), Variable.get("kept"))
+connections = [Connection.get_connection_from_secrets(f"kept{{n}}") for n in range({MANY})]
+print(sum(c.password == f"secret{{n}}" and c.extra_dejson == {{"k": "v"}} for n, c in enumerate(connections)), Variable.get("kept"))
 """
 
 
@@ -42,11 +42,11 @@ def keys(stack):
 def rotate(stack, keys, name):
     """Rotate, prove that this key alone is another one (but for what keeps people in) and that all is well; the old one."""
     before = keys()
-    said = stack.inv("secrets", "--rotate", name)
+    output = stack.inv("secrets", "--rotate", name)
     after = keys()
     also = {"jwt_secret"} if stack.release.number == 3 and name in ("admin_password", "webserver_secret_key") else set()
     assert {other for other in before if before[other] != after[other]} == {name} | also
-    assert before[name] not in said and after[name] not in said
+    assert before[name] not in output and after[name] not in output
     assert stack.inv("secrets", "--check") and json.loads(json.dumps(stack.json("status")))["state"] == "healthy"
     assert stack.python(READ).splitlines()[-1] == f"{MANY} secret"
     return before[name]
@@ -67,12 +67,12 @@ def test_the_fernet_key_and_all_that_is_written_with_it(stack, keys):
 @pytest.mark.on("standalone")
 def test_a_fernet_key_whose_change_was_interrupted(stack, keys):
     both = {**keys(), "fernet_key": f"{Fernet.generate_key().decode()},{keys()['fernet_key']}"}
-    secret_files.put(stack.settings, stack_reader(stack), both)
+    secret_files.put(stack.settings, secret_owner_of(stack), both)
     rotate(stack, keys, "fernet_key")
     assert "," not in keys()["fernet_key"]
 
 
-def stack_reader(stack):
+def secret_owner_of(stack):
     return choose(stack.settings, notify=False).secret_owner
 
 
@@ -136,8 +136,10 @@ def test_a_key_that_another_engine_needs_too(stack, keys):
     database.parent.mkdir(parents=True)
     database.write_text("x")
     try:
-        said = stack.inv("secrets", "--rotate", "fernet_key", code=1)
+        output = stack.inv("secrets", "--rotate", "fernet_key", code=1)
     finally:
         shutil.rmtree(stack.settings.state_dir / "standalone")
-    assert "this project has a database on standalone too" in said and "ENGINE=standalone inv down --volumes" in said
+    assert (
+        "this project has a database on standalone too" in output and "ENGINE=standalone inv down --volumes" in output
+    )
     assert keys() == before

@@ -78,54 +78,56 @@ def count(stack, dag):
 
 
 def test_the_end_of_a_run_is_what_it_says(stack):
-    said = stack.inv("dags", "--run", "empty", code=1)
-    assert "empty: the run counts as a success, but no task has run: the DAG has no tasks. Change that" in said
+    output = stack.inv("dags", "--run", "empty", code=1)
+    assert "empty: the run counts as a success, but no task has run: the DAG has no tasks. Change that" in output
     if stack.release.number == 2:  # Airflow 3 gives a run by hand no date that it could compare
-        said = stack.inv("dags", "--run", "past", code=1)
-        assert "no task has run: its end_date, 2025-03-31T00:00:00+00:00, is before the run's date, 20" in said
-    said = stack.inv("dags", "--run", "skips", code=1)
-    assert said.endswith("skips: the DAG is paused, so a run would wait. Type: inv dags --run skips --unpause\n")
+        output = stack.inv("dags", "--run", "past", code=1)
+        assert "no task has run: its end_date, 2025-03-31T00:00:00+00:00, is before the run's date, 20" in output
+    output = stack.inv("dags", "--run", "skips", code=1)
+    assert output.endswith("skips: the DAG is paused, so a run would wait. Type: inv dags --run skips --unpause\n")
     assert count(stack, "skips") == 0
-    said = stack.inv("dags", "--run", "skips", "--unpause")
-    assert "✓ skips: all tasks were skipped, none has run" in said and "✗" not in said
+    output = stack.inv("dags", "--run", "skips", "--unpause")
+    assert "✓ skips: all tasks were skipped, none has run" in output and "✗" not in output
 
 
 def test_params_that_do_not_fit_are_one_sentence_and_trigger_nothing(stack):
-    said = stack.inv("dags", "--run", "params", code=1)
-    assert re.search(r"^params: param work: No value passed[^.]*\. Give it one that fits: --conf ", said, re.M)
-    said = stack.inv("dags", "--run", "params", "--conf", '{"work": "x", "count": "two"}', code=1)
+    output = stack.inv("dags", "--run", "params", code=1)
+    assert re.search(r"^params: param work: No value passed[^.]*\. Give it one that fits: --conf ", output, re.M)
+    output = stack.inv("dags", "--run", "params", "--conf", '{"work": "x", "count": "two"}', code=1)
     expected = (
         "params: param work: 'x' is too short; param count: 'two' is not of type 'integer'. Give it one that fits: "
     )
-    assert said.endswith(expected + """--conf '{"work": …, "count": …}'\n""")
+    assert output.endswith(expected + """--conf '{"work": …, "count": …}'\n""")
     assert count(stack, "params") == 0
 
 
 def test_each_attempt_is_shown_with_the_log_of_the_first_and_a_run_is_followed_again(stack):
-    said = stack.inv("dags", "--run", "retries", shows_services=True)
-    order = [said.find(part) for part in ("✗ flaky: failed (try 1)", "ValueError: not yet", "✓ flaky: success (try 2)")]
-    assert order[0] > 0 and order == sorted(order), said
-    assert said.count("--- the last lines of ") == 1
-    run_id = re.search(r"✓ retries has succeeded \((inv__\S+)\)", said)[1]
-    said = stack.inv("dags", "--run", "retries", "--follow", run_id, shows_services=True)
-    assert "✓ flaky: success (try 2)" in said and f"✓ retries has succeeded ({run_id})" in said
-    said = stack.inv("dags", "--run", "retries", "--follow", "nope", code=1)
-    assert said.endswith(f"nope: retries has no such run. The newest are: {run_id} (success).\n")
+    output = stack.inv("dags", "--run", "retries", shows_services=True)
+    order = [
+        output.find(part) for part in ("✗ flaky: failed (try 1)", "ValueError: not yet", "✓ flaky: success (try 2)")
+    ]
+    assert order[0] > 0 and order == sorted(order), output
+    assert output.count("--- the last lines of ") == 1
+    run_id = re.search(r"✓ retries has succeeded \((inv__\S+)\)", output)[1]
+    output = stack.inv("dags", "--run", "retries", "--follow", run_id, shows_services=True)
+    assert "✓ flaky: success (try 2)" in output and f"✓ retries has succeeded ({run_id})" in output
+    output = stack.inv("dags", "--run", "retries", "--follow", "nope", code=1)
+    assert output.endswith(f"nope: retries has no such run. The newest are: {run_id} (success).\n")
     assert count(stack, "retries") == 1
 
 
 class Watching:
     """`inv dags --run` in the background; what it says is read as it comes."""
 
-    def __init__(self, stack, *words):
-        command = [*INV, "dags", "--run", *words]
+    def __init__(self, stack, *args):
+        command = [*INV, "dags", "--run", *args]
         self.process = subprocess.Popen(command, env=stack.environ, stderr=subprocess.PIPE, text=True)
 
-    def says(self, words):
+    def says(self, text):
         for line in self.process.stderr:
-            if words in line:
+            if text in line:
                 return line
-        raise AssertionError(f"it has ended without {words}")
+        raise AssertionError(f"it has ended without {text}")
 
     def interrupted(self):
         self.process.send_signal(signal.SIGINT)

@@ -18,12 +18,12 @@ ON = tuple(FLAVOURS)
 
 
 def test_up_alone_does_all_that_is_missing_and_says_where_it_is(stack):
-    said = stack.said
-    for words in ("cloned at", "✓ Building ", "wrote db_apps.config", f"{stack.release.page} is healthy"):
-        assert words in said
-    assert f"http://localhost:{stack.settings.airflow_port}" in said
-    assert str(stack.settings.secrets_dir / "admin_password") in said
-    assert (stack.settings.secrets_dir / "admin_password").read_text() not in said
+    output = stack.up_output
+    for text in ("cloned at", "✓ Building ", "wrote db_apps.config", f"{stack.release.page} is healthy"):
+        assert text in output
+    assert f"http://localhost:{stack.settings.airflow_port}" in output
+    assert str(stack.settings.secrets_dir / "admin_password") in output
+    assert (stack.settings.secrets_dir / "admin_password").read_text() not in output
 
 
 def test_a_work_goes_through_the_dag_and_the_script_into_the_archive(stack):
@@ -56,8 +56,8 @@ class Browser:
 
     def log_in(self, user, password):
         """True if the page that asks for a login lets us pass."""
-        _, page = self.get(self.form)
-        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)[1]
+        _, html = self.get(self.form)
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', html)[1]
         form = urllib.parse.urlencode({"csrf_token": token, "username": user, "password": password}).encode()
         until(lambda: self._is_taken(form))
         return self.is_in()
@@ -88,13 +88,13 @@ def test_the_admin_logs_in_with_the_generated_password_and_with_no_other(stack):
     assert stack.sql("select username from ab_user") == "admin"
 
 
-def test_the_page_shows_no_configuration_not_even_to_the_admin(stack):
+def test_the_web_ui_shows_no_configuration_not_even_to_the_admin(stack):
     browser = Browser(stack)
     assert browser.log_in(
         stack.settings.airflow_admin_user, (stack.settings.secrets_dir / "admin_password").read_text()
     )
-    page = browser.get("/configuration" if browser.is_of_two else "/api/v2/config")[1]
-    assert "chose not to expose the configuration" in page and "sql_alchemy_conn" not in page
+    text = browser.get("/configuration" if browser.is_of_two else "/api/v2/config")[1]
+    assert "chose not to expose the configuration" in text and "sql_alchemy_conn" not in text
 
 
 def test_a_dag_edited_on_the_host_is_seen_without_a_build(stack):
@@ -125,8 +125,8 @@ def test_up_again_changes_nothing_but_a_changed_secret_and_an_archive_more_arriv
     stack.set(EXTRA_MOUNTS=f"{stack.values['EXTRA_MOUNTS']},Archive 4:/home/airflow/extern/Archive4")
     stack.inv("up")
     assert "marker-new" in stack.sees("aws")
-    found = stack.archives()
-    assert found[:5] == [f"Archive{n}" for n in range(5)] and "here.txt" in found
+    archives = stack.archives()
+    assert archives[:5] == [f"Archive{n}" for n in range(5)] and "here.txt" in archives
     after = (stack.folder / "Archive 4").stat()
     assert (after.st_uid, after.st_mode) == (archive.st_uid, archive.st_mode)
 
@@ -159,8 +159,8 @@ def test_a_forked_process_leaves_the_connection_of_its_parent_alone(stack):
 
 
 def test_volumes_go_only_when_confirmed(stack):
-    said = stack.inv("down", "--volumes", code=2)
-    assert "there is no terminal to ask on. Say --yes if you mean it." in said
+    output = stack.inv("down", "--volumes", code=2)
+    assert "there is no terminal to ask on. Say --yes if you mean it." in output
     assert stack.running()
 
 
@@ -200,12 +200,12 @@ def test_after_down_and_up_the_runs_are_still_there_and_after_volumes_they_are_n
 )
 def test_a_crashing_service_is_reported_at_once_with_its_last_lines(project, setting, service, says):
     project.set(**setting)
-    said = project.inv("up", code=1)
-    failing = re.search(rf"^({service}): the service (has ended|crashes)", said, re.M)
-    assert failing, said
-    lines = said.partition(f"--- the last lines of {failing[1]} ---")[2].partition("\n---\n")[0]
+    output = project.inv("up", code=1)
+    failing = re.search(rf"^({service}): the service (has ended|crashes)", output, re.M)
+    assert failing, output
+    lines = output.partition(f"--- the last lines of {failing[1]} ---")[2].partition("\n---\n")[0]
     assert says in lines
-    command = re.search(r"Read on: inv (.*)$", said, re.M)[1]
+    command = re.search(r"Read on: inv (.*)$", output, re.M)[1]
     assert says in project.inv(*command.split(), shows_services=True)
 
 
@@ -215,14 +215,16 @@ def test_a_taken_port_names_the_setting(project):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         project.set(AIRFLOW_PORT=str(taken.getsockname()[1]))
-        said = project.inv("up", code=1)
-    assert re.search(r"AIRFLOW_PORT: port \d+ of 127.0.0.1 is taken by another program. Set AIRFLOW_PORT in .env", said)
+        output = project.inv("up", code=1)
+    assert re.search(
+        r"AIRFLOW_PORT: port \d+ of 127.0.0.1 is taken by another program. Set AIRFLOW_PORT in .env", output
+    )
 
 
 def test_status_says_what_runs_and_how_it_is(stack):
-    found = stack.json("status")
-    assert (found["engine"], found["state"]) == (stack.engine, "healthy")
-    assert {s["name"]: s["health"] for s in found["services"]}["scheduler"] == "healthy"
-    said = stack.inv("status")
-    assert f"http://localhost:{stack.settings.airflow_port}" in said
-    assert re.search(r"^scheduler +running +healthy", said, re.M)
+    status = stack.json("status")
+    assert (status["engine"], status["state"]) == (stack.engine, "healthy")
+    assert {s["name"]: s["health"] for s in status["services"]}["scheduler"] == "healthy"
+    output = stack.inv("status")
+    assert f"http://localhost:{stack.settings.airflow_port}" in output
+    assert re.search(r"^scheduler +running +healthy", output, re.M)

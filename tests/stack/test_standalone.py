@@ -31,10 +31,10 @@ def listens(port):
 
 def listening(project):
     """Ports and addresses that any of the project's processes listens on."""
-    found = set()
+    addresses = set()
     for process in project.processes():
-        found |= {c.laddr for c in process.net_connections(kind="inet") if c.status == psutil.CONN_LISTEN}
-    return found
+        addresses |= {c.laddr for c in process.net_connections(kind="inet") if c.status == psutil.CONN_LISTEN}
+    return addresses
 
 
 @pytest.mark.on(*RELEASES)
@@ -50,8 +50,8 @@ def test_the_home_of_the_tasks_is_the_projects_own(stack):
     assert (home / "bdrc/log").resolve() == stack.settings.app_log_dir.resolve()
     assert (home / "dev/tmp").resolve() == stack.settings.arch_root.resolve()
     assert Path(environ["ARCH_ROOT"]) == stack.settings.arch_root
-    found = shutil.which("syncOneWork.sh", path=environ["PATH"])
-    assert found and Path(found).is_relative_to(stack.settings.build_dir)
+    script = shutil.which("syncOneWork.sh", path=environ["PATH"])
+    assert script and Path(script).is_relative_to(stack.settings.build_dir)
 
 
 @pytest.mark.on(*RELEASES)
@@ -187,11 +187,11 @@ def test_a_package_that_cannot_be_compiled_is_named_with_its_remedy_and_can_be_l
     (no_pkg_config / "pkg-config").chmod(0o755)
     os.environ["PATH"], path = f"{no_pkg_config}:{os.environ['PATH']}", os.environ["PATH"]
     try:
-        said = project.inv("build", "--requirements", str(requirements), code=1)
+        output = project.inv("build", "--requirements", str(requirements), code=1)
     finally:
         os.environ["PATH"] = path
-    assert "mysqlclient: there is no wheel of it for this machine, and it cannot be compiled here (see " in said
-    assert "default-libmysqlclient-dev" in said and "STANDALONE_SKIP=mysqlclient" in said
+    assert "mysqlclient: there is no wheel of it for this machine, and it cannot be compiled here (see " in output
+    assert "default-libmysqlclient-dev" in output and "STANDALONE_SKIP=mysqlclient" in output
     project.set(STANDALONE_SKIP="mysqlclient")
     project.inv("build", "--requirements", str(requirements))
     environment = next(project.settings.build_dir.glob("standalone/*/manifest.json")).parent
@@ -203,11 +203,11 @@ def test_what_is_for_images_only_is_named(project, tmp_path):
     (tmp_path / "audit.deb").write_text("x")
     project.set(SYSTEM_PACKAGES="no-such-package", AUDIT_TOOL_DEB=str(tmp_path / "audit.deb"))
     project.inv("pull")
-    said = project.inv("build")
-    assert "audit.deb, a Debian package" in said and "sudo apt install no-such-package" in said
+    output = project.inv("build")
+    assert "audit.deb, a Debian package" in output and "sudo apt install no-such-package" in output
     project.set(STANDALONE_SKIP="no-such-package audit-tool")
-    said = project.inv("build")
-    assert "Debian package" not in said and "apt install" not in said
+    output = project.inv("build")
+    assert "Debian package" not in output and "apt install" not in output
 
 
 def test_without_docker_auto_says_what_it_chose_and_why(project, tmp_path):
@@ -221,10 +221,10 @@ def test_without_docker_auto_says_what_it_chose_and_why(project, tmp_path):
         os.environ["PATH"], path = f"{folder}:{os.environ['PATH']}", os.environ["PATH"]
         began = time.monotonic()
         try:
-            said = project.inv("down")
+            output = project.inv("down")
         finally:
             os.environ["PATH"] = path
-        assert "Engine: standalone (" in said and why in said
+        assert "Engine: standalone (" in output and why in output
         assert time.monotonic() - began < 60
 
 
@@ -245,9 +245,9 @@ def test_a_user_without_root_in_a_folder_with_blanks(tmp_path_factory):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        kept = {k: v for k, v in os.environ.items() if k.startswith(("PIP_", "UV_", "SSL_", "HTTP", "http"))}
-        environ = kept | {"HOME": str(folder / "home"), "PATH": "/usr/bin:/bin", "PYTHON": python,
-                          "ENGINE": "standalone", "AIRFLOW_PORT": str(port)}  # fmt: skip
+        inherited = {k: v for k, v in os.environ.items() if k.startswith(("PIP_", "UV_", "SSL_", "HTTP", "http"))}
+        environ = inherited | {"HOME": str(folder / "home"), "PATH": "/usr/bin:/bin", "PYTHON": python,
+                               "ENGINE": "standalone", "AIRFLOW_PORT": str(port)}  # fmt: skip
         shown = run(
             "setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", "./inv", "demo",
             cwd=folder / "checkout", env=environ, stdin=subprocess.DEVNULL,

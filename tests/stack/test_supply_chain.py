@@ -15,8 +15,8 @@ from stack.conftest import docker, run
 
 def locks(project):
     """The lock, and the copy from which a file that differs is restored."""
-    place = project.settings.build_dir / ("standalone" if project.engine == "standalone" else "")
-    return [place / "requirements.lock", place / "requirements.own.lock"]
+    folder = project.settings.build_dir / ("standalone" if project.engine == "standalone" else "")
+    return [folder / "requirements.lock", folder / "requirements.own.lock"]
 
 
 @pytest.mark.parametrize("wrong", ["another hash", "no hash"])
@@ -30,32 +30,32 @@ def test_what_does_not_have_the_hash_of_the_lock_is_not_installed(project, wrong
     }[wrong]
     for lock in locks(project):
         lock.write_text(text.replace(package, bad))
-    said = project.inv("build", code=1)
+    output = project.inv("build", code=1)
     reason = {"another hash": "[Hh]ash mismatch for `?xxhash", "no hash": "must have a hash.*: xxhash"}[wrong]
-    assert re.search(reason, " ".join(said.split())), said  # uv breaks its lines where a terminal would
+    assert re.search(reason, " ".join(output.split())), output  # uv breaks its lines where a terminal would
     assert project.json_of_build()["artifact"] == good
     for lock in locks(project):
         lock.write_text(text)
     assert f"{good} is up to date: nothing to build" in project.inv("build")
 
 
-def bill(project, *words):
+def bill(project, *args):
     """What `inv sbom` gives on standard output, to the byte."""
-    made = run(*INV, "sbom", *words, env=project.environ, stdin=subprocess.DEVNULL)
-    assert made.returncode == 0, made.stderr
-    return made.stdout
+    result = run(*INV, "sbom", *args, env=project.environ, stdin=subprocess.DEVNULL)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_the_bill_of_materials_names_what_is_installed_and_where_it_comes_from(stack, tmp_path):
     text = bill(stack)
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
-    found = json.loads(text)
-    components = {normal(one["name"]): one for one in found["components"]}
+    document = json.loads(text)
+    components = {normal(one["name"]): one for one in document["components"]}
     script = "import importlib.metadata as m; print(*{d.metadata['Name'] for d in m.distributions()})"
     assert set(components) == {normal(name) for name in stack.python(script).split()}
 
     built = stack.json_of_build()
-    described = found["metadata"]["component"]
+    described = document["metadata"]["component"]
     assert built["artifact"].endswith(
         f"{described['name']}{':' if stack.engine == 'compose' else '/'}{described['version']}"
     )
@@ -73,13 +73,13 @@ def test_the_bill_of_materials_names_what_is_installed_and_where_it_comes_from(s
         assert one["alg"] == "SHA-256" and f"--hash=sha256:{one['content']}" in lock
     # Of what the base image brought along nobody has seen the hash.
     assert ("hashes" in components["apache-airflow"]) == (stack.engine == "standalone")
-    needs = {one["ref"]: one.get("dependsOn", []) for one in found["dependencies"]}
+    needs = {one["ref"]: one.get("dependsOn", []) for one in document["dependencies"]}
     assert components["sqlalchemy"]["bom-ref"] in needs[components["apache-airflow"]["bom-ref"]]
     assert components["xxhash"]["bom-ref"] in needs[described["bom-ref"]]
 
     file = tmp_path / "bill.json"
-    said = stack.inv("sbom", str(file))
-    assert f"{len(components)} packages of {built['artifact']} in {file}" in said
+    output = stack.inv("sbom", str(file))
+    assert f"{len(components)} packages of {built['artifact']} in {file}" in output
     assert file.read_text() == bill(stack) == text
     assert "this file is there already" in stack.inv("sbom", str(file), code=1)
     assert "there is no folder" in stack.inv("sbom", "--file", str(tmp_path / "none/x.json"), code=1)

@@ -36,8 +36,8 @@ USER airflow
 
 @pytest.fixture(scope="module")
 def hosts(docker_engine, tmp_path_factory):
-    with swarm_of(3, tmp_path_factory.mktemp("hosts")) as made:
-        yield made
+    with swarm_of(3, tmp_path_factory.mktemp("hosts")) as hosts:
+        yield hosts
 
 
 @pytest.fixture(scope="module")
@@ -46,19 +46,19 @@ def swarm(hosts, images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("swarm")
     (folder / "data").mkdir()
     os.chown(folder / "data", UID, 0)
-    made = SwarmProject(
+    project = SwarmProject(
         folder, hosts, AIRFLOW_UID=str(UID), WORKERS="2", WORKER_STOP_SECONDS="30", WORK_DATA_DIR="data",
         MEMORY_LIMIT="3g", **images, **OPTIONS,
     )  # fmt: skip
     try:
-        made.inv("pull")
-        (made.settings.workflow_dev_dir / made.settings.dags_dir / "sample_sync.py").unlink()  # runs all the time
-        made.build()
-        hosts.manager.load(made.settings.postgres_image, made.settings.redis_image)
-        made.said = made.inv("up", "--timeout", "600")
-        yield made
+        project.inv("pull")
+        (project.settings.workflow_dev_dir / project.settings.dags_dir / "sample_sync.py").unlink()  # runs all the time
+        project.build()
+        hosts.manager.load(project.settings.postgres_image, project.settings.redis_image)
+        project.up_output = project.inv("up", "--timeout", "600")
+        yield project
     finally:
-        made.remove()
+        project.remove()
 
 
 def on(swarm, service):
@@ -71,17 +71,17 @@ def since(swarm, *names):
 
 
 def test_up_starts_all_across_the_hosts(swarm):
-    for words in ("The database is on host0 from now on", "init has done its work", "worker is healthy"):
-        assert words in swarm.said
+    for text in ("The database is on host0 from now on", "init has done its work", "worker is healthy"):
+        assert text in swarm.up_output
     assert swarm.json("status")["state"] == "healthy"
     assert {host for name in ("postgres", "redis", "scheduler", "webserver") for host in on(swarm, name)} == {"host0"}
     assert len(set(on(swarm, "worker"))) == 2
     assert "Already up and healthy" in swarm.inv("up")
     images_there = {s["image"] for s in swarm.services()}
     assert all(re.match(rf"{swarm.hosts.registry}/.+@sha256:[0-9a-f]{{64}}$", image) for image in images_there)
-    found = {check["name"]: check["found"] for check in swarm.json("doctor")["checks"]}
-    assert found["swarm"] == "this is a manager, and all hosts answer: host0, host1, host2"
-    assert (found["database"], found["registry"]) == ("it is on this host", f"{swarm.hosts.registry} answers")
+    checks = {check["name"]: check["found"] for check in swarm.json("doctor")["checks"]}
+    assert checks["swarm"] == "this is a manager, and all hosts answer: host0, host1, host2"
+    assert (checks["database"], checks["registry"]) == ("it is on this host", f"{swarm.hosts.registry} answers")
     listed = json.loads(swarm.inv("status", "--all", "--json"))
     assert {"project": "swarm-test", "engine": "swarm"}.items() <= listed[0].items()
 
@@ -97,10 +97,10 @@ print(opener.open(urllib.request.Request(base + path, headers={"Accept": "text/p
 """
 
 
-def page(swarm, path):
+def web_ui_text(swarm, path):
     """What the page says to the admin, asked on the manager."""
     password = swarm.settings.secrets_dir / "admin_password"
-    asked = run(
+    result = run(
         *swarm.inside,
         sys.executable,
         "-c",
@@ -109,22 +109,22 @@ def page(swarm, path):
         str(password),
         path,
     )
-    assert asked.returncode == 0, asked.stderr
-    return asked.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_tasks_run_on_several_hosts_and_all_verbs_see_them(swarm):
     many = Many(swarm, 12, seconds=1)
-    many.place()
-    said = swarm.inv("dags", "--run", "many")
-    name = re.search(r"many has succeeded \((.*)\)", said)[1]
+    many.deploy()
+    output = swarm.inv("dags", "--run", "many")
+    name = re.search(r"many has succeeded \((.*)\)", output)[1]
     assert set(many.lines(name)) == set(range(12))  # the DAG and the data are on a mount that all hosts have
     where = swarm.sql(f"select distinct on (hostname) hostname, map_index from task_instance where run_id = '{name}'")
     assert len(where.splitlines()) == 2
     for row in where.splitlines():  # a log is handed out by the worker that has it
         run_id, index = urllib.parse.quote(name), row.partition("|")[2]
         path = f"/api/v1/dags/many/dagRuns/{run_id}/taskInstances/work/logs/1?map_index={index}&full_content=true"
-        assert f"there is something for the log {index}" in page(swarm, path)
+        assert f"there is something for the log {index}" in web_ui_text(swarm, path)
     logs = swarm.inv("logs", "worker", "--tail", "50", shows_services=True)
     assert {"host1", "host2"} <= set(re.findall(r"@(host\d) ", logs))
     assert "many" in swarm.inv("airflow", "dags list")
@@ -142,7 +142,7 @@ def address_of_worker(engine):
 
 def test_tasks_of_a_host_that_is_cut_off_finish_elsewhere_and_it_returns(swarm):
     hosts, many = swarm.hosts, Many(swarm, 24, seconds=6, at_once=8, retries=50)
-    many.place()
+    many.deploy()
     cut = next(engine for engine in hosts.engines[1:] if engine.name in on(swarm, "worker"))
     there = f"run_id = 'cut-off' and hostname = '{address_of_worker(cut)}'"
     many.begin("cut-off")
@@ -156,8 +156,8 @@ def test_tasks_of_a_host_that_is_cut_off_finish_elsewhere_and_it_returns(swarm):
         assert swarm.sql("select 1 from task_instance where run_id = 'cut-off' and try_number > 1 limit 1")
         until(lambda: swarm.json("status")["state"] == "healthy", AWAY_SECONDS)
         assert len(on(swarm, "worker")) == 2 and cut.name not in on(swarm, "worker")
-        found = next(check for check in swarm.json("doctor")["checks"] if check["name"] == "swarm")
-        assert (found["state"], found["found"]) == ("warning", f"no answer from {cut.name}.")
+        check = next(check for check in swarm.json("doctor")["checks"] if check["name"] == "swarm")
+        assert (check["state"], check["found"]) == ("warning", f"no answer from {cut.name}.")
     finally:
         hosts.wire.set(cut, "up")
     until(lambda: set(hosts.nodes().values()) == {"Ready"}, AWAY_SECONDS)
@@ -170,7 +170,7 @@ def test_tasks_of_a_host_that_is_cut_off_finish_elsewhere_and_it_returns(swarm):
 
 def test_a_new_secret_reaches_the_workers_and_nothing_is_stopped(swarm):
     many = Many(swarm, 24, seconds=1, at_once=8, retries=0)
-    many.place()
+    many.deploy()
     others = ("postgres", "redis", "scheduler", "webserver", "triggerer")
     before, versions = since(swarm, *others), secrets_there(swarm)
     many.begin("renewed")
@@ -193,7 +193,7 @@ def secrets_there(swarm):
     return swarm.docker("secret", "ls", "--format", "{{.Name}}").split()
 
 
-def test_a_key_is_rotated_while_the_database_and_the_tasks_go_on(swarm):
+def test_a_key_is_rotated_while_the_database_and_the_tasks_keep_running(swarm):
     before, old = since(swarm, "postgres", "redis"), (swarm.settings.secrets_dir / "webserver_secret_key").read_text()
     swarm.inv("secrets", "--rotate", "webserver_secret_key")
     assert since(swarm, "postgres", "redis") == before
@@ -202,21 +202,21 @@ def test_a_key_is_rotated_while_the_database_and_the_tasks_go_on(swarm):
     assert swarm.json("status")["state"] == "healthy"
 
 
-def test_a_bad_image_is_taken_back_by_itself(swarm):
+def test_a_bad_image_is_rolled_back_automatically(swarm):
     base, good = swarm.settings.airflow_base_image, {s["name"]: s["image"] for s in swarm.services()}
     name = f"{swarm.settings.airflow_image}-broken"
-    made = run("docker", "build", "--quiet", "--tag", name, "-", input=BROKEN.format(base=base))
-    assert made.returncode == 0, made.stderr
+    result = run("docker", "build", "--quiet", "--tag", name, "-", input=BROKEN.format(base=base))
+    assert result.returncode == 0, result.stderr
     try:
         swarm.set(AIRFLOW_BASE_IMAGE=name)
         swarm.build()
-        said = swarm.inv("up", code=1)
-        assert "webserver: the new version did not become healthy and was rolled back." in said
-        assert "broken on purpose" in said.partition("--- the last lines of the new webserver ---")[2]
+        output = swarm.inv("up", code=1)
+        assert "webserver: the new version did not become healthy and was rolled back." in output
+        assert "broken on purpose" in output.partition("--- the last lines of the new webserver ---")[2]
         after = {s["name"]: s["image"] for s in swarm.services() if s["name"] != "init"}
         assert after == {name: image for name, image in good.items() if name != "init"}
         assert swarm.json("status")["state"] == "healthy"
-        assert "Airflow" in page(swarm, "/home")
+        assert "Airflow" in web_ui_text(swarm, "/home")
     finally:
         swarm.set(AIRFLOW_BASE_IMAGE=base)
         run("docker", "image", "rm", name)
@@ -242,18 +242,18 @@ def test_no_secret_is_on_the_disk_of_any_host(swarm, tmp_path):
     markers = tmp_path / "markers"
     markers.write_text("\n".join([*known, "marker-drs", "marker-aws", "marker-renewed"]))
     for engine in swarm.hosts.engines:
-        assert found_in(markers, engine.folder) == []
+        assert files_with(markers, engine.folder) == []
     planted = swarm.hosts.engines[1].folder / "data" / "planted"
     planted.write_bytes(b"\0before" + known[0].encode() + b"after\0")
-    assert found_in(markers, swarm.hosts.engines[1].folder) == [str(planted)]
+    assert files_with(markers, swarm.hosts.engines[1].folder) == [str(planted)]
 
 
-def found_in(markers, folder):
+def files_with(markers, folder):
     """Files of a folder that hold one of the lines of a file, as its disk has them: memory is mounted elsewhere."""
-    words = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "--text", "--devices=skip"]
-    asked = run(*words, f"--file={markers}", str(folder), env=os.environ | {"LC_ALL": "C"})
-    assert asked.returncode in (0, 1) or not asked.stdout, asked.stderr
-    return asked.stdout.splitlines()
+    command = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "--text", "--devices=skip"]
+    result = run(*command, f"--file={markers}", str(folder), env=os.environ | {"LC_ALL": "C"})
+    assert result.returncode in (0, 1) or not result.stdout, result.stderr
+    return result.stdout.splitlines()
 
 
 def test_down_leaves_nothing_anywhere(swarm):

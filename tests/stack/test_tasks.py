@@ -116,11 +116,11 @@ def test_a_task_writes_more_into_tmp_than_there_is_memory_and_runs_a_program_the
 
 @pytest.mark.on(*EACH)
 def test_the_web_ui_runs_programs_in_a_small_tmp_of_its_own(stack):
-    said = stack.sh(
+    output = stack.sh(
         stack.release.page,
         "df --output=fstype,size /tmp | tail -1; printf '#!/bin/sh\necho 42' >/tmp/x; chmod +x /tmp/x; /tmp/x; rm /tmp/x",
     )
-    assert said.split() == ["tmpfs", str(256 << 10), "42"]
+    assert output.split() == ["tmpfs", str(256 << 10), "42"]
 
 
 def test_tasks_share_as_much_memory_as_is_set(stack, dags):
@@ -148,23 +148,23 @@ def status(stack):
 def test_a_task_that_takes_all_memory_is_reported_until_all_is_well(stack, dags, scarce):
     stack.inv("up")
     assert status(stack)[0] == 0
-    said = stack.inv("dags", "--run", "takes_all", code=1, shows_services=True)
+    output = stack.inv("dags", "--run", "takes_all", code=1, shows_services=True)
     killed = rf"{stack.task_service}: \d+ process(es were| was) killed because memory ran out, .*\(MEMORY_LIMIT is 3g, at most 1258 MB were in use\)"
-    assert re.search(killed, said.splitlines()[-1]), said
+    assert re.search(killed, output.splitlines()[-1]), output
     if stack.flavour == "compose-celery":
         with alone(stack):  # a sensor would be waited for
             stack.inv("scale", "2")
             stack.inv("scale", "1")
-    code, found, said = status(stack)
-    assert (code, found["state"], len(found["problems"])) == (1, "healthy", 1)
-    problem = found["problems"][0]
+    code, report, output = status(stack)
+    assert (code, report["state"], len(report["problems"])) == (1, "healthy", 1)
+    problem = report["problems"][0]
     assert problem["where"] == stack.task_service and problem["todo"].startswith("Raise MEMORY_LIMIT")
-    assert re.search(killed, said)
+    assert re.search(killed, output)
     first = stack.inv("status", code=1).splitlines()[0]
     assert "running, with problems (1)" in first and "healthy" not in first
     assert "is healthy" in stack.inv("restart", "triggerer")
-    code, found, _ = status(stack)
-    assert (code, found["state"], found["problems"]) == (0, "healthy", [])
+    code, report, _ = status(stack)
+    assert (code, report["state"], report["problems"]) == (0, "healthy", [])
 
 
 def crash(stack, service):
@@ -178,10 +178,10 @@ def test_a_service_that_ended_by_itself_is_reported_and_one_that_was_restarted_i
     stack.inv("up")
     crash(stack, "triggerer")
     until(lambda: status(stack)[1]["state"] == "healthy", 120)
-    code, found, said = status(stack)
-    assert (code, [problem["where"] for problem in found["problems"]]) == (1, ["triggerer"])
+    code, report, output = status(stack)
+    assert (code, [problem["where"] for problem in report["problems"]]) == (1, ["triggerer"])
     assert re.search(
-        r"triggerer: it ended by itself \d+ (s|min) ago, and was started again \(MEMORY_LIMIT is 3g\)", said
+        r"triggerer: it ended by itself \d+ (s|min) ago, and was started again \(MEMORY_LIMIT is 3g\)", output
     )
     assert "Already up and healthy" in stack.inv("up")
     assert status(stack)[0] == 0

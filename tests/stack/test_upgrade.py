@@ -54,12 +54,12 @@ class Upgrade:
     def is_refused(self):
         """What it says, after a look that it has left all as it was."""
         project, before = self.project, (self.project.running(), self.project.json_of_build(), history(self.project))
-        said = self(code=1)
-        assert f"Nothing was changed: Airflow {OLD} runs on" in said
+        output = self(code=1)
+        assert f"Nothing was changed: Airflow {OLD} runs on" in output
         assert (project.running(), project.json_of_build()) == before[:2] and history(project) >= before[2]
         assert project.json("status")["state"] == "healthy"
         assert not (project.settings.state_dir / "backups").exists()
-        return said
+        return output
 
 
 def history(project):
@@ -96,9 +96,9 @@ def stops_at_the_lock(upgrade):
     requirements = settings.workflow_dev_dir / settings.dag_requirements
     before = requirements.read_text()
     requirements.write_text(f"sqlalchemy<1.5\n{before}")
-    said = upgrade.is_refused()
-    assert f"{requirements} line 1: these exclude each other:" in said
-    assert f"apache-airflow=={AIRFLOW_3}    (AIRFLOW_VERSION)" in said
+    output = upgrade.is_refused()
+    assert f"{requirements} line 1: these exclude each other:" in output
+    assert f"apache-airflow=={AIRFLOW_3}    (AIRFLOW_VERSION)" in output
     requirements.write_text(before)
 
 
@@ -106,17 +106,17 @@ def stops_at_a_dag_that_does_not_fit(upgrade):
     settings = upgrade.project.settings
     file = settings.workflow_dev_dir / settings.dags_dir / "gone.py"
     file.write_text(GONE)
-    said = upgrade.is_refused()
-    assert "gone.py:3 " in said and f"1 file cannot be imported with Airflow {AIRFLOW_3}" in said
-    assert "AIR301" in said and "airflow.utils.dates.days_ago" in said
-    assert "sample_sync.py:" in said and "AIR311" in said
+    output = upgrade.is_refused()
+    assert "gone.py:3 " in output and f"1 file cannot be imported with Airflow {AIRFLOW_3}" in output
+    assert "AIR301" in output and "airflow.utils.dates.days_ago" in output
+    assert "sample_sync.py:" in output and "AIR311" in output
     file.unlink()
 
 
 def comes_back_when_the_new_one_does_not_start(upgrade):
     project, before = upgrade.project, history(upgrade.project)
-    said = upgrade(code=1)
-    assert f"Airflow {AIRFLOW_3} does not start, and {OLD} runs again, with its data. The reason: api-server:" in said
+    output = upgrade(code=1)
+    assert f"Airflow {AIRFLOW_3} does not start, and {OLD} runs again, with its data. The reason: api-server:" in output
     assert project.json("status")["state"] == "healthy"
     assert history(project) >= before
     assert "Already up and healthy" in project.inv("up")
@@ -128,12 +128,12 @@ def keeps_history_and_logins(upgrade):
     for name, text in BESIDE.items():
         (project.settings.workflow_dev_dir / project.settings.dags_dir / name).parent.mkdir(exist_ok=True)
         (project.settings.workflow_dev_dir / project.settings.dags_dir / name).write_text(text)
-    said = upgrade()
-    assert f"! With Airflow {AIRFLOW_3} these DAGs appear: hidden (old/hidden.py)" in said
-    assert "AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX=regexp in .env" in said
-    (file,) = [line for line in said.splitlines() if line.endswith(".backup")]
+    output = upgrade()
+    assert f"! With Airflow {AIRFLOW_3} these DAGs appear: hidden (old/hidden.py)" in output
+    assert "AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX=regexp in .env" in output
+    (file,) = [line for line in output.splitlines() if line.endswith(".backup")]
     lines = " ".join(f"{name}={value}" for name, value in ({"AIRFLOW_VERSION": AIRFLOW_3} | upgrade.environ).items())
-    assert f"Now set in .env, as the next inv up wants it: {lines}" in said
+    assert f"Now set in .env, as the next inv up wants it: {lines}" in output
     goes_back_only_by_restore(project, file)
     project.set(AIRFLOW_VERSION=AIRFLOW_3, **upgrade.environ)
     assert "Already up and healthy" in project.inv("up")
@@ -147,9 +147,9 @@ def keeps_history_and_logins(upgrade):
 def goes_back_only_by_restore(project, file):
     started = project.running()
     for verb in ("up", "build", "restart"):
-        said = project.inv(verb, code=1)
-        assert f"it is {OLD}, and the database is of Airflow {AIRFLOW_3}" in said
-        assert f"Set AIRFLOW_VERSION={AIRFLOW_3} in .env" in said and f"inv restore {file} --yes" in said
+        output = project.inv(verb, code=1)
+        assert f"it is {OLD}, and the database is of Airflow {AIRFLOW_3}" in output
+        assert f"Set AIRFLOW_VERSION={AIRFLOW_3} in .env" in output and f"inv restore {file} --yes" in output
     assert project.running() == started
     described = project.folder / "described"
     described.mkdir()

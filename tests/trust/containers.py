@@ -33,8 +33,8 @@ def search_image(search: Search, image: str, folder: Path) -> None:
         search.file(saved)
     finally:
         saved.unlink(missing_ok=True)
-    for words in (["image", "inspect", image], ["image", "history", "--no-trunc", image]):
-        search.text(f"docker {' '.join(words)}", docker(*words))
+    for args in (["image", "inspect", image], ["image", "history", "--no-trunc", image]):
+        search.text(f"docker {' '.join(args)}", docker(*args))
 
 
 def search_engine(search: Search, settings: Settings, since: float, until: float) -> None:
@@ -51,8 +51,8 @@ def search_container(search: Search, container: str) -> None:
     """How a container was made, what it said, and the files in it that are not those of its image."""
     name = service(container)
     search.text(f"docker inspect {name}", docker("inspect", container))
-    said = run("docker", "logs", container)
-    search.text(f"docker logs {name}", said.stdout + said.stderr)
+    logs = run("docker", "logs", container)
+    search.text(f"docker logs {name}", logs.stdout + logs.stderr)
     changed = {line[2:].lstrip("/") for line in docker("diff", container).splitlines() if line[:1] in "AC"}
     if not changed:
         return

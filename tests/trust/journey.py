@@ -31,11 +31,11 @@ class Journey:
     def __init__(self, flavour: str, folder: Path, make_project: Any) -> None:
         self.folder, self.markers = folder, Markers()
         self.kinds: dict[str, Search] = {}
-        self.home, self.given, self.served = folder / "home", folder / "given", folder / "served"
-        for made in (self.home, self.home / "tmp", self.given, self.served):
-            made.mkdir(parents=True)
+        self.home, self.inputs, self.served = folder / "home", folder / "inputs", folder / "served"
+        for directory in (self.home, self.home / "tmp", self.inputs, self.served):
+            directory.mkdir(parents=True)
         mark = self.markers.make
-        (self.given / "aws").write_text(AWS.format(chosen=mark("aws, chosen"), other=mark("aws, not chosen")))
+        (self.inputs / "aws").write_text(AWS.format(chosen=mark("aws, chosen"), other=mark("aws, not chosen")))
         self.workflows, self.scripts, self.index = mark("password of one"), mark("password of two"), mark("index")
         self.passphrase = mark("passphrase")
         self.project: Project = make_project(flavour, folder, **self._settings())
@@ -52,13 +52,13 @@ class Journey:
             "BACKUP_PASSPHRASE": self.passphrase,
             "SECRET_DRS_CNF__live__password": mark("drs, in the environment"),
         }  # fmt: skip
-        self.watch, self.said = Watch(), list[tuple[str, str]]()
+        self.watch, self.outputs = Watch(), list[tuple[str, str]]()
 
     def _settings(self) -> dict[str, str]:
         return {
             "SECRET_DRS_CNF__qa__password": self.markers.make("drs"),
             "SECRET_DB_APPS__qa__server": self.markers.make("db_apps"),
-            "SECRET_AWS_FILE": "given/aws",
+            "SECRET_AWS_FILE": "inputs/aws",
             "SECRET_AWS_SECTIONS": "default",
             "SECRET_AWS__default__aws_secret_access_key": self.markers.make("aws, laid over"),
         }
@@ -92,17 +92,17 @@ class Journey:
     def inv(self, *args: str, code: int | None = 0, **environ: str) -> str:
         """Run a verb; what it says is searched at the end, when all that is secret is known."""
         env = self.project.environ | self.environ | environ
-        done = subprocess.run(
+        result = subprocess.run(
             [*INV, *args], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
         )
-        said = done.stdout + done.stderr
-        if code is not None and done.returncode != code and SHARED_STEP_IS_GONE in said:
+        output = result.stdout + result.stderr
+        if code is not None and result.returncode != code and SHARED_STEP_IS_GONE in output:
             return self.inv(*args, code=code, **environ)
-        assert "Traceback" not in done.stderr, said
-        assert code is None or done.returncode == code, said
-        for name, text in (("output", done.stdout), ("errors", done.stderr)):
-            self.said.append((f"{name} of inv {' '.join(args)} {sorted(environ) or ''}", text))
-        return said
+        assert "Traceback" not in result.stderr, output
+        assert code is None or result.returncode == code, output
+        for name, text in (("output", result.stdout), ("errors", result.stderr)):
+            self.outputs.append((f"{name} of inv {' '.join(args)} {sorted(environ) or ''}", text))
+        return output
 
     def tries(self, *args: str, changes: dict[str, str] | None = None, **environ: str) -> str:
         """Run a verb with other settings in .env; what it makes of them is for other tests."""
@@ -133,10 +133,10 @@ class Journey:
         engine = choose(self.project.settings)
         demo.drop_work(engine, "W1LEAK")
         demo.wait_for_arrival(engine, "W1LEAK")
-        for words in (["status"], ["status", "--json"], ["logs"], ["config"], ["config", "--json"], ["doctor"],
-                      ["doctor", "--json"], ["dags"], ["airflow", "dags list"], ["image"], ["sbom"], ["clean"], ["restart"],
-                      ["backup"], ["backup", "--encrypt", "--file", str(self.sealed)], ["pull"], ["build"]):  # fmt: skip
-            self.inv(*words)
+        for args in (["status"], ["status", "--json"], ["logs"], ["config"], ["config", "--json"], ["doctor"],
+                     ["doctor", "--json"], ["dags"], ["airflow", "dags list"], ["image"], ["sbom"], ["clean"], ["restart"],
+                     ["backup"], ["backup", "--encrypt", "--file", str(self.sealed)], ["pull"], ["build"]):  # fmt: skip
+            self.inv(*args)
         self.tries("helm")  # which standalone refuses
 
     @property
@@ -150,7 +150,7 @@ class Journey:
     def go_wrong(self, in_full: bool) -> None:
         """What goes wrong in the field, each with a secret near by."""
         wrong = self.markers.make("wrong password")
-        (self.given / "broken").write_text(f"{wrong}\n[qa]\n")
+        (self.inputs / "broken").write_text(f"{wrong}\n[qa]\n")
         (self.folder / "conflict.txt").write_text("humanize<1\nhumanize>4\n")
         for verb, changes in self.mistakes(wrong)[:: 1 if in_full else 3]:
             self.tries(verb, changes=changes)
@@ -182,8 +182,8 @@ class Journey:
               for scheme in ("file", "ssh", "git") for verb in ("pull", "doctor")),
             ("pull", {url: f"me:{quoted}@127.0.0.1/x.git", **away}),  # the scheme was forgotten
             ("secrets", {"SECRET_AWS_SECTIONS": "nothing"}),
-            ("secrets", {"SECRET_AWS_FILE": f"given/{'x' * 300}"}),
-            ("secrets", {"SECRET_DRS_CNF_FILE": "given/broken"}),
+            ("secrets", {"SECRET_AWS_FILE": f"inputs/{'x' * 300}"}),
+            ("secrets", {"SECRET_DRS_CNF_FILE": "inputs/broken"}),
             ("config", {"SECRET_AWS_default_key": wrong}),
             ("config", {"SECRET_AWS__default": wrong}),
             ("config", {"SECRET_AWS__default__x": f"'{wrong}"}),
@@ -213,9 +213,9 @@ class Journey:
     def look_at_files(self) -> None:
         """Everything below the project's folder but what holds secrets by its nature."""
         settings = self.project.settings
-        for name, text in self.said:
+        for name, text in self.outputs:
             self.of("output").text(name, text)
-        own = [self.project.env_file, self.given, settings.secrets_dir, self.backups, self.home, self.served]
+        own = [self.project.env_file, self.inputs, settings.secrets_dir, self.backups, self.home, self.served]
         self.of("files").folder(self.folder, without=own)
         self.of("home and temporary folders").folder(self.home)
         for checkout in (settings.workflow_dev_dir, settings.ao_dev_dir):

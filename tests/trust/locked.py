@@ -30,12 +30,12 @@ class Locked:
                 super().__init__(*args, directory=str(root))
 
             def do_GET(self) -> None:
-                given = self.headers.get("Authorization", "")
-                if given in allowed:
-                    locked.let_in.add(allowed[given])
+                authorization = self.headers.get("Authorization", "")
+                if authorization in allowed:
+                    locked.let_in.add(allowed[authorization])
                     super().do_GET()
                     return
-                locked.turned_away += bool(given)
+                locked.turned_away += bool(authorization)
                 self.send_response(401)
                 self.send_header("WWW-Authenticate", 'Basic realm="locked"')
                 self.send_header("Content-Length", "0")

@@ -60,7 +60,7 @@ class Many:
         """Take it away again."""
         (self.stack.settings.workflow_dev_dir / self.stack.settings.dags_dir / f"{self.name}.py").unlink()
 
-    def place(self):
+    def deploy(self):
         """Put the DAG where the stack finds it, and wait until it has."""
         self.write()
         known = self.stack.release.is_known

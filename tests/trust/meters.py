@@ -15,14 +15,14 @@ SECONDS_BETWEEN = 3
 def of_services(stack, *services):
     """The processes of a stack in containers, of these services or of all."""
     label = "label=com.docker.compose"
-    given = [f"{label}.project={stack.settings.compose_project_name}"]
-    found = []
-    for filters in [[*given, f"{label}.service={service}"] for service in services] or [given]:
+    of_project = [f"{label}.project={stack.settings.compose_project_name}"]
+    pids = []
+    for filters in [[*of_project, f"{label}.service={service}"] for service in services] or [of_project]:
         asked = [word for each in filters for word in ("--filter", each)]
         for container in stack.docker("ps", "-q", "--no-trunc", *asked).split():
             listed = run("docker", "top", container, "-eo", "pid").stdout.split()[1:]
-            found += [int(pid) for pid in listed]
-    return found
+            pids += [int(pid) for pid in listed]
+    return pids
 
 
 def of_stack(stack):
@@ -59,16 +59,16 @@ def busy_seconds():
 @contextlib.contextmanager
 def most(measure):
     """Yields a function that says the most that ``measure()`` has given meanwhile."""
-    found, ended = [0], threading.Event()
+    largest, ended = [0], threading.Event()
 
     def look():
         while not ended.wait(SECONDS_BETWEEN):
-            found[0] = max(found[0], measure())
+            largest[0] = max(largest[0], measure())
 
     looking = threading.Thread(target=look)
     looking.start()
     try:
-        yield lambda: found[0]
+        yield lambda: largest[0]
     finally:
         ended.set()
         looking.join()

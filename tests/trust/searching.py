@@ -26,14 +26,14 @@ _DEEPEST = 6
 def forms(value: str) -> dict[str, bytes]:
     """Form -> bytes, of a value as it is, in a URL, in hexadecimal, and in base64 wherever in a text it begins."""
     raw = value.encode()
-    found = {"as it is": raw, "quoted": quote(value, safe="").encode(), "quoted+": quote_plus(value).encode()}
-    found |= {"hexadecimal": raw.hex().encode()}
+    patterns = {"as it is": raw, "quoted": quote(value, safe="").encode(), "quoted+": quote_plus(value).encode()}
+    patterns |= {"hexadecimal": raw.hex().encode()}
     for shift in range(3):
         # Of the first and the last character of base64 other bytes decide too: those are left out.
         first, end = -(-shift * 8 // 6), (shift + len(raw)) * 8 // 6
         for name, encode in (("base64", base64.b64encode), ("base64url", base64.urlsafe_b64encode)):
-            found[f"{name}, shift {shift}"] = encode(bytes(shift) + raw)[first:end]
-    return found
+            patterns[f"{name}, shift {shift}"] = encode(bytes(shift) + raw)[first:end]
+    return patterns
 
 
 class Markers:
@@ -70,24 +70,24 @@ class Search:
 
     def __init__(self, markers: Markers) -> None:
         self.markers = markers
-        self.places = 0
+        self.locations = 0
         self.hits: list[str] = []
         self._looked_at: set[tuple[int, int, int]] = set()
 
-    def text(self, place: str, said: str | bytes) -> None:
+    def text(self, location: str, content: str | bytes) -> None:
         """An output, a listing."""
-        self._look(place, said if isinstance(said, bytes) else said.encode(errors="surrogateescape"))
+        self._look(location, content if isinstance(content, bytes) else content.encode(errors="surrogateescape"))
 
-    def stream(self, place: str, opened: IO[bytes]) -> None:
+    def stream(self, location: str, opened: IO[bytes]) -> None:
         """A seekable file, opened as far as it is an archive; a place per member."""
-        for name, data in opened_up(place, opened):
+        for name, data in opened_up(location, opened):
             self._look(name, data)
 
     def file(self, file: Path) -> None:
         """One file; what is gone again, or is no file, holds nothing."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), file.open("rb") as opened:
-            found = os.fstat(opened.fileno())
-            identity = (found.st_dev, found.st_ino, found.st_mtime_ns)  # uv links its cache's files instead of copying
+            info = os.fstat(opened.fileno())
+            identity = (info.st_dev, info.st_ino, info.st_mtime_ns)  # uv links its cache's files instead of copying
             if identity not in self._looked_at:
                 self._looked_at.add(identity)
                 self.stream(str(file), opened)
@@ -107,9 +107,9 @@ class Search:
         command = ["git", "-C", str(checkout), "cat-file", "--batch-all-objects", "--batch"]
         self.text(f"{checkout} (git's objects)", subprocess.run(command, capture_output=True, check=True).stdout)
 
-    def _look(self, place: str, data: bytes) -> None:
-        self.places += 1
-        self.hits += [f"{place}: {found}" for found in self.markers.within(data)]
+    def _look(self, location: str, data: bytes) -> None:
+        self.locations += 1
+        self.hits += [f"{location}: {marker}" for marker in self.markers.within(data)]
 
 
 def entries(folder: Path, left_out: set[str]) -> Iterator[Path]:
@@ -122,15 +122,15 @@ def entries(folder: Path, left_out: set[str]) -> Iterator[Path]:
                     yield from entries(entry, left_out)
 
 
-def opened_up(place: str, opened: IO[bytes], depth: int = 0) -> Iterator[tuple[str, bytes]]:
+def opened_up(location: str, opened: IO[bytes], depth: int = 0) -> Iterator[tuple[str, bytes]]:
     """Name and content of what is in a file: its members if it is an archive, packed or not, else itself."""
     head = opened.read(512)
     opened.seek(0)
     if head[257:262] == b"ustar" and depth < _DEEPEST:
-        yield from _members(place, opened, depth)
+        yield from _members(location, opened, depth)
         return
     data = opened.read()
-    yield place, data
+    yield location, data
     if depth == _DEEPEST:
         return
     if head.startswith(b"PK\x03\x04"):
@@ -139,15 +139,15 @@ def opened_up(place: str, opened: IO[bytes], depth: int = 0) -> Iterator[tuple[s
             zipfile.ZipFile(opened) as zipped,
         ):
             for name in zipped.namelist():
-                yield from opened_up(f"{place}!{name}", io.BytesIO(zipped.read(name)), depth + 1)
+                yield from opened_up(f"{location}!{name}", io.BytesIO(zipped.read(name)), depth + 1)
     elif (unpacked := _unpacked(head, data)) is not None:
-        yield from opened_up(f"{place}!", io.BytesIO(unpacked), depth + 1)
+        yield from opened_up(f"{location}!", io.BytesIO(unpacked), depth + 1)
 
 
-def _members(place: str, opened: IO[bytes], depth: int) -> Iterator[tuple[str, bytes]]:
+def _members(location: str, opened: IO[bytes], depth: int) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(fileobj=opened, mode="r:") as tar:
         for entry in tar:
-            name = f"{place}!{entry.name}"
+            name = f"{location}!{entry.name}"
             yield f"{name} (its entry)", repr([entry.name, entry.linkname, entry.pax_headers, entry.uname]).encode()
             if entry.isreg() and (member := tar.extractfile(entry)):
                 yield from opened_up(name, member, depth + 1)

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_docker import PROJECT
 from trust.bad_input import building, engines, flags, repositories, secret_files, settings
-from trust.bad_input.case import SOMEBODY, Place, make_template
+from trust.bad_input.case import SOMEBODY, Sandbox, make_template
 from trust.bad_input.warm import Warm
 
 CASES = [case for section in (settings, flags, repositories, building, secret_files, engines) for case in section.CASES]
@@ -44,9 +44,9 @@ def closed_door():
     server.shutdown()
 
 
-def messages(said, case):
+def messages(output, case):
     """What was said but for progress; words of another program make one message with those around them."""
-    lines = [line for line in said.splitlines() if line and not line.startswith(PROGRESS)]
+    lines = [line for line in output.splitlines() if line and not line.startswith(PROGRESS)]
     return ["\n".join(lines)] if case.quotes else lines
 
 
@@ -70,37 +70,37 @@ def warm():
 
 
 @pytest.fixture
-def place(tmp_path, template, closed_door, warm):
-    made = Place(tmp_path, template, warm)
-    made.facts |= {"closed_door": closed_door, "closed_host": closed_door.partition("://")[2]}
-    with made.later:
-        yield made
+def sandbox(tmp_path, template, closed_door, warm):
+    sandbox = Sandbox(tmp_path, template, warm)
+    sandbox.facts |= {"closed_door": closed_door, "closed_host": closed_door.partition("://")[2]}
+    with sandbox.later:
+        yield sandbox
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_bad_input_is_reported_in_a_sentence_and_changes_nothing(case, place, figure):
+def test_bad_input_is_reported_in_a_sentence_and_changes_nothing(case, sandbox, figure):
     if case.somebody:
         if not can_be_somebody():
             pytest.skip("only root can be somebody else, and where that user may run this Python")
-        let_in(place.root)
-    place.set(case.env)
-    place.environ.update(case.environ)
-    case.make(place)
-    before = place.tree()
-    ended = place.inv(case.verb, case.somebody)  # within SECONDS
-    said = messages(ended.stderr, case)
-    assert "Traceback" not in ended.stderr, ended.stderr
-    assert ended.returncode == case.code, ended.stderr
-    assert len(said) == case.lines and all(MESSAGE.fullmatch(message) for message in said), ended.stderr
-    words, remedy = place.filled(case.says), place.filled(case.todo)
-    assert words in ended.stderr and remedy in ended.stderr.partition(words)[2], ended.stderr
-    assert case.shows or not ended.stdout
-    after = place.tree()
+        let_in(sandbox.root)
+    sandbox.set(case.env)
+    sandbox.environ.update(case.environ)
+    case.make(sandbox)
+    before = sandbox.tree()
+    result = sandbox.inv(case.verb, case.somebody)  # within SECONDS
+    problems = messages(result.stderr, case)
+    assert "Traceback" not in result.stderr, result.stderr
+    assert result.returncode == case.code, result.stderr
+    assert len(problems) == case.lines and all(MESSAGE.fullmatch(message) for message in problems), result.stderr
+    says, remedy = sandbox.filled(case.says), sandbox.filled(case.todo)
+    assert says in result.stderr and remedy in result.stderr.partition(says)[2], result.stderr
+    assert case.shows or not result.stdout
+    after = sandbox.tree()
     changed = [name for name in before.keys() | after.keys() if before.get(name) != after.get(name)]
     assert not changed, changed
     figure("bad inputs tried", 1)
 
 
 def test_every_case_has_words_and_a_remedy_to_look_for():
-    assert len(CASES) >= 100 and len({case.words for case in CASES}) == len(CASES)
+    assert len(CASES) >= 100 and len({case.name for case in CASES}) == len(CASES)
     assert all(case.says and case.todo for case in CASES)

@@ -24,7 +24,7 @@ OPTIONS = {
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "120",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "20",
 }
-TOLD_SECONDS, HEAL_SECONDS, RUN_SECONDS = 60, 300, 900
+REPORT_SECONDS, HEAL_SECONDS, RUN_SECONDS = 60, 300, 900
 
 
 class Rig:
@@ -38,17 +38,17 @@ class Rig:
     def status(self):
         """What `inv status` gives: its exit code, its JSON (nothing if it gave none), its words."""
         result = run(*INV, "status", "--json", env=self.stack.environ, stdin=subprocess.DEVNULL)
-        found = json.loads(result.stdout) if result.stdout else {}
+        report = json.loads(result.stdout) if result.stdout else {}
         assert "Traceback" not in result.stderr
-        if found:
-            code = {"healthy": 1 if found["problems"] else 0, "unhealthy": 1, "not running": 3}[found["state"]]
+        if report:
+            code = {"healthy": 1 if report["problems"] else 0, "unhealthy": 1, "not running": 3}[report["state"]]
             assert result.returncode == code
-        return result.returncode, found, result.stderr
+        return result.returncode, report, result.stderr
 
     def service(self, name):
         """What `inv status` shows of one service; its exit code must agree with that."""
-        code, found, _ = self.status()
-        service = next((s for s in found.get("services", []) if s["name"] == name), {"state": "absent"})
+        code, report, _ = self.status()
+        service = next((s for s in report.get("services", []) if s["name"] == name), {"state": "absent"})
         assert code == 1 or (service["state"], service["health"]) == ("running", "healthy")
         return service
 
@@ -74,7 +74,7 @@ def crash(service):
     def fault(rig):
         before = rig.service(service)["since"]
         rig.crash(service)
-        until(lambda: (now := rig.service(service))["state"] != "running" or now["since"] != before, TOLD_SECONDS)
+        until(lambda: (now := rig.service(service))["state"] != "running" or now["since"] != before, REPORT_SECONDS)
         rig.heal()
         assert rig.service(service)["since"] != before
         assert service in [problem["where"] for problem in rig.status()[1]["problems"]]
@@ -89,7 +89,7 @@ def kill_by_hand(service):
 
     def fault(rig):
         rig.docker("kill", rig.stack.container(service))
-        until(lambda: rig.service(service)["state"] == "exited", TOLD_SECONDS)
+        until(lambda: rig.service(service)["state"] == "exited", REPORT_SECONDS)
         rig.stack.inv("up")
         rig.heal()
 
@@ -99,7 +99,7 @@ def kill_by_hand(service):
 def restart_database(rig):
     before = rig.service("postgres")["since"]
     rig.docker("restart", rig.stack.container("postgres"))
-    until(lambda: rig.service("postgres")["since"] != before, TOLD_SECONDS)
+    until(lambda: rig.service("postgres")["since"] != before, REPORT_SECONDS)
     rig.heal()
 
 
@@ -108,7 +108,7 @@ def pause_database(rig):
     database = rig.stack.container("postgres")
     rig.docker("pause", database)
     try:
-        until(lambda: rig.service("postgres")["state"] == "paused", TOLD_SECONDS)
+        until(lambda: rig.service("postgres")["state"] == "paused", REPORT_SECONDS)
         time.sleep(max(0, end - time.monotonic()))
         assert rig.service("postgres")["state"] == "paused"
     finally:
@@ -122,8 +122,8 @@ def without_engine(end):
     def fault(rig):
         getattr(rig.engine, end)()
         try:
-            code, found, said = rig.status()
-            assert (code, found) == (1, {}) and "Docker engine" in said
+            code, report, message = rig.status()
+            assert (code, report) == (1, {}) and "Docker engine" in message
         finally:
             rig.engine.start()
         rig.heal()
@@ -135,9 +135,9 @@ def fill_logs(rig):
     """No task can be run without room for its log: nothing is healthy then, although all services are."""
     fill(rig.logs)
     try:
-        code, found, said = rig.status()
-        assert code == 1 and found["disk"]["full"] == ["LOGS_DIR"]
-        assert f"LOGS_DIR: there is no room left in {rig.logs}." in said
+        code, report, message = rig.status()
+        assert code == 1 and report["disk"]["full"] == ["LOGS_DIR"]
+        assert f"LOGS_DIR: there is no room left in {rig.logs}." in message
         assert "no room left" in rig.stack.inv("up", code=1)
         time.sleep(10)  # tasks fail meanwhile
     finally:
@@ -173,14 +173,14 @@ STANDALONE = count(full=[crash("scheduler"), fill_logs], short=[crash("scheduler
 @pytest.fixture(scope="module")
 def small_disk(tmp_path_factory):
     """A file system of its own for logs, with room for those of the tests."""
-    place = tmp_path_factory.mktemp("logs")
-    mounted = run("mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=20000", "tmpfs", str(place))
+    folder = tmp_path_factory.mktemp("logs")
+    mounted = run("mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=20000", "tmpfs", str(folder))
     if mounted.returncode:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("only root can mount a small file system")
     try:
-        yield place
+        yield folder
     finally:
-        run("umount", "--lazy", str(place))
+        run("umount", "--lazy", str(folder))
 
 
 def logs_on(disk: Path, engine, uid):
@@ -194,32 +194,34 @@ def logs_on(disk: Path, engine, uid):
 def compose(small_disk, make_project, images, tmp_path_factory):
     """A stack on a Docker engine of its own; what is built is built by this machine's, which has a network."""
     logs = logs_on(small_disk, "compose", 1001)
-    made = make_project("compose", tmp_path_factory.mktemp("faults"), AIRFLOW_UID="1001", LOGS_DIR=str(logs), **OPTIONS)
+    project = make_project(
+        "compose", tmp_path_factory.mktemp("faults"), AIRFLOW_UID="1001", LOGS_DIR=str(logs), **OPTIONS
+    )
     try:
         with private_engine("faults") as engine:
-            made.inv("pull", "build")
-            engine.load(made.json_of_build()["artifact"], made.settings.postgres_image)
-            made.docker_host = engine.host
-            made.inv("up")
-            rig = Rig(made, logs, engine)
-            rig.many.place()
+            project.inv("pull", "build")
+            engine.load(project.json_of_build()["artifact"], project.settings.postgres_image)
+            project.docker_host = engine.host
+            project.inv("up")
+            rig = Rig(project, logs, engine)
+            rig.many.deploy()
             yield rig
     finally:
-        made.docker_host = ""
-        made.remove()
+        project.docker_host = ""
+        project.remove()
 
 
 @pytest.fixture
 def standalone(small_disk, make_project, tmp_path):
     logs = logs_on(small_disk, "standalone", os.geteuid())
-    made = make_project("standalone", tmp_path, LOGS_DIR=str(logs), **OPTIONS)
+    project = make_project("standalone", tmp_path, LOGS_DIR=str(logs), **OPTIONS)
     try:
-        made.inv("up")
-        rig = Rig(made, logs)
-        rig.many.place()
+        project.inv("up")
+        rig = Rig(project, logs)
+        rig.many.deploy()
         yield rig
     finally:
-        made.remove()
+        project.remove()
 
 
 def break_and_count(rig, faults, figure):

@@ -39,7 +39,7 @@ class Verb:
         self.turn = 0
 
     @property
-    def words(self):
+    def args(self):
         """The command."""
         return (type(self).__name__.lower(),)
 
@@ -50,10 +50,10 @@ class Verb:
         """True when it begins to change something."""
         return True
 
-    def survived(self):
+    def check_after_kill(self):
         """What must hold right after the kill, whatever still runs."""
 
-    def whole(self):
+    def check_result(self):
         """What must hold after the run that follows."""
 
     @property
@@ -69,15 +69,15 @@ class Verb:
     def leftovers(self):
         """What somebody who has ended should have taken away, and files that hold secrets where none belong."""
         patterns = ("*.lock", ".resolving-*", ".scripts", "*.partial", "backup.work", ".*.airflow-docker", ".*.part")
-        places = (self.settings.state_dir, self.settings.build_dir, self.settings.secrets_dir,
-                  self.settings.workflow_dev_dir.parent)  # fmt: skip
-        found = [str(f) for place in places for pattern in patterns for f in place.rglob(pattern)]
+        folders = (self.settings.state_dir, self.settings.build_dir, self.settings.secrets_dir,
+                   self.settings.workflow_dev_dir.parent)  # fmt: skip
+        files = [str(f) for folder in folders for pattern in patterns for f in folder.rglob(pattern)]
         # of Airflow's packages and of git's own, and the one that is a result
-        return [name for name in found if not re.search(r"/venv/|requirements[.a-z]*\.lock$|node_modules", name)]
+        return [name for name in files if not re.search(r"/venv/|requirements[.a-z]*\.lock$|node_modules", name)]
 
     def _files(self, pattern):
-        places = (self.settings.state_dir, self.settings.build_dir)
-        return [f for place in places for f in place.rglob(pattern) if "/venv/" not in str(f) and f.is_file()]
+        folders = (self.settings.state_dir, self.settings.build_dir)
+        return [f for folder in folders for f in folder.rglob(pattern) if "/venv/" not in str(f) and f.is_file()]
 
 
 def _parses(file):
@@ -96,19 +96,19 @@ def _is_pinned(text):
 
 def exposed(since):
     """New files of the temporary folder in which a secret of the tests stands."""
-    found = []
+    files = []
     for file in Path(tempfile.gettempdir()).glob("*"):
         with contextlib.suppress(OSError):
             if file.name.startswith(("pytest-of-", "tmp_")) or file.stat().st_mtime < since or not file.is_file():
                 continue
             if any(marker in file.read_bytes().decode(errors="replace") for marker in MARKERS):
-                found.append(str(file))
-    return found
+                files.append(str(file))
+    return files
 
 
 def kill_again_and_again(verb, times, figure):
     """Run, kill, look, run again and look, so many times."""
-    chance, since = random.Random(f"{SEED} {verb.words}"), time.time()
+    chance, since = random.Random(f"{SEED} {verb.args}"), time.time()
     verb.prepare()
     began, took = timed(verb)
     for turn in range(times):
@@ -116,23 +116,23 @@ def kill_again_and_again(verb, times, figure):
         verb.prepare()
         # Every other time only when it changes something already, which for some verbs is a short while of it.
         moment = chance.uniform(began if turn % 4 > 1 else 0.0, took)
-        context = f"TRUST_SEED={SEED}, {verb.words} number {turn}, {'group' if turn % 2 else 'alone'} at {moment:.3f} s of {took:.3f} s"
-        running = Running(verb.project, *verb.words)
+        context = f"TRUST_SEED={SEED}, {verb.args} number {turn}, {'group' if turn % 2 else 'alone'} at {moment:.3f} s of {took:.3f} s"
+        running = Running(verb.project, *verb.args)
         try:
             time.sleep(moment)
             running.signal(signal.SIGKILL, group=bool(turn % 2))
             running.process.wait()
             with explained(f"{context}\nkilled: {running.text}"):
                 assert not verb.half_written()
-                verb.survived()
-            again = Running(verb.project, *verb.words)
+                verb.check_after_kill()
+            again = Running(verb.project, *verb.args)
             code = again.process.wait(600)
             with explained(f"{context}\nagain: {again.text}"):
                 assert code == 0 and "Traceback" not in again.text
                 assert not verb.half_written()
                 assert not verb.leftovers()
                 assert not exposed(since)
-                verb.whole()
+                verb.check_result()
         finally:
             running.end()
         figure("kills survived", 1)
@@ -151,7 +151,7 @@ def explained(context):
 def timed(verb):
     """When a run that nobody disturbs begins to change something, and when it ends, in seconds from its start."""
     start = time.monotonic()
-    running = Running(verb.project, *verb.words)
+    running = Running(verb.project, *verb.args)
     began = None
     while running.process.poll() is None:
         if began is None and verb.has_begun(running):
@@ -159,7 +159,7 @@ def timed(verb):
         time.sleep(0.005)
     took = time.monotonic() - start
     assert running.process.returncode == 0, running.text
-    verb.whole()
+    verb.check_result()
     return began or 0.0, took
 
 
@@ -184,7 +184,7 @@ class Pull(Verb):
     def has_begun(self, running):
         return running.has_child("git")
 
-    def whole(self):
+    def check_result(self):
         for name, checkout in (("ao-workflows", self.settings.workflow_dev_dir), ("archive-ops", self.settings.ao_dev_dir)):  # fmt: skip
             remote = self.project.folder / "remotes" / name
             assert git(checkout, "rev-parse", "HEAD") == git(remote, "rev-parse", "HEAD")
@@ -213,7 +213,7 @@ class Secrets(Verb):
         known = {f.name for f in secret_files.files_of(self.settings)}
         return sorted({f.name for f in self.settings.secrets_dir.iterdir()} - known)
 
-    def whole(self):
+    def check_result(self):
         assert f"marker-aws{self.turn}" in (self.settings.secrets_dir / "aws-credentials").read_text()
         assert f"marker-drs{self.turn}" in (self.settings.secrets_dir / "drs.config").read_text()
 
@@ -221,11 +221,11 @@ class Secrets(Verb):
 @pytest.fixture
 def alone(make_project, tmp_path):
     """A project on standalone."""
-    made = make_project("standalone", tmp_path)
+    project = make_project("standalone", tmp_path)
     try:
-        yield made
+        yield project
     finally:
-        made.remove()
+        project.remove()
 
 
 def test_pull(alone, figure):
@@ -250,20 +250,22 @@ class Build(Verb):
     def has_begun(self, running):
         return (self.settings.build_dir / ".lock").exists()
 
-    def whole(self):
+    def check_result(self):
         note = self.project.json_of_build()
         assert (self.settings.build_dir / "bin/syncOneWork.sh").read_text().endswith(f"echo {self.turn}\n")
         assert "nothing to build" in self.project.inv("build"), "what it has built is there"
         assert self.project.json_of_build() == note
         if self.project.engine == "standalone":
-            made = [f for f in (self.settings.build_dir / "standalone").iterdir() if f.is_dir()]
-            assert [str(f) for f in made] == [note["artifact"]], "what was half built is gone"
-            python = made[0] / "venv/bin/python"
+            environments = [f for f in (self.settings.build_dir / "standalone").iterdir() if f.is_dir()]
+            assert [str(f) for f in environments] == [note["artifact"]], "what was half built is gone"
+            python = environments[0] / "venv/bin/python"
             assert run(str(python), "-c", "import airflow, airflow.models", env=self.project.environ).returncode == 0
-            assert (made[0] / "scripts/syncOneWork.sh").read_text().endswith(f"echo {self.turn}\n")
+            assert (environments[0] / "scripts/syncOneWork.sh").read_text().endswith(f"echo {self.turn}\n")
         else:
-            said = docker("run", "--rm", "--entrypoint", "bin/syncOneWork.sh", "-w", "/home/airflow", note["artifact"])
-            assert said == str(self.turn)
+            output = docker(
+                "run", "--rm", "--entrypoint", "bin/syncOneWork.sh", "-w", "/home/airflow", note["artifact"]
+            )
+            assert output == str(self.turn)
 
 
 class Up(Verb):
@@ -275,11 +277,11 @@ class Up(Verb):
     def has_begun(self, running):
         return "· Starting" in running.text
 
-    def whole(self):
-        found = self.project.json("status")
-        assert found["state"] == "healthy", found
-        assert len(found["services"]) == len({s["name"] for s in found["services"]}), "each runs once"
-        assert sum(s["restarts"] for s in found["services"]) == 0, found
+    def check_result(self):
+        status = self.project.json("status")
+        assert status["state"] == "healthy", status
+        assert len(status["services"]) == len({s["name"] for s in status["services"]}), "each runs once"
+        assert sum(s["restarts"] for s in status["services"]) == 0, status
         if self.project.engine == "standalone":
             supervisors = [
                 p for p in self.project.processes() if "airflow_docker.engines.standalone.supervisor" in p.cmdline()
@@ -291,7 +293,7 @@ class Backup(Verb):
     """Of a database that takes a while; to its usual place, and every third time to another."""
 
     @property
-    def words(self):
+    def args(self):
         return ("backup",) if self.turn % 3 else ("backup", "--file", str(self.project.folder / f"{self.turn}.backup"))
 
     def prepare(self):
@@ -306,17 +308,17 @@ class Backup(Verb):
     def files(self):
         return [*self.project.folder.glob("*.backup"), *self.settings.state_dir.glob("backups/*.backup")]
 
-    def survived(self):
+    def check_after_kill(self):
         """A file that is there is whole, or it would not be there."""
         for file in self.files:
             self.proven(file)
         shutil.move(self.files[0], self.project.folder / "kept") if self.files else None
 
     def proven(self, file):
-        with tempfile.TemporaryDirectory(dir=self.project.folder) as place:
-            backup_file.read(file, Path(place))
+        with tempfile.TemporaryDirectory(dir=self.project.folder) as folder:
+            backup_file.read(file, Path(folder))
 
-    def whole(self):
+    def check_result(self):
         assert len(self.files) == 1
         self.proven(self.files[0])
         assert self.files[0].stat().st_mode & 0o777 == 0o600
@@ -335,7 +337,7 @@ class Restore(Verb):
         self.marks = {self.state_of(name): name for name in generations}
 
     @property
-    def words(self):
+    def args(self):
         return ("restore", str(self.project.folder / f"{self.wanted}.backup"), "--yes")
 
     @property
@@ -352,7 +354,7 @@ class Restore(Verb):
     def running_artifact(self):
         return (generation_of(self.project), json.dumps(secret_files.saved_keys(self.settings), sort_keys=True))
 
-    def survived(self):
+    def check_after_kill(self):
         """Whichever verb comes next finds the one or the other, database and keys; every other time that is `restore`."""
         if self.turn % 2:
             file = self.project.folder / "probe.backup"
@@ -361,7 +363,7 @@ class Restore(Verb):
             assert self.running_artifact() in self.marks
             assert not list(self.settings.state_dir.glob("undo.*"))
 
-    def whole(self):
+    def check_result(self):
         assert self.marks[self.running_artifact()] == self.wanted
 
     def leftovers(self):
@@ -381,8 +383,8 @@ def generation_of(project):
     if project.engine == "standalone":
         return project.sql("SELECT generation FROM marked")
     with running_server(project) as container:
-        words = ("psql", "-U", "airflow", "-d", "airflow", "-Atc", "SELECT generation FROM marked")
-        return docker("exec", container, *words)
+        command = ("psql", "-U", "airflow", "-d", "airflow", "-Atc", "SELECT generation FROM marked")
+        return docker("exec", container, *command)
 
 
 @contextlib.contextmanager
@@ -397,7 +399,7 @@ def two_generations(project):
     """Two databases with a mark, keys of their own and a backup each; the second is in use."""
     for name in ("first", "second"):
         if project.engine == "standalone":
-            made_by_hand(project, name)
+            create_database(project, name)
         else:
             with running_server(project) as container:
                 mark = f"DROP TABLE IF EXISTS marked; CREATE TABLE marked AS SELECT '{name}' AS generation"
@@ -408,7 +410,7 @@ def two_generations(project):
     return ("first", "second")
 
 
-def made_by_hand(project, name, megabytes=12):
+def create_database(project, name, megabytes=12):
     """A database in the place of Airflow's, of which nothing but its being one is asked; with new keys."""
     stack = project.stack
     shutil.rmtree(project.settings.secrets_dir, ignore_errors=True)
@@ -416,12 +418,12 @@ def made_by_hand(project, name, megabytes=12):
     stack.database_file.parent.mkdir(parents=True, exist_ok=True)
     (stack.folder / ".made-by-airflow-docker").touch()
     stack.database_file.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(stack.database_file)) as made, made:
-        made.execute("CREATE TABLE alembic_version AS SELECT '1' AS version_num")
-        made.execute("CREATE TABLE marked AS SELECT ? AS generation", [name])
-        made.execute("CREATE TABLE connection AS SELECT 'marker-stored' AS password")
-        made.execute("CREATE TABLE log (extra)")
-        made.executemany("INSERT INTO log VALUES (?)", ([os.urandom(1 << 20)] for _ in range(megabytes)))
+    with contextlib.closing(sqlite3.connect(stack.database_file)) as database, database:
+        database.execute("CREATE TABLE alembic_version AS SELECT '1' AS version_num")
+        database.execute("CREATE TABLE marked AS SELECT ? AS generation", [name])
+        database.execute("CREATE TABLE connection AS SELECT 'marker-stored' AS password")
+        database.execute("CREATE TABLE log (extra)")
+        database.executemany("INSERT INTO log VALUES (?)", ([os.urandom(1 << 20)] for _ in range(megabytes)))
 
 
 def test_build_standalone(alone, figure):
@@ -433,7 +435,7 @@ def test_up_standalone(alone, figure):
 
 
 def test_backup_standalone(alone, figure):
-    made_by_hand(alone, "only")
+    create_database(alone, "only")
     kill_again_and_again(Backup(alone), count(24, 2), figure)
 
 
@@ -444,11 +446,11 @@ def test_restore_standalone(alone, figure):
 @pytest.fixture
 def contained(make_project, tmp_path):
     """A project on compose."""
-    made = make_project("compose", tmp_path)
+    project = make_project("compose", tmp_path)
     try:
-        yield made
+        yield project
     finally:
-        made.remove()
+        project.remove()
 
 
 def test_build_and_up_compose(contained, figure):

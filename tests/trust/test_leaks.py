@@ -39,36 +39,36 @@ DATABASE = ("POSTGRES_PASSWORD", "PGDATA")
 @pytest.fixture(scope="module", params=tuple(FLAVOURS) if IS_FULL else ("compose",))
 def journey(request, make_project, tmp_path_factory):
     """One that has been gone to its end: all is down, and what was found is there to be judged."""
-    made = Journey(request.param, tmp_path_factory.mktemp(f"leaks {request.param}"), make_project)
-    made.began = time.time()
+    journey = Journey(request.param, tmp_path_factory.mktemp(f"leaks {request.param}"), make_project)
+    journey.began = time.time()
     try:
-        with made.watch:
-            made.go()
-            look_at_what_runs(made)
-            made.go_wrong(IS_FULL)
+        with journey.watch:
+            journey.go()
+            look_at_what_runs(journey)
+            journey.go_wrong(IS_FULL)
             if IS_FULL:
-                made.rotate()
-                made.fail_to_start()
-                look_at_what_runs(made)
-            made.inv("down")
-        made.look_at_files()
-        yield made
+                journey.rotate()
+                journey.fail_to_start()
+                look_at_what_runs(journey)
+            journey.inv("down")
+        journey.look_at_files()
+        yield journey
     finally:
-        made.close()
+        journey.close()
 
 
-def look_at_what_runs(made):
+def look_at_what_runs(journey):
     """Of containers what they are and hold, of processes nothing more: those are watched all the time."""
-    if made.engine == "standalone":
+    if journey.engine == "standalone":
         return
-    made.seen = {}
-    for container in containers.of_project(made.project.settings):
-        containers.search_container(made.of("containers"), container)
+    journey.seen = {}
+    for container in containers.of_project(journey.project.settings):
+        containers.search_container(journey.of("containers"), container)
         if docker("inspect", "--format", "{{.State.Running}}", container) == "true":
-            containers.search_running(made.of("containers"), container)
-            made.seen[containers.service(container)] = containers.secrets_seen_by(container)
-    containers.search_image(made.of("image"), made.inv("image").split()[3], made.folder)
-    containers.search_engine(made.of("engine"), made.project.settings, made.began, time.time())
+            containers.search_running(journey.of("containers"), container)
+            journey.seen[containers.service(container)] = containers.secrets_seen_by(container)
+    containers.search_image(journey.of("image"), journey.inv("image").split()[3], journey.folder)
+    containers.search_engine(journey.of("engine"), journey.project.settings, journey.began, time.time())
 
 
 # --- the search itself ---
@@ -113,7 +113,7 @@ def test_what_is_planted_in_any_kind_of_place_is_found(tmp_path):
     nothing = Search(Markers())
     nothing.markers.make("not planted")
     nothing.folder(tmp_path / "places")
-    assert nothing.places and not nothing.hits
+    assert nothing.locations and not nothing.hits
 
 
 def test_what_is_planted_in_a_repository_is_found_when_its_commit_is_gone(tmp_path):
@@ -179,10 +179,10 @@ def test_what_is_planted_in_a_container_and_its_image_is_found(docker_engine, im
     finally:
         docker("rm", "--force", name)
         docker("image", "rm", name)
-    found = "\n".join(search.hits)
-    for place in ("docker inspect planted:", "docker logs planted:", "planted:/tmp/changed:", "dev/shm/memory:",
-                  "tmp/packed!:", f"docker image history --no-trunc {name}:"):  # fmt: skip
-        assert place in found, found
+    hits = "\n".join(search.hits)
+    for location in ("docker inspect planted:", "docker logs planted:", "planted:/tmp/changed:", "dev/shm/memory:",
+                     "tmp/packed!:", f"docker image history --no-trunc {name}:"):  # fmt: skip
+        assert location in hits, hits
 
 
 # --- the product ---
@@ -193,12 +193,12 @@ def test_the_way_was_gone_with_every_secret_in_use(journey):
     assert {journey.workflows, journey.scripts, journey.index} <= journey.server.let_in
     assert journey.server.turned_away
     assert set(secret_files.GENERATED) <= set(journey.markers.values)
-    for words in (("git", "fetch"), ("uv", "pip", "compile"), ("airflow", "scheduler"), ("pull",)):
-        assert journey.watch.saw(*words), words
+    for args in (("git", "fetch"), ("uv", "pip", "compile"), ("airflow", "scheduler"), ("pull",)):
+        assert journey.watch.saw(*args), args
 
 
 def test_no_output_of_a_verb_shows_a_secret_not_even_that_of_an_error(journey, figure):
-    figure("places searched for secrets", journey.of("output").places)
+    figure("places searched for secrets", journey.of("output").locations)
     assert journey.of("output").hits == []
 
 
@@ -227,12 +227,12 @@ def test_no_process_has_a_secret_in_its_environment_but_the_one_that_needs_it(jo
 
 
 def test_no_file_of_the_project_holds_a_secret(journey, figure):
-    figure("places searched for secrets", journey.of("files").places)
+    figure("places searched for secrets", journey.of("files").locations)
     assert journey.of("files").hits == []
 
 
 def test_no_home_or_temporary_folder_holds_a_secret(journey, figure):
-    figure("places searched for secrets", journey.of("home and temporary folders").places)
+    figure("places searched for secrets", journey.of("home and temporary folders").locations)
     assert (journey.home / ".cache" / "uv").is_dir()  # it was this home that was used
     assert journey.of("home and temporary folders").hits == []
 
@@ -241,7 +241,7 @@ def test_the_image_its_history_and_its_containers_hold_no_secret(journey, figure
     if journey.engine == "standalone":
         pytest.skip("standalone has neither")
     for kind in ("image", "containers", "engine"):
-        figure("places searched for secrets", journey.of(kind).places)
+        figure("places searched for secrets", journey.of(kind).locations)
         assert journey.of(kind).hits == []
 
 
@@ -291,4 +291,4 @@ def test_a_backup_holds_keys_for_its_owner_alone_and_an_encrypted_one_none(journ
     assert held == set(secret_files.OF_DATABASE)  # its keys; none of the tasks' secrets, no password of a URL
     sealed = Search(journey.markers)
     sealed.file(journey.sealed)
-    assert sealed.places and not sealed.hits
+    assert sealed.locations and not sealed.hits

@@ -9,7 +9,7 @@ TASKS = count(full=1000, short=40)
 
 def test_of_many_tasks_none_is_lost_and_none_is_run_twice(stack, figure):
     many = Many(stack, tasks=TASKS, seconds=0, at_once=16, retries=0, name="load")
-    many.place()
+    many.deploy()
     with most(lambda: memory(of_stack(stack))) as peak:
         many.begin("load")
         seconds = timed()

@@ -18,11 +18,11 @@ RUN_SECONDS = 2400
 @pytest.fixture
 def many(stack):
     """Tasks in the stack, which has one worker before and after it."""
-    made = Many(stack, TASKS, seconds=1, at_once=32, name="scale")
-    made.place()
+    many = Many(stack, TASKS, seconds=1, at_once=32, name="scale")
+    many.deploy()
     with alone(stack):
-        yield made
-        made.remove()
+        yield many
+        many.remove()
         stack.inv("scale", "1")
 
 
@@ -47,13 +47,13 @@ def bounds(stack, figure):
     before = worked()
     with (
         most(lambda: int(stack.sql(connections))) as connected,
-        most(lambda: memory(of_services(stack, "redis"))) as kept,
+        most(lambda: memory(of_services(stack, "redis"))) as broker_memory,
     ):
         yield
     for step, seconds in worked().items():
         figure(f"processor time per task, ms: {step}", f"{(seconds - before[step]) / TASKS * 1000:.0f}")
     figure("connections to the database, at most", connected())
-    figure("memory of the broker, MB, at most", f"{kept() / 1e6:.0f}")
+    figure("memory of the broker, MB, at most", f"{broker_memory() / 1e6:.0f}")
 
 
 def test_while_workers_come_and_go_and_are_killed_no_task_is_lost_or_run_twice_unsaid(stack, many, figure):

@@ -42,26 +42,26 @@ def ended(figure):
             running.signal(number, group)
             code = running.process.wait(30)
             took = time.monotonic() - began
-            said = running.text.removeprefix(before)
+            output = running.text.removeprefix(before)
             context = (
                 f"{args} {number.name} {'group' if group else 'process'} after {took:.2f} s: {code}\n{running.text}"
             )
             assert code == 128 + number, context
             assert took < SECONDS + ALLOWANCE, context
-            assert said.splitlines()[-1] == f"inv {args[0]}: interrupted. Type it again to go on.", context
+            assert output.splitlines()[-1] == f"inv {args[0]}: interrupted. Type it again to go on.", context
             assert "Traceback" not in running.text and running.text.count("interrupted.") == 1, context
             assert not (left := gone(children, 0.5)), (left, context)
         finally:
             running.end()
         figure("signals answered within 2 s", took <= SECONDS)
-        return said
+        return output
 
     return interrupt
 
 
-def says(words):
+def says(text):
     """The moment at which a verb has said this."""
-    return lambda running: words in running.text
+    return lambda running: text in running.text
 
 
 def runs(program):
@@ -126,12 +126,12 @@ def large(project, megabytes=100):
     project.stack.folder.mkdir()
     (project.stack.folder / ".made-by-airflow-docker").touch()
     file.parent.mkdir()
-    with sqlite3.connect(file) as made:
-        made.execute("CREATE TABLE alembic_version (version_num)")
-        made.execute("INSERT INTO alembic_version VALUES ('1')")
-        made.execute("CREATE TABLE log (extra)")
-        made.executemany("INSERT INTO log VALUES (?)", ([os.urandom(1 << 20)] for _ in range(megabytes)))
-    made.close()
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE alembic_version (version_num)")
+        database.execute("INSERT INTO alembic_version VALUES ('1')")
+        database.execute("CREATE TABLE log (extra)")
+        database.executemany("INSERT INTO log VALUES (?)", ([os.urandom(1 << 20)] for _ in range(megabytes)))
+    database.close()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -172,14 +172,14 @@ def test_ctrl_c_at_a_terminal_is_for_the_program_that_runs_there(alone, figure):
     )
     if not pid:
         os.execv(INV[0], [INV[0], "-c", script])
-    said = b""
-    while b"ready" not in said:
-        said += os.read(terminal, 1000)
+    output = b""
+    while b"ready" not in output:
+        output += os.read(terminal, 1000)
     time.sleep(0.3)
     os.write(terminal, b"\x03")
-    while b"its own end" not in said:
-        said += os.read(terminal, 1000)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7, said
+    while b"its own end" not in output:
+        output += os.read(terminal, 1000)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7, output
 
 
 @pytest.mark.usefixtures("docker_engine")

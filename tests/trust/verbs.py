@@ -13,9 +13,9 @@ class Running:
     """`inv` as a child in a session of its own, as one that a terminal's shell has started."""
 
     def __init__(self, project, *args, inv=INV, **environ):
-        self.said = project.folder / "said.txt"
+        self.output_file = project.folder / "output.txt"
         self.args = args
-        with self.said.open("wb") as output:
+        with self.output_file.open("wb") as output:
             self.process = subprocess.Popen(
                 [*inv, *args], env=project.environ | environ, cwd=project.folder, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output,
@@ -23,15 +23,15 @@ class Running:
 
     @property
     def text(self):
-        return self.said.read_text(errors="replace")
+        return self.output_file.read_text(errors="replace")
 
     def children(self):
         """All that it has started, but for what has got a session of its own to go on without it."""
         try:
-            found = psutil.Process(self.process.pid).children(recursive=True)
+            children = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
-        return [child for child in found if _session(child.pid) == self.process.pid]
+        return [child for child in children if _session(child.pid) == self.process.pid]
 
     def has_child(self, word):
         """True if a program with this word in its command runs below it."""

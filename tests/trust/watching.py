@@ -85,22 +85,22 @@ class Watch:
 
     def sightings(self, markers: Markers) -> set[Sighting]:
         """The markers that were seen."""
-        found = set()
+        sightings = set()
         for arguments, environment in self.seen:
-            command = _words(arguments)
-            found |= {Sighting(command, "arguments", marker) for marker in markers.within(arguments)}
+            command = _split(arguments)
+            sightings |= {Sighting(command, "arguments", marker) for marker in markers.within(arguments)}
             if markers.within(environment):
                 variables = environment.split(b"\0")
                 names = frozenset(os.fsdecode(variable.partition(b"=")[0]) for variable in variables)
                 for variable in variables:
                     where = os.fsdecode(variable.partition(b"=")[0])
-                    found |= {Sighting(command, where, marker, names) for marker in markers.within(variable)}
-        return found
+                    sightings |= {Sighting(command, where, marker, names) for marker in markers.within(variable)}
+        return sightings
 
-    def saw(self, *words: str) -> bool:
+    def saw(self, *parts: str) -> bool:
         """True if a process was seen whose arguments hold all these words."""
-        return any(all(word in " ".join(_words(arguments)) for word in words) for arguments, _ in self.seen)
+        return any(all(part in " ".join(_split(arguments)) for part in parts) for arguments, _ in self.seen)
 
 
-def _words(arguments: bytes) -> tuple[str, ...]:
+def _split(arguments: bytes) -> tuple[str, ...]:
     return tuple(os.fsdecode(word) for word in arguments.rstrip(b"\0").split(b"\0"))

@@ -30,7 +30,7 @@ def verbs():
 
 
 @pytest.mark.parametrize("verb", verbs())
-def test_every_verb_and_flag_has_help_and_stands_in_the_readme(verb):
+def test_every_verb_and_flag_has_help_and_is_in_the_readme(verb):
     text = inv("--help", verb)
     assert max(map(len, text.splitlines())) <= 80
     assert "none" not in text.partition("Docstring:")[2].partition("Options:")[0]
@@ -48,9 +48,9 @@ def test_the_commands_in_the_docs_exist():
         commands = re.findall(r"(?:^|`|/)inv ([a-z][^`\n#]*)", file.read_text(), re.M)
         assert len(commands) > 5, file.name
         for command in commands:
-            words = re.sub(r"--[\w-]+ ('[^']*'|[A-Z]+|\d+\w?|bash)", "", command).split()
-            takes_words = getattr(tasks.namespace[words[0]], "default_flag", "") or words[0] == "airflow"
-            verbs_there = words[:1] if takes_words else [word for word in words if not word.startswith("-")]
+            args = re.sub(r"--[\w-]+ ('[^']*'|[A-Z]+|\d+\w?|bash)", "", command).split()
+            takes_text = getattr(tasks.namespace[args[0]], "default_flag", "") or args[0] == "airflow"
+            verbs_there = args[:1] if takes_text else [word for word in args if not word.startswith("-")]
             assert set(verbs_there) <= known, (file.name, command)
 
 

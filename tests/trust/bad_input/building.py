@@ -4,59 +4,59 @@ import socket
 
 from conftest import git
 
-from trust.bad_input.case import Case, Place
+from trust.bad_input.case import Case, Sandbox
 
 
-def requirements(words: str, content: str | bytes, says: str, todo: str, **kwargs) -> Case:
+def requirements(name: str, content: str | bytes, says: str, todo: str, **kwargs) -> Case:
     """A file of requirements that is tried upon an assembled build folder."""
 
-    def make(place: Place) -> None:
-        place.has("sources", "build").file("req.txt", content)
+    def make(sandbox: Sandbox) -> None:
+        sandbox.has("sources", "build").file("req.txt", content)
 
-    return Case(words, "build --requirements req.txt", says, todo, make=make, **kwargs)
+    return Case(name, "build --requirements req.txt", says, todo, make=make, **kwargs)
 
 
-def build(words: str, says: str, todo: str, make=lambda place: None, verb="build", **kwargs) -> Case:
+def build(name: str, says: str, todo: str, make=lambda sandbox: None, verb="build", **kwargs) -> Case:
     """A build from fresh checkouts and, unless the case makes one, without a build folder."""
 
-    def prepare(place: Place) -> None:
-        place.has("sources")
-        make(place)
+    def prepare(sandbox: Sandbox) -> None:
+        sandbox.has("sources")
+        make(sandbox)
 
-    return Case(words, verb, says, todo, make=prepare, **kwargs)
+    return Case(name, verb, says, todo, make=prepare, **kwargs)
 
 
-def assembled(words: str, says: str, todo: str, make=lambda place: None, verb="build", **kwargs) -> Case:
+def assembled(name: str, says: str, todo: str, make=lambda sandbox: None, verb="build", **kwargs) -> Case:
     """The same over an assembled build folder."""
 
-    def prepare(place: Place) -> None:
-        place.has("sources", "build")
-        make(place)
+    def prepare(sandbox: Sandbox) -> None:
+        sandbox.has("sources", "build")
+        make(sandbox)
 
-    return Case(words, verb, says, todo, make=prepare, **kwargs)
+    return Case(name, verb, says, todo, make=prepare, **kwargs)
 
 
-def up(words: str, says: str, todo: str, verb="up", **kwargs) -> Case:
+def up(name: str, says: str, todo: str, verb="up", **kwargs) -> Case:
     """An up that must say so before it asks for the repositories, which are not there either."""
-    return Case(words, verb, says, todo, **kwargs)
+    return Case(name, verb, says, todo, **kwargs)
 
 
-def repository(place: Place) -> None:
-    git(place.folder("build"), "init", "--quiet")
+def repository(sandbox: Sandbox) -> None:
+    git(sandbox.folder("build"), "init", "--quiet")
 
 
-def marked(place: Place) -> None:
-    place.file("build/.made-by-airflow-docker")
-    (place.home / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")
-    place.folder("build", 0o555)
+def marked(sandbox: Sandbox) -> None:
+    sandbox.file("build/.made-by-airflow-docker")
+    (sandbox.home / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")
+    sandbox.folder("build", 0o555)
 
 
-def taken(place: Place) -> None:
+def taken(sandbox: Sandbox) -> None:
     """Somebody listens on the port that .env names."""
-    listener = place.later.enter_context(socket.socket())
+    listener = sandbox.later.enter_context(socket.socket())
     listener.bind(("127.0.0.1", 0))
     listener.listen()
-    place.env_file.write_text(f"{place.env_file.read_text()}AIRFLOW_PORT={listener.getsockname()[1]}\n")
+    sandbox.env_file.write_text(f"{sandbox.env_file.read_text()}AIRFLOW_PORT={listener.getsockname()[1]}\n")
 
 
 REQUIREMENTS = [
@@ -93,38 +93,38 @@ BUILDS = [
     build("the home by a flag", "BUILD_DIR: {home} is your home directory or holds it.", "Name another folder", verb="build --build-dir ~"),
     build("a folder that holds the home", "BUILD_DIR: {root} is your home directory or holds it.", "Name another folder", env="BUILD_DIR=.."),
     build("a repository for a build folder", "BUILD_DIR: {project}/build is a git repository.", "Name another folder", repository),
-    build("a link for a build folder", "BUILD_DIR: {project}/build is a symbolic link.", "Name another folder", lambda place: (place.project / "build").symlink_to(place.folder("else"))),
-    build("a file for a build folder", "BUILD_DIR: {project}/build is not a folder.", "Name another folder", lambda place: place.file("build")),
-    build("a file above the build folder", "BUILD_DIR: {project}/notes/x is not a folder.", "Name another", lambda place: place.file("notes"), env="BUILD_DIR=notes/x"),
-    build("a build folder with files of mine", "BUILD_DIR: {project}/build holds files and was not made by airflow-docker", "Name another folder", lambda place: place.file("build/thesis.txt")),
-    build("a purge of files of mine", "BUILD_DIR: {project}/build holds files and was not made by airflow-docker", "Name another folder", lambda place: place.file("build/thesis.txt"), verb="build --refresh"),
+    build("a link for a build folder", "BUILD_DIR: {project}/build is a symbolic link.", "Name another folder", lambda sandbox: (sandbox.project / "build").symlink_to(sandbox.folder("else"))),
+    build("a file for a build folder", "BUILD_DIR: {project}/build is not a folder.", "Name another folder", lambda sandbox: sandbox.file("build")),
+    build("a file above the build folder", "BUILD_DIR: {project}/notes/x is not a folder.", "Name another", lambda sandbox: sandbox.file("notes"), env="BUILD_DIR=notes/x"),
+    build("a build folder with files of mine", "BUILD_DIR: {project}/build holds files and was not made by airflow-docker", "Name another folder", lambda sandbox: sandbox.file("build/thesis.txt")),
+    build("a purge of files of mine", "BUILD_DIR: {project}/build holds files and was not made by airflow-docker", "Name another folder", lambda sandbox: sandbox.file("build/thesis.txt"), verb="build --refresh"),
     build("the project for a build folder", "BUILD_DIR: {project} ", "Name another folder", env="BUILD_DIR=."),
     build("a build folder in the system", "BUILD_DIR: /proc/build cannot be made", "name a place where you may write.", env="BUILD_DIR=/proc/build"),
     build("a build folder where I may not write", "BUILD_DIR: {project}/build is not yours to read and write.", "Name another folder", marked, somebody=True),
-    build("a build folder that I may not read", "BUILD_DIR: {project}/build is not yours to read and write.", "Name another folder", lambda place: (marked(place), place.folder("build", 0o700)), somebody=True),
-    build("a build folder on a full disk", "BUILD_DIR: {project}/build cannot be written (No space left on device).", "Name a folder where you may write, with room in it.", lambda place: place.fill("build")),
+    build("a build folder that I may not read", "BUILD_DIR: {project}/build is not yours to read and write.", "Name another folder", lambda sandbox: (marked(sandbox), sandbox.folder("build", 0o700)), somebody=True),
+    build("a build folder on a full disk", "BUILD_DIR: {project}/build cannot be written (No space left on device).", "Name a folder where you may write, with room in it.", lambda sandbox: sandbox.fill("build")),
     assembled("a configuration that is not there", "SITE_CONFIG: there is no file {project}/sources/ao-workflows/none.yml.", "Paths are relative to WORKFLOW_DEV_DIR.", env="SITE_CONFIG=none.yml:x.yml"),
     assembled("a configuration of nobody", "SITE_CONFIG: '~nobody-such/x' names a home directory", "Correct the path.", env="SITE_CONFIG=~nobody-such/x:x.yml"),
-    assembled("scripts that cannot be copied", "copyLinksToBin: ended with exit code 3 (no room).", "Run it by hand and fix it.", lambda place: place.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", "#!/bin/sh\necho no room; exit 3\n", 0o755)),
-    assembled("a link out of the scripts", "bin/passwd: is a link out of archive-ops, to /etc/passwd.", "Put the file itself there.", lambda place: place.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", '#!/bin/sh\nln -s /etc/passwd "$1"/\n', 0o755)),
-    assembled("a link to nothing among the scripts", "bin/x: is a link to a file that does not exist.", "Fix it in archive-ops.", lambda place: place.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", '#!/bin/sh\nln -s nothing "$1"/x\n', 0o755)),
+    assembled("scripts that cannot be copied", "copyLinksToBin: ended with exit code 3 (no room).", "Run it by hand and fix it.", lambda sandbox: sandbox.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", "#!/bin/sh\necho no room; exit 3\n", 0o755)),
+    assembled("a link out of the scripts", "bin/passwd: is a link out of archive-ops, to /etc/passwd.", "Put the file itself there.", lambda sandbox: sandbox.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", '#!/bin/sh\nln -s /etc/passwd "$1"/\n', 0o755)),
+    assembled("a link to nothing among the scripts", "bin/x: is a link to a file that does not exist.", "Fix it in archive-ops.", lambda sandbox: sandbox.file("sources/archive-ops/scripts/syncAnywhere/deployment/copyLinksToBin", '#!/bin/sh\nln -s nothing "$1"/x\n', 0o755)),
 ]  # fmt: skip
 
 FOLDERS = [
     up("a port that is taken", "is taken by another program.", "Set AIRFLOW_PORT in .env to a free port", make=taken),
-    up("a port for root", "AIRFLOW_PORT: port 80 is reserved for root.", "Set one above 1023.", env="AIRFLOW_PORT=80", make=lambda place: place.project.chmod(0o777), somebody=True),
+    up("a port for root", "AIRFLOW_PORT: port 80 is reserved for root.", "Set one above 1023.", env="AIRFLOW_PORT=80", make=lambda sandbox: sandbox.project.chmod(0o777), somebody=True),
     up("an archive that is not there", "ARCHIVE0_DIR: there is no folder /mnt/no/such.", "Make or mount it", env="ARCHIVE0_DIR=/mnt/no/such"),
     up("a mount that is not there", "EXTRA_MOUNTS (/data): there is no folder {project}/data.", "Make or mount it", env="EXTRA_MOUNTS=data:/data"),
-    up("a file for the archives", "ARCH_ROOT: there is no folder {project}/notes.", "Make or mount it", env="ARCH_ROOT=notes", make=lambda place: place.file("notes")),
-    up("a file for the logs", "LOGS_DIR: {project}/notes is not a folder.", "Name another one, or move that file away.", env="LOGS_DIR=notes", make=lambda place: place.file("notes")),
-    up("a file above the logs", "LOGS_DIR: {project}/notes is not a folder.", "Name another one, or move that file away.", env="LOGS_DIR=notes/logs", make=lambda place: place.file("notes")),
-    up("a file for the state", "STATE_DIR: {project}/notes is not a folder.", "Name another one, or move that file away.", env="STATE_DIR=notes", make=lambda place: place.file("notes"), ),
-    up("a file for the state of secrets", verb="secrets", says="STATE_DIR: {project}/notes is not a folder.", todo="Name another one, or move that file away.", env="STATE_DIR=notes", make=lambda place: place.file("notes")),
-    up("a link to nowhere for the state", "STATE_DIR: {project}/.state is not a folder.", "Name another one", make=lambda place: (place.project / ".state").symlink_to("nowhere")),
-    up("a state of another project for secrets", verb="secrets", says="STATE_DIR: {project}/.state is that of the project other, and this is ", todo="If this is it, moved or renamed: set COMPOSE_PROJECT_NAME=other in .env. Else give each .env a STATE_DIR", make=lambda place: place.file(".state/project", "other\n")),
-    up("a state of another project", "STATE_DIR: {project}/.state is that of the project other, and this is ", "If this is it, moved or renamed: set COMPOSE_PROJECT_NAME=other in .env. Else give each .env a STATE_DIR", make=lambda place: place.file(".state/project", "other\n")),
+    up("a file for the archives", "ARCH_ROOT: there is no folder {project}/notes.", "Make or mount it", env="ARCH_ROOT=notes", make=lambda sandbox: sandbox.file("notes")),
+    up("a file for the logs", "LOGS_DIR: {project}/notes is not a folder.", "Name another one, or move that file away.", env="LOGS_DIR=notes", make=lambda sandbox: sandbox.file("notes")),
+    up("a file above the logs", "LOGS_DIR: {project}/notes is not a folder.", "Name another one, or move that file away.", env="LOGS_DIR=notes/logs", make=lambda sandbox: sandbox.file("notes")),
+    up("a file for the state", "STATE_DIR: {project}/notes is not a folder.", "Name another one, or move that file away.", env="STATE_DIR=notes", make=lambda sandbox: sandbox.file("notes"), ),
+    up("a file for the state of secrets", verb="secrets", says="STATE_DIR: {project}/notes is not a folder.", todo="Name another one, or move that file away.", env="STATE_DIR=notes", make=lambda sandbox: sandbox.file("notes")),
+    up("a link to nowhere for the state", "STATE_DIR: {project}/.state is not a folder.", "Name another one", make=lambda sandbox: (sandbox.project / ".state").symlink_to("nowhere")),
+    up("a state of another project for secrets", verb="secrets", says="STATE_DIR: {project}/.state is that of the project other, and this is ", todo="If this is it, moved or renamed: set COMPOSE_PROJECT_NAME=other in .env. Else give each .env a STATE_DIR", make=lambda sandbox: sandbox.file(".state/project", "other\n")),
+    up("a state of another project", "STATE_DIR: {project}/.state is that of the project other, and this is ", "If this is it, moved or renamed: set COMPOSE_PROJECT_NAME=other in .env. Else give each .env a STATE_DIR", make=lambda sandbox: sandbox.file(".state/project", "other\n")),
     up("a state where no database can be", "STATE_DIR: Airflow cannot have a database at", "Name another folder.", env="STATE_DIR='what?'"),
-    up("DAGs that are not there", "DAGS_DIR: there is no folder {project}/sources/ao-workflows/none.", "Name the DAG folder inside ao-workflows.", env="DAGS_DIR=none", make=lambda place: place.has("sources")),
+    up("DAGs that are not there", "DAGS_DIR: there is no folder {project}/sources/ao-workflows/none.", "Name the DAG folder inside ao-workflows.", env="DAGS_DIR=none", make=lambda sandbox: sandbox.has("sources")),
     up("several folders and the port", "ARCHIVE1_DIR: there is no folder /no/1.", "Make or mount it", env="ARCHIVE1_DIR=/no/1\nARCHIVE2_DIR=/no/2", make=taken, lines=3),
 ]  # fmt: skip
 

@@ -38,13 +38,13 @@ class Case:
     that is run by a user who is not root; ``environ`` is set in the environment.
     """
 
-    words: str
+    name: str
     verb: str
     says: str
     todo: str
     code: int = 1
     env: str | bytes = ""
-    make: Callable[["Place"], object] = lambda place: None
+    make: Callable[["Sandbox"], object] = lambda sandbox: None
     lines: int = 1
     quotes: bool = False
     shows: bool = False
@@ -52,10 +52,10 @@ class Case:
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self):
-        return self.words.replace(" ", "-")
+        return self.name.replace(" ", "-")
 
 
-class Place:
+class Sandbox:
     """A folder with a project, a home and a folder of programs; ``template`` is one with all that can be copied.
 
     Verbs are run by ``warm``, if there is one, and otherwise by a Python of their own. ``later`` undoes what must not stay.
@@ -120,7 +120,7 @@ class Place:
         (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
         (self.bin / name).chmod(0o755)
 
-    def has(self, *parts: str) -> "Place":
+    def has(self, *parts: str) -> "Sandbox":
         """Bring along from the template what earlier steps have made."""
         for part in parts:
             shutil.copytree(self.template / part, self.project / part, symlinks=True, dirs_exist_ok=True)
@@ -139,12 +139,12 @@ class Place:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
         )  # fmt: skip
         try:
-            out, said = process.communicate(timeout=SECONDS)
+            out, err = process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)  # what it waits for too
             process.communicate()
             raise
-        return subprocess.CompletedProcess(command, process.returncode, out, said)
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def tree(self):
         """All that there is, but for what git keeps of a remote, which does no harm."""
@@ -157,8 +157,8 @@ class Place:
             ".git/packed-refs",
             ".git/ORIG_HEAD",
         )
-        found = snapshot(self.root)
-        return {name: entry for name, entry in found.items() if not any(part in name for part in inside)}
+        entries = snapshot(self.root)
+        return {name: entry for name, entry in entries.items() if not any(part in name for part in inside)}
 
 
 OURS = (
@@ -178,20 +178,20 @@ OURS = (
 
 def make_template(root: Path) -> Path:
     """A project whose earlier steps have been done: repositories, checkouts, and a build up to the requirements."""
-    place = Place(root)
+    sandbox = Sandbox(root)
     for name in REPOSITORIES:
-        remote, checkout = place.project / "remotes" / name, place.project / "sources" / name
+        remote, checkout = sandbox.project / "remotes" / name, sandbox.project / "sources" / name
         shutil.copytree(PROJECT / "examples" / name, remote)
         git(remote, "init", "--quiet", "--initial-branch=main")
         git(remote, "add", "--all")
         git(remote, "commit", "--quiet", "--message", "x")
-        git(place.project, "clone", "--quiet", str(remote), str(checkout))
-    tested = place.file(
+        git(sandbox.project, "clone", "--quiet", str(remote), str(checkout))
+    tested = sandbox.file(
         f"build/standalone/tested-2.11.2-{python_for('2.11.2', sys.version_info[:2])}.txt", "flask==2\n"
     )
-    place.file("build/.made-by-airflow-docker")
-    place.file("bad.txt", "--no-such-option\n")
-    place.set("")
-    assert "--no-such-option is not an option" in place.inv("build --requirements bad.txt").stderr
+    sandbox.file("build/.made-by-airflow-docker")
+    sandbox.file("bad.txt", "--no-such-option\n")
+    sandbox.set("")
+    assert "--no-such-option is not an option" in sandbox.inv("build --requirements bad.txt").stderr
     assert tested.is_file()
-    return place.project
+    return sandbox.project

@@ -7,41 +7,43 @@ import socket
 import tarfile
 
 from airflow_docker.database import encryption
-from trust.bad_input.case import Case, Place
+from trust.bad_input.case import Case, Sandbox
 
 USUAL = 'case "$*" in version*) echo 27.0;; "compose version"*) echo 2.30.0;; ps*|volume*|"image ls"*) ;; *) %s;; esac'
 """A docker that answers and has nothing; what it does with everything else is left to say."""
 START = "Start Docker Desktop, or on Linux: sudo systemctl start docker."
 
 
-def docker(words: str, verb: str, script: str, says: str, todo: str, env="", make=lambda place: None, **kwargs) -> Case:
+def docker(
+    name: str, verb: str, script: str, says: str, todo: str, env="", make=lambda sandbox: None, **kwargs
+) -> Case:
     """An engine that behaves as ``script`` says."""
 
-    def prepare(place: Place) -> None:
-        place.has("sources", "build").program("docker", script)
-        make(place)
+    def prepare(sandbox: Sandbox) -> None:
+        sandbox.has("sources", "build").program("docker", script)
+        make(sandbox)
 
-    return Case(words, verb, says, todo, env=f"ENGINE=compose\n{env}", make=prepare, **kwargs)
+    return Case(name, verb, says, todo, env=f"ENGINE=compose\n{env}", make=prepare, **kwargs)
 
 
-def without_docker(place: Place) -> None:
+def without_docker(sandbox: Sandbox) -> None:
     for name in ("git", "sh"):
-        (place.bin / name).symlink_to(shutil.which(name))
-    place.environ["PATH"] = str(place.bin)
+        (sandbox.bin / name).symlink_to(shutil.which(name))
+    sandbox.environ["PATH"] = str(sandbox.bin)
 
 
-def open_to_all(place: Place) -> None:
+def open_to_all(sandbox: Sandbox) -> None:
     """The project's folder, without a build folder of another user."""
-    shutil.rmtree(place.project / "build")
-    place.project.chmod(0o777)
+    shutil.rmtree(sandbox.project / "build")
+    sandbox.project.chmod(0o777)
 
 
-def socket_of_root(place: Place) -> None:
-    file = place.project / "docker.sock"
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(file))
+def socket_of_root(sandbox: Sandbox) -> None:
+    file = sandbox.project / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(file))
     file.chmod(0o600)
-    place.environ["DOCKER_HOST"] = f"unix://{file}"
+    sandbox.environ["DOCKER_HOST"] = f"unix://{file}"
 
 
 ENGINES = [
@@ -56,14 +58,14 @@ ENGINES = [
     docker("a docker that is none for status", "status", "echo hello", "docker: its answer is not that of Docker ('hello').", "type -a docker"),
     docker("a docker that is none for an image", "image --name x", "echo hello", "docker: its answer is not that of Docker ('hello').", "type -a docker"),
     docker("a docker that is none for logs", "logs", "echo hello", "docker compose: version 2 is needed, and this is hello.", "Install docker-compose-plugin"),
-    docker("a docker that is not executable", "up", "", "docker: there is no docker on PATH.", START, make=lambda place: (without_docker(place), (place.bin / "docker").chmod(0o644))),
-    docker("a docker of a missing interpreter", "up", "", "docker: cannot be started (No such file or directory).", "It must be executable", make=lambda place: (without_docker(place), (place.bin / "docker").write_text("#!/no/such/sh\n"))),
+    docker("a docker that is not executable", "up", "", "docker: there is no docker on PATH.", START, make=lambda sandbox: (without_docker(sandbox), (sandbox.bin / "docker").chmod(0o644))),
+    docker("a docker of a missing interpreter", "up", "", "docker: cannot be started (No such file or directory).", "It must be executable", make=lambda sandbox: (without_docker(sandbox), (sandbox.bin / "docker").write_text("#!/no/such/sh\n"))),
     docker("a base image that nobody has", "build", USUAL % "echo 'Error: manifest unknown' >&2; exit 1", "AIRFLOW_BASE_IMAGE: no/such:1 is not on this machine and could not be pulled", "Check the name and your connection, or log in: docker login", "AIRFLOW_BASE_IMAGE=no/such:1", quotes=True),
     docker("an image that is not ours", "image --name postgres:16", USUAL % """echo '[{"Id": "sha256:0", "Config": {"Labels": null}}]'""", "postgres:16: this image was not built by airflow-docker.", "Name another, or none."),
     docker("an image that is not there for compose", "image --name no/such:1", USUAL % "exit 1", "no/such:1: there is no such thing on this machine for compose.", "Name none for the last."),
     docker("a base image without Python", "build", USUAL % """[ "$1" = image ] && echo '[{"Id": "sha256:0", "Config": {}}]' || { echo 'exec: python: not found' >&2; exit 127; }""", "AIRFLOW_BASE_IMAGE: busybox holds no Python that starts (exec: python: not found).", "Name an image built like apache/airflow.", "AIRFLOW_BASE_IMAGE=busybox"),
     docker("an audit tool without its checksum", "build", USUAL % "exit 1", "AUDIT_TOOL_SHA256: is not set; address and checksum go together.", "Set both or neither.", "AUDIT_TOOL_URL=http://127.0.0.1:1/x.deb", code=2),
-    docker("an audit tool from two places", "build", USUAL % "exit 1", "AUDIT_TOOL_DEB: AUDIT_TOOL_URL is set too.", "Keep one of the two.", f"AUDIT_TOOL_URL=http://127.0.0.1:1/x.deb\nAUDIT_TOOL_SHA256={'0' * 64}\nAUDIT_TOOL_DEB=x.deb", lambda place: place.file("x.deb"), code=2),
+    docker("an audit tool from two places", "build", USUAL % "exit 1", "AUDIT_TOOL_DEB: AUDIT_TOOL_URL is set too.", "Keep one of the two.", f"AUDIT_TOOL_URL=http://127.0.0.1:1/x.deb\nAUDIT_TOOL_SHA256={'0' * 64}\nAUDIT_TOOL_DEB=x.deb", lambda sandbox: sandbox.file("x.deb"), code=2),
     docker("a uid that is not mine", "up", USUAL % "exit 1", "AIRFLOW_UID: the containers would run as uid 4321, and yours is 1234", "Leave it unset, or run as that user or as root.", "AIRFLOW_UID=4321", open_to_all, somebody=True),
     docker("a destroyed database without a word", "down --volumes", USUAL.replace("|volume*", "") % "echo airflow_postgres", "inv down --volumes: this destroys the database, and there is no terminal to ask on.", "Say --yes if you mean it.", code=2),
     docker("a doctor without a docker", "doctor", "exit 1", "inv doctor: not in order: docker", "What to do stands with each.", shows=True),
@@ -85,14 +87,14 @@ def foreign() -> bytes:
     return target.getvalue()
 
 
-def restore(words: str, content: bytes | None, says: str, todo: str, **kwargs) -> Case:
-    def make(place: Place) -> None:
-        place.folder(".state")
+def restore(name: str, content: bytes | None, says: str, todo: str, **kwargs) -> Case:
+    def make(sandbox: Sandbox) -> None:
+        sandbox.folder(".state")
         if content is not None:
-            place.file("x.backup", content)
+            sandbox.file("x.backup", content)
 
-    given = {} if words == "no passphrase" else {"BACKUP_PASSPHRASE": "wrong"}
-    return Case(words, "restore x.backup", says, todo, make=make, environ=given, **kwargs)
+    environ = {} if name == "no passphrase" else {"BACKUP_PASSPHRASE": "wrong"}
+    return Case(name, "restore x.backup", says, todo, make=make, environ=environ, **kwargs)
 
 
 NONE = ("backup: the file is no backup of airflow-docker.", "Name one that inv backup wrote.")
@@ -108,6 +110,6 @@ BACKUPS = [
     restore("no passphrase", sealed("right"), "passphrase: it is wanted, and there is no terminal to ask on.", "Set BACKUP_PASSPHRASE in the environment.", code=2),
     restore("a sealed backup without its end", sealed("right")[:30], "backup: the file is damaged or not whole (it ends early).", "Take another one."),
     Case("a folder for a backup", "restore sources", "{project}/sources: there is no such file.", "Name one that inv backup wrote."),
-    Case("a backup that may not be read", "restore x.backup", "{project}/x.backup: permission denied.", "Look at its owner", make=lambda place: (place.folder(".state", 0o777), place.file("x.backup", mode=0o600)), somebody=True),
+    Case("a backup that may not be read", "restore x.backup", "{project}/x.backup: permission denied.", "Look at its owner", make=lambda sandbox: (sandbox.folder(".state", 0o777), sandbox.file("x.backup", mode=0o600)), somebody=True),
 ]  # fmt: skip
 CASES = [*ENGINES, *BACKUPS]

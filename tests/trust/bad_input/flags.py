@@ -3,8 +3,8 @@
 from trust.bad_input.case import Case
 
 
-def usage(words: str, verb: str, says: str, todo: str, **kwargs) -> Case:
-    return Case(words, verb, says, todo, kwargs.pop("code", 2), **kwargs)
+def usage(name: str, verb: str, says: str, todo: str, **kwargs) -> Case:
+    return Case(name, verb, says, todo, kwargs.pop("code", 2), **kwargs)
 
 
 CASES = [

@@ -4,29 +4,29 @@ import shutil
 
 from conftest import git
 
-from trust.bad_input.case import Case, Place
+from trust.bad_input.case import Case, Sandbox
 
 WORKFLOWS, SCRIPTS = "sources/ao-workflows", "sources/archive-ops"
 
 
 def pull(
-    words: str, says: str, todo: str, env: str = "", make=lambda place: None, only: str = "ao-workflows", **kwargs
+    name: str, says: str, todo: str, env: str = "", make=lambda sandbox: None, only: str = "ao-workflows", **kwargs
 ):
     """A pull of one repository of the usual two, unless its URL is another."""
 
-    def prepare(place: Place) -> None:
-        place.has("remotes")
-        make(place)
+    def prepare(sandbox: Sandbox) -> None:
+        sandbox.has("remotes")
+        make(sandbox)
 
-    return Case(words, f"pull --only {only}", says, todo, env=env, make=prepare, **kwargs)
+    return Case(name, f"pull --only {only}", says, todo, env=env, make=prepare, **kwargs)
 
 
 def cloned(change):
     """What ``change(place, checkout)`` does to a fresh checkout."""
 
-    def make(place: Place) -> None:
-        place.has("sources")
-        change(place, place.project / WORKFLOWS)
+    def make(sandbox: Sandbox) -> None:
+        sandbox.has("sources")
+        change(sandbox, sandbox.project / WORKFLOWS)
 
     return make
 
@@ -37,34 +37,34 @@ def commit(folder, content="mine"):
     git(folder, "commit", "--quiet", "--message", "mine")
 
 
-def diverged(place, checkout):
+def diverged(sandbox, checkout):
     commit(checkout)
-    commit(place.project / "remotes/ao-workflows", "theirs")
+    commit(sandbox.project / "remotes/ao-workflows", "theirs")
 
 
-def dirty(place, checkout):
+def dirty(sandbox, checkout):
     file = next(f for f in sorted(checkout.rglob("*.py")))
     file.write_text("mine")
 
 
-def without_commits(place, checkout):
+def without_commits(sandbox, checkout):
     shutil.rmtree(checkout)
     checkout.mkdir()
     git(checkout, "init", "--quiet")
 
 
-def broken(place, checkout):
+def broken(sandbox, checkout):
     shutil.rmtree(checkout / ".git/objects")
 
 
-def merging(place, checkout):
-    commit(place.project / "remotes/ao-workflows", "theirs")
+def merging(sandbox, checkout):
+    commit(sandbox.project / "remotes/ao-workflows", "theirs")
     (checkout / "README.md").write_text("mine")
 
 
-def with_submodule(place, checkout):
+def with_submodule(sandbox, checkout):
     """The newest commit has a submodule that is nowhere."""
-    remote = place.project / "remotes/ao-workflows"
+    remote = sandbox.project / "remotes/ao-workflows"
     (remote / ".gitmodules").write_text('[submodule "sub"]\n\tpath = sub\n\turl = /no/such/sub.git\n')
     head = git(remote, "rev-parse", "HEAD")
     git(remote, "update-index", "--add", "--cacheinfo", f"160000,{head},sub")
@@ -72,8 +72,8 @@ def with_submodule(place, checkout):
     git(remote, "commit", "--quiet", "--message", "sub")
 
 
-def empty_remote(place):
-    git(place.folder("empty"), "init", "--quiet", "--bare")
+def empty_remote(sandbox):
+    git(sandbox.folder("empty"), "init", "--quiet", "--bare")
 
 
 URL = "AO_WORKFLOWS_URL="
@@ -81,8 +81,8 @@ REMOTES = [
     pull("a path where nothing is", "AO_WORKFLOWS_URL: there is nothing at {project}/no/such.", "Correct the path.", f"{URL}no/such"),
     pull("a file URL where nothing is", "AO_WORKFLOWS_URL: there is nothing at /no/such.", "Correct the path.", f"{URL}file:///no/such"),
     pull("an empty repository", "AO_WORKFLOWS_REF: the remote has no commits.", "git ls-remote", f"{URL}empty", empty_remote),
-    pull("a folder that is no repository", "AO_WORKFLOWS_URL: {project}/plain cannot be read as a git repository", "Try: git ls-remote", f"{URL}plain", lambda place: place.file("plain/file")),
-    pull("a file for a repository", "AO_WORKFLOWS_URL: {project}/plain cannot be read as a git repository", "Try: git ls-remote", f"{URL}plain", lambda place: place.file("plain")),
+    pull("a folder that is no repository", "AO_WORKFLOWS_URL: {project}/plain cannot be read as a git repository", "Try: git ls-remote", f"{URL}plain", lambda sandbox: sandbox.file("plain/file")),
+    pull("a file for a repository", "AO_WORKFLOWS_URL: {project}/plain cannot be read as a git repository", "Try: git ls-remote", f"{URL}plain", lambda sandbox: sandbox.file("plain")),
     pull("a branch that is not there", "AO_WORKFLOWS_REF: 'next' is no branch, tag or commit of", "git ls-remote", "AO_WORKFLOWS_REF=next"),
     pull("a commit that is not there", f"AO_WORKFLOWS_REF: '{'0' * 40}' is no branch, tag or commit of", "git ls-remote", f"AO_WORKFLOWS_REF={'0' * 40}"),
     pull("a ref that is an option", "AO_WORKFLOWS_REF: '--upload-pack=touch x' is no branch, tag or commit of", "git ls-remote", "AO_WORKFLOWS_REF='--upload-pack=touch x'"),
@@ -113,10 +113,10 @@ CHECKOUTS = [
     pull("no remote", "it has no remote origin, not ", "remote set-url origin", make=cloned(lambda _, checkout: git(checkout, "remote", "remove", "origin"))),
     pull("a checkout without commits", "{project}/sources/ao-workflows: the repository has no commit yet.", "Move it away", make=cloned(without_commits)),
     pull("a checkout that has lost its objects", "WORKFLOW_DEV_DIR: {project}/sources/ao-workflows holds files and is not a git repository.", "move what is there away.", make=cloned(broken)),
-    pull("a file for the checkout", "WORKFLOW_DEV_DIR: {project}/sources/ao-workflows is not a folder.", "Name another, or move it away.", make=lambda place: place.file(WORKFLOWS), code=2),
-    pull("a file above the checkout", "WORKFLOW_DEV_DIR: ", "Name another one, or move that file away.", "WORKFLOW_DEV_DIR=notes/x", lambda place: place.file("notes")),
-    pull("a link to nowhere for the checkout", "WORKFLOW_DEV_DIR: {project}/sources/ao-workflows is not a folder.", "Name another, or move it away.", make=lambda place: (place.project / WORKFLOWS).symlink_to("nowhere"), code=2),
-    pull("a folder of mine for the checkout", "WORKFLOW_DEV_DIR: {project}/sources/ao-workflows holds files and is not a git repository.", "Name another folder, or move", make=lambda place: place.file(f"{WORKFLOWS}/thesis.txt")),
+    pull("a file for the checkout", "WORKFLOW_DEV_DIR: {project}/sources/ao-workflows is not a folder.", "Name another, or move it away.", make=lambda sandbox: sandbox.file(WORKFLOWS), code=2),
+    pull("a file above the checkout", "WORKFLOW_DEV_DIR: ", "Name another one, or move that file away.", "WORKFLOW_DEV_DIR=notes/x", lambda sandbox: sandbox.file("notes")),
+    pull("a link to nowhere for the checkout", "WORKFLOW_DEV_DIR: {project}/sources/ao-workflows is not a folder.", "Name another, or move it away.", make=lambda sandbox: (sandbox.project / WORKFLOWS).symlink_to("nowhere"), code=2),
+    pull("a folder of mine for the checkout", "WORKFLOW_DEV_DIR: {project}/sources/ao-workflows holds files and is not a git repository.", "Name another folder, or move", make=lambda sandbox: sandbox.file(f"{WORKFLOWS}/thesis.txt")),
     pull("a place where I may not write", "ao-workflows: {project}/sources cannot be written (Permission denied).", "Name a folder where you may write", somebody=True),
     pull("a checkout of another user", "{project}/sources/ao-workflows: the repository belongs to uid 0, so git refuses it.", "safe.directory", make=cloned(lambda *_: None), somebody=True),
     Case("both repositories at once", "pull", "AO_WORKFLOWS_URL: there is nothing at /no/a.", "Correct the path.", env="AO_WORKFLOWS_URL=/no/a\nARCHIVE_OPS_URL=/no/b", lines=2),

@@ -1,26 +1,26 @@
 """What can be wrong with .env and with the values in it."""
 
-from trust.bad_input.case import Case, Place
+from trust.bad_input.case import Case, Sandbox
 
 
-def setting(words: str, env: str, says: str, todo: str = "See .env.example.", **kwargs) -> Case:
+def setting(name: str, env: str, says: str, todo: str = "See .env.example.", **kwargs) -> Case:
     """A value that is refused by every verb, as exit code 2."""
-    return Case(words, "config", says, todo, 2, env, **kwargs)
+    return Case(name, "config", says, todo, 2, env, **kwargs)
 
 
-def dotenv(words: str, content: bytes, says: str, todo: str, **kwargs) -> Case:
+def dotenv(name: str, content: bytes, says: str, todo: str, **kwargs) -> Case:
     """A .env that is made of just these bytes."""
-    return Case(words, "config", says, todo, 2, content, **kwargs)
+    return Case(name, "config", says, todo, 2, content, **kwargs)
 
 
-def link_to_itself(place: Place) -> None:
-    place.env_file.unlink()
-    place.env_file.symlink_to(place.env_file.name)
+def link_to_itself(sandbox: Sandbox) -> None:
+    sandbox.env_file.unlink()
+    sandbox.env_file.symlink_to(sandbox.env_file.name)
 
 
-def in_its_place(place: Place) -> None:
-    place.env_file.unlink()
-    place.env_file.mkdir()
+def folder_in_its_place(sandbox: Sandbox) -> None:
+    sandbox.env_file.unlink()
+    sandbox.env_file.mkdir()
 
 
 FILE = [
@@ -38,9 +38,9 @@ FILE = [
     dotenv("a NUL in a value", b"STATE_DIR=a\0b\n", "/.env: the file holds NUL characters.", "Save it as UTF-8 text."),
     dotenv("a byte-order mark before a mistake", b"\xef\xbb\xbfAIRFLOW_PORT=x\n", "AIRFLOW_PORT: 'x' is not", "See .env.example."),
     dotenv("carriage returns before a mistake", b"TZ=UTC\r\nAIRFLOW_PORT=x\r\n", "AIRFLOW_PORT: 'x' is not", "See .env.example."),
-    Case("a folder named .env", "config", "ENV_FILE: {project}/.env is not a file.", "Name another, or move it away.", 2, make=in_its_place),
+    Case("a folder named .env", "config", "ENV_FILE: {project}/.env is not a file.", "Name another, or move it away.", 2, make=folder_in_its_place),
     Case("a .env that links to itself", "config", "ENV_FILE: {project}/.env is not a file.", "Name another, or move it away.", 2, make=link_to_itself),
-    Case("a .env that may not be read", "config", "{project}/.env: cannot be read (Permission denied).", "Make it readable for you.", 2, make=lambda place: place.env_file.chmod(0o600), somebody=True),
+    Case("a .env that may not be read", "config", "{project}/.env: cannot be read (Permission denied).", "Make it readable for you.", 2, make=lambda sandbox: sandbox.env_file.chmod(0o600), somebody=True),
     Case("an ENV_FILE that is not there", "config", "ENV_FILE: there is no file staging.env", "Copy .env.example to it", 2, environ={"ENV_FILE": "staging.env"}),
     Case("an ENV_FILE of nobody", "config", "ENV_FILE: '~nobody-such/.env' names a home directory", "Correct the path.", 2, environ={"ENV_FILE": "~nobody-such/.env"}),
     Case("an ENV_FILE with a name too long", "config", "ENV_FILE: ", "Copy .env.example", 2, environ={"ENV_FILE": "x" * 300}),
