@@ -1,4 +1,4 @@
-"""A browser without a window, and where the pictures it takes go."""
+"""A headless browser, and the folder of its screenshots."""
 
 import os
 import shutil
@@ -14,17 +14,15 @@ OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-PATIENCE = 150_000  # milliseconds: a process of the page that hangs is replaced after 120 s, and the rest comes then
+PATIENCE = 150_000  # milliseconds: a hanging web worker is replaced after 120 s
 
 
 @pytest.fixture(scope="session", autouse=True)
 def chromium():
-    """The browser's program: in CI it must be there, elsewhere its absence is in the summary."""
+    """The browser's program; without it tests fail in CI and are skipped elsewhere."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if not path and os.environ.get("CI") == "true":
-        pytest.fail(
-            f"the tests of the web page must run in CI, but none of {', '.join(NAMES)} is there; see .ci/browser"
-        )
+        pytest.fail(f"the tests of the web UI must run in CI, but none of {', '.join(NAMES)} is there; see .ci/browser")
     if not path:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is on PATH")
     return path
@@ -39,7 +37,7 @@ def browser(chromium):
 
 @pytest.fixture
 def page(browser, stack):
-    """An empty window of somebody who has not logged in."""
+    """A new browser page without a session."""
     address = f"http://127.0.0.1:{stack.settings.airflow_port}"
     with browser.new_context(base_url=address, viewport={"width": 1280, "height": 800}) as context:
         context.set_default_timeout(PATIENCE)
@@ -48,6 +46,6 @@ def page(browser, stack):
 
 @pytest.fixture
 def pictures(stack, tmp_path):
-    """The README's folder of pictures if they are to be made again, from the one stack that it shows."""
+    """The folder for screenshots: with PICTURES=1 and compose the README's, else a temporary one."""
     wanted = os.environ.get("PICTURES") == "1" and stack.flavour == "compose"
     return PROJECT / "docs" / "pictures" if wanted else tmp_path

@@ -1,16 +1,16 @@
-"""What a person does on the page of each release of Airflow, and what is to be seen there then."""
+"""Page objects for the web UI of each release of Airflow."""
 
 import re
 
 from playwright.sync_api import expect
 
 RUN_SECONDS = 60
-"""What a run takes at most on a busy machine, once there is a work for it."""
+"""The longest time of a run on a busy machine, once there is a work for it."""
 SOON = {"timeout": RUN_SECONDS * 1000}
 
 
 class WebUIOf2:
-    """``page`` is the browser's."""
+    """Airflow 2. ``page`` is Playwright's."""
 
     home, login = "/home", "/login/"
 
@@ -24,7 +24,7 @@ class WebUIOf2:
         self.page.get_by_role("button", name="Sign In").click()
 
     def is_turned_away(self):
-        """An error is shown, and there is no way around it."""
+        """Check that an error is shown and that the home page asks for a login."""
         expect(self.page.get_by_text("Invalid login. Please try again.")).to_be_visible()
         self.page.goto(self.home)
         expect(self.page).to_have_url(re.compile(self.login))
@@ -34,14 +34,14 @@ class WebUIOf2:
         self.page.wait_for_url("**/dags/sample_sync/grid")
 
     def trigger(self):
-        """Press the page's button; the id of the new run, which is what the page shows then."""
+        """Trigger a run, which is then shown; returns its id."""
         self.page.get_by_role("link", name="Trigger DAG").click()
         message = self.page.get_by_text("Triggered sample_sync with new Run ID")
         expect(message).to_be_visible()
         return re.search(r"manual__[^ ,]+", message.inner_text())[0]
 
     def sees_success(self, run):
-        """Whether the run, which is shown, succeeds within RUN_SECONDS."""
+        """True if the run that is shown succeeds within RUN_SECONDS."""
         expect(self.page.get_by_role("row", name=f"Run ID {run}")).to_be_visible()
         return self._comes(lambda: expect(self.page.get_by_role("row", name="Status success")).to_be_visible(**SOON))
 
@@ -54,14 +54,14 @@ class WebUIOf2:
         return True
 
     def read_log(self, task, line):
-        """Open the log of a task of the run that is shown, and see a line in it."""
+        """Open the log of a task of the run that is shown, and check for a line."""
         row = self.page.get_by_role("group").filter(has=self.page.get_by_test_id(task))
         row.locator("[data-selected=true]").get_by_test_id("task-instance").click()
         self.page.get_by_role("tab", name="Logs").click()
         expect(self.page.get_by_text(line).first).to_be_visible()
 
     def look_at_list(self):
-        """Go back to the list of DAGs, and see there that runs have succeeded."""
+        """Go to the list of DAGs, and check that runs have succeeded."""
         self.page.get_by_role("link", name="DAGs", exact=True).click()
         self.page.wait_for_url("**/home")
         succeeded = self.page.locator("#dag-run-sample_sync-success")
@@ -70,7 +70,7 @@ class WebUIOf2:
 
 
 class WebUIOf3(WebUIOf2):
-    """The same there."""
+    """Airflow 3."""
 
     home, login = "/", "/auth/login/"
 
@@ -86,7 +86,7 @@ class WebUIOf3(WebUIOf2):
         return re.search(r"manual__[^/?]+", self.page.url)[0]
 
     def sees_success(self, run):
-        """Looks at the run's own state, and at that of each of its four tasks."""
+        """Looks at the state of the run and of each of its four tasks."""
         expect(self.page.get_by_role("heading", name=run)).to_be_visible()
         return self._comes(lambda: expect(self.page.get_by_text("Success", exact=True)).to_have_count(5, **SOON))
 
@@ -102,5 +102,5 @@ class WebUIOf3(WebUIOf2):
 
 
 def web_ui_of(page, stack):
-    """The page of a stack's Airflow."""
+    """The page object for a stack's Airflow."""
     return (WebUIOf2 if stack.release.number == 2 else WebUIOf3)(page, stack.settings)

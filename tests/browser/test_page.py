@@ -1,4 +1,4 @@
-"""Airflow's web page on each engine, as a person uses it."""
+"""Airflow's web UI on each engine, used through a browser."""
 
 import io
 import re
@@ -31,7 +31,7 @@ def test_a_dag_is_found_and_triggered_and_its_run_and_log_are_seen(page, stack, 
     web_ui.log_in(password_of(stack))
     web_ui.open_dag()
     run = web_ui.trigger()
-    # The run that waits already takes the first. Airflow may start one more of the schedule's before ours.
+    # The run that already waits takes the first work. Airflow may start another scheduled run before ours.
     drop_work(choose(stack.settings), "W1PAGE0")
     for number in range(1, WORKS):
         drop_work(choose(stack.settings), f"W1PAGE{number}")
@@ -49,7 +49,7 @@ def test_a_dag_is_found_and_triggered_and_its_run_and_log_are_seen(page, stack, 
 
 @pytest.mark.on(*ENGINES)
 def test_status_as_a_picture(stack, pictures):
-    output = stack.inv("status").partition("· ")[0]  # what goes to standard output
+    output = stack.inv("status").partition("· ")[0]  # standard output only
     usual = {stack.settings.compose_project_name: "airflow-docker-3f9a1c", str(stack.settings.airflow_port): "8089"}
     for own, shown in usual.items():
         output = output.replace(own, shown)

@@ -1,6 +1,6 @@
-"""S3 on an address and a port, for those who name one of the access keys: s3_emulator.py ADDRESS PORT KEY…
+"""S3 emulator for requests with one of the access keys: s3_emulator.py ADDRESS PORT KEY…
 
-Run by a Python that has what s3-emulator.txt names. No signature is checked.
+Needs a Python with the packages in s3-emulator.txt. Signatures are not checked.
 """
 
 import re
@@ -15,7 +15,7 @@ backend = DomainDispatcherApplication(create_backend_app)
 
 
 def known_only(environ, start_response):
-    """403 without one of the keys, as Amazon answers."""
+    """Answer 403 without one of the keys, like Amazon."""
     named = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
     known = named and named[1] in keys
     answer = backend if known else Response("<Error><Code>InvalidAccessKeyId</Code></Error>", 403)

@@ -1,4 +1,4 @@
-"""What the real job reaches on other machines: a MariaDB server and an S3 emulator, run here as processes of a test."""
+"""Services of the real job: a MariaDB server and an S3 emulator, as processes of the test."""
 
 import contextlib
 import getpass
@@ -32,7 +32,7 @@ CREATE OR REPLACE TABLE drs.work_progress (
 
 
 def require_programs():
-    """Skip without the programs, except in CI."""
+    """Skip the test if a program is missing; fail in CI."""
     if absent := [program for program in PROGRAMS if shutil.which(program) is None]:
         reason = f"the real job needs {', '.join(absent)}; see .ci/job"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
@@ -46,7 +46,7 @@ def free_port(address):
 
 @contextlib.contextmanager
 def process(folder, command, answers):
-    """A program that runs until the end of the block, from when it answers."""
+    """Start a program, wait until it answers, and stop it at the end of the block."""
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as started:
         try:
             until(lambda: started.poll() is not None or answers())
@@ -58,7 +58,7 @@ def process(folder, command, answers):
 
 @dataclass(frozen=True)
 class MariaDB:
-    """A server with an account for the job, which may read and write one table and do nothing else."""
+    """A server with an account for the job, which can only read and write one table."""
 
     folder: Path
     address: str
@@ -73,12 +73,12 @@ class MariaDB:
         }  # fmt: skip
 
     def ask(self, text):
-        """A query by the administrator, who is whoever runs the tests."""
+        """Run a query as the administrator, who is the user of the tests."""
         client = ["mariadb", "--no-defaults", f"--socket={self.folder}/sock", "--batch", "--skip-column-names"]
         return run(*client, "--execute", text)
 
     def sql(self, text):
-        """What a query gives, a list for each row."""
+        """The result of a query, a list for each row."""
         result = self.ask(text)
         assert result.returncode == 0, result.stderr
         return [line.split("\t") for line in result.stdout.splitlines()]
@@ -90,7 +90,7 @@ class MariaDB:
 @contextlib.contextmanager
 def mariadb(address):
     """An empty MariaDB."""
-    folder = Path(tempfile.mkdtemp(prefix="mariadb-"))  # the path of a socket may have a hundred characters only
+    folder = Path(tempfile.mkdtemp(prefix="mariadb-"))  # the path of a socket is limited to about 100 characters
     server = MariaDB(folder, address, free_port(address), secrets.token_urlsafe())
     options = ["--no-defaults", f"--datadir={folder}/data", f"--user={getpass.getuser()}"]
     try:
@@ -113,13 +113,13 @@ def mariadb(address):
 
 @dataclass(frozen=True)
 class S3:
-    """The emulator, which knows an access key for each section of ``aws``."""
+    """The emulator, with an access key for each section of ``aws``."""
 
     endpoint: str
     keys: dict[str, str]
 
     def ask(self, method, path, body=None):
-        """The body of an answer."""
+        """The body of the response."""
         scope = f"{self.keys['default']}/20260101/us-east-1/s3/aws4_request"
         signed = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
         headers = {"Authorization": signed, "Content-Type": "application/xml"}
@@ -139,11 +139,11 @@ class S3:
         return sorted(key.text for key in listed.findall(".//{*}Key"))
 
     def thaw(self, path):
-        """What has been laid down in the deep archive cannot be read before this."""
+        """Restore an object of the deep archive; it cannot be read before."""
         self.ask("POST", f"{path}?restore", b"<RestoreRequest><Days>1</Days></RestoreRequest>")
 
     def empty(self):
-        """Two buckets with nothing in them."""
+        """Reset to two empty buckets."""
         self.ask("POST", "moto-api/reset")
         for bucket in (WEB, DEEP):
             self.ask("PUT", bucket)
@@ -151,7 +151,7 @@ class S3:
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory):
-    """A Python that has the emulator, in an environment of its own: it wants newer packages than the job's."""
+    """A Python with the emulator, in its own environment, as it needs newer packages than the job."""
     folder = tmp_path_factory.mktemp("s3-emulator")
     python = str(folder / "venv" / "bin" / "python")
     install = ["pip", "install", "--quiet", "--require-hashes", "--python", python]

@@ -1,5 +1,5 @@
-"""The real job in a shape of our own: folders made at import, a sensor with a lock, bags and zips, a script that calls
-the audit tool, progress in MariaDB, works in S3. What arrives is compared with what was sent, not with what the DAG says.
+"""A copy of the real job: folders created at import, a sensor with a lock, bags and zips, a script that calls the audit
+tool, progress in MariaDB, works in S3. The works that arrive are compared with those sent, not with the DAG's report.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ s3:
 SPEED = {
     "AIRFLOW__WEBSERVER__WORKERS": "1",
     "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "5",
-    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "30",  # the task of a killed worker is missed after this
+    "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "30",  # seconds until Airflow notices the task of a killed worker
 }
 UID = 1001
 FOLDERS = ("ARCH_ROOT", "APP_LOG_DIR", "LOGS_DIR", "WORK_DATA_DIR")
@@ -37,7 +37,7 @@ ALL = sorted((PLAIN, BAGGED, *PAIR), key=lambda work: work.name)
 
 @dataclass
 class Job:
-    """A project with the job's repositories, and the services that it reaches."""
+    """A project with the job's repositories, and its services."""
 
     project: object
     database: services.MariaDB
@@ -61,13 +61,13 @@ class Job:
         return self.database.sql(f"SELECT name, {steps} FROM drs.work_progress ORDER BY name")
 
     def send(self):
-        """All works, as they arrive from outside."""
+        """Put all works into the folder in which they arrive."""
         works.zipped(self.work / "ready", PLAIN.name, PLAIN)
         works.bagged(self.work / "ready", BAGGED)
         works.zipped(self.work / "ready", "two-works", *PAIR)
 
     def wait_for_end(self):
-        """Until each work has come to its last step and its run has tidied up."""
+        """Wait until each work has reached its last step and its run has cleaned up."""
         done = [[work.name, "1", "1", "1"] for work in ALL]
         try:
             until(lambda: self.rows() == done and not any((self.work / "in_process").glob("*/*")), SECONDS)
@@ -78,7 +78,7 @@ class Job:
             pytest.fail("\n".join([str(self.rows()), self.project.sql(tries), *tails]))
 
     def compare(self):
-        """What has arrived is what was sent: once each, whole, and nothing besides."""
+        """Check that each work arrived once and complete, and nothing else."""
         assert self.rows() == [[work.name, "1", "1", "1"] for work in ALL]
         assert self.s3.objects(services.WEB) == [f"Works/{work.name}.zip" for work in ALL]
         assert self.s3.objects(services.DEEP) == [f"{work.name}.zip" for work in ALL]
@@ -96,13 +96,13 @@ class Job:
 
 
 def owners(paths):
-    """Whose each of these is, and its mode."""
+    """Path -> uid, gid and mode."""
     stats = {path: Path(path).stat() for path in paths}
     return {path: (stat.st_uid, stat.st_gid, stat.st_mode) for path, stat in stats.items()}
 
 
 def folders(folder, flavour):
-    """Settings of folders as in production: the services' uid has them, and somebody else's file lies in each."""
+    """Folder settings like production: the services' uid owns them, and each holds a file of another user."""
     named = {name: folder / name.lower() for name in FOLDERS}
     for path in named.values():
         path.mkdir()
@@ -115,7 +115,7 @@ def folders(folder, flavour):
 
 @pytest.fixture(scope="module")
 def at(emulator):  # noqa: F811
-    """The services at an address, started when they are first asked for: the site's file, and so the image, names them."""
+    """``at(address)`` starts the services there once: the site's file, and so the image, holds the address."""
     services.require_programs()
     with contextlib.ExitStack() as running:
 
@@ -130,7 +130,7 @@ def at(emulator):  # noqa: F811
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """Settings that let two projects on compose have one image."""
+    """Settings with which two projects on compose share one image."""
     image = f"airflow-docker-test/{secrets.token_hex(4)}"
     return {"AIRFLOW_IMAGE": image, "BUILD_DIR": tmp_path_factory.mktemp("job") / "build"}
 
@@ -142,10 +142,10 @@ def tool(tmp_path_factory):
 
 @pytest.fixture
 def job(request, tmp_path, at, tool, make_project, monkeypatch):
-    """A running project of a flavour that has everything the job needs."""
+    """A running project with everything that the job needs."""
     flavour, chosen = request.param, SPEED | folders(tmp_path, request.param)
     if flavour == "standalone":
-        # There a tool is its user's to install; they have done so.
+        # On standalone the user installs the tool.
         assert run("dpkg-deb", "--extract", str(tool), str(tmp_path / "installed")).returncode == 0
         monkeypatch.setenv("PATH", f"{(tmp_path / 'installed' / works.LAUNCHER).parent}:{os.environ['PATH']}")
         address = "127.0.0.1"

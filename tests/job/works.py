@@ -1,4 +1,4 @@
-"""Works as they arrive, zipped or bagged, and the package of the tool that audits them."""
+"""Incoming works, zipped or bagged, and the package of the audit tool."""
 
 import hashlib
 import io
@@ -30,14 +30,14 @@ Description: looks whether a work has images
 
 @dataclass(frozen=True)
 class Work:
-    """A name, and how many images it has; what is in them follows from that."""
+    """A name and a number of images; the contents are derived from these."""
 
     name: str
     images: int
 
     @property
     def files(self):
-        """Content by path."""
+        """Path -> content."""
         content = random.Random(self.name)
         images = {f"images/{self.name}-I1/{n:04}.jpg": content.randbytes(5000 + n) for n in range(self.images)}
         return images | {"sources/note.txt": f"{self.name} has {self.images} images\n".encode()}
@@ -51,7 +51,7 @@ def zipped(folder, name, *works):
 
 
 def bagged(folder, work):
-    """A zip of a bag (RFC 8493) as the real ones are: its folder is an entry too, and is named like the work."""
+    """A zip of a bag (RFC 8493) like the real ones: its folder is an entry too, and is named after the work."""
     manifest = "".join(f"{hashlib.sha512(data).hexdigest()}  data/{path}\n" for path, data in work.files.items())
     files = {
         "": b"",
@@ -63,7 +63,7 @@ def bagged(folder, work):
 
 
 def _zip(file, entries):
-    """Under its name only when it is whole: sensors watch the folder."""
+    """Rename the zip only when it is complete: sensors watch the folder."""
     part = file.with_suffix(".part")
     with zipfile.ZipFile(part, "w") as archive:
         for path, data in entries.items():
@@ -72,18 +72,18 @@ def _zip(file, entries):
 
 
 def in_zip(data):
-    """Content by path of a zip's files."""
+    """Path -> content of a zip's files."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return {entry.filename: archive.read(entry) for entry in archive.infolist() if not entry.is_dir()}
 
 
 def in_folder(folder):
-    """Content by path of a folder's files."""
+    """Path -> content of a folder's files."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def audit_tool(folder: Path):
-    """The Debian package."""
+    """Build the Debian package; its path."""
     tree = folder / "audit-test"
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "DEBIAN/control").write_text(CONTROL)

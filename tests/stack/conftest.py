@@ -1,4 +1,4 @@
-"""Projects on real engines that are driven by the command line alone."""
+"""Projects on real engines, driven only by the command line."""
 
 import contextlib
 import json
@@ -36,17 +36,17 @@ FLAVOURS = {
     **{f"{engine}-3": {"AIRFLOW_VERSION": AIRFLOW_3} for engine in ENGINES},
     "compose-celery": CELERY,
 }
-"""What a stack can be: an engine, or one with these settings besides."""
+"""Flavours of a stack: an engine, with additional settings."""
 RELEASES = (*ENGINES, *(f"{engine}-3" for engine in ENGINES))
-"""Each engine with each release of Airflow: for what depends on it."""
+"""Each engine with each release of Airflow, for tests that depend on the release."""
 WITH_TRUST = pytest.mark.skipif(os.environ.get("TRUST") != "full", reason="takes minutes: inv test --trust runs it")
 TEST_IMAGES = "airflow-docker-standin"
 SHARED_STEP_IS_GONE = "failed to solve: no active sessions"
-"""What BuildKit says if a build is killed, as some tests do, just as another one waits for the same step."""
+"""BuildKit's error if a build is killed, as some tests do, while another build waits for the same step."""
 
 
 def pytest_generate_tests(metafunc):
-    """Each test runs on each engine, or on those flavours alone that its module names in ON, or it itself by a mark."""
+    """Run each test on each engine, or only on the flavours in its module's ON or in its own mark ``on``."""
     mark = metafunc.definition.get_closest_marker("on")
     for fixture, scope in (("stack", "session"), ("project", "function")):
         if fixture in metafunc.fixturenames:
@@ -72,14 +72,14 @@ def free_port():
 
 
 class Project:
-    """A .env in a folder of its own with two repositories beside it, which by default are the samples."""
+    """A folder with a .env and two repositories, by default the samples."""
 
     engine = ""
     task_service = "scheduler"
     flavour = ""
     """One of FLAVOURS."""
     inside: tuple[str, ...] = ()
-    """What `inv` is run by, if not by this machine in its own network."""
+    """The command that starts `inv` in another network namespace; empty: this machine's own."""
 
     def __init__(self, folder: Path, repositories: Path = PROJECT / "examples", **settings):
         self.folder = folder
@@ -116,12 +116,12 @@ class Project:
 
     @property
     def release(self):
-        """What its Airflow calls things."""
+        """The names that differ between releases of Airflow."""
         return release.of(self.settings)
 
     @property
     def interval(self):
-        """The option that says how often its Airflow looks for new DAG files."""
+        """The option that sets how often its Airflow looks for new DAG files."""
         two = self.release.number == 2
         return "AIRFLOW__" + ("SCHEDULER__DAG_DIR_LIST_INTERVAL" if two else "DAG_PROCESSOR__REFRESH_INTERVAL")
 
@@ -132,7 +132,7 @@ class Project:
         return {k: v for k, v in os.environ.items() if not ours.match(k)} | {"ENV_FILE": str(self.env_file)}
 
     def inv(self, *args, code=0, shows_services=False, **kwargs):
-        """Run a verb; its two outputs together. What services say may hold tracebacks of theirs."""
+        """Run a verb and return its stdout and stderr together. Logs of services may hold tracebacks."""
         result = run(*self.inside, *INV, *args, env=self.environ, stdin=subprocess.DEVNULL, **kwargs)
         output = result.stdout + result.stderr
         if result.returncode != code and SHARED_STEP_IS_GONE in output:
@@ -142,24 +142,24 @@ class Project:
         return output
 
     def json(self, *args):
-        """What a verb gives with --json, and nothing else, on standard output."""
+        """The JSON that a verb prints with --json; stdout must hold nothing else."""
         return json.loads(run(*self.inside, *INV, *args, "--json", env=self.environ, stdin=subprocess.DEVNULL).stdout)
 
     def json_of_build(self):
-        """What is noted of the last build."""
+        """The record of the last build."""
         return json.loads((self.settings.state_dir / f"build.{self.engine}.json").read_text())
 
     def remove(self):
-        """Take away all that the project has made."""
+        """Remove everything that the project has created."""
         run(*self.inside, *INV, "down", "--volumes", "--yes", env=self.environ)
 
 
 class ComposeProject(Project):
-    """One with images of its own, which no run before has left behind."""
+    """A project with its own image name, so that no image of an earlier run is used."""
 
     engine = "compose"
     docker_host = ""
-    """The socket of the Docker engine that it runs on, if that is not this machine's own."""
+    """The socket of its Docker engine; empty: this machine's."""
 
     def __init__(self, folder: Path, **settings):
         super().__init__(folder, **{"AIRFLOW_IMAGE": f"airflow-docker-test/{secrets.token_hex(4)}"} | settings)
@@ -169,7 +169,7 @@ class ComposeProject(Project):
         return super().environ | ({"DOCKER_HOST": self.docker_host} if self.docker_host else {})
 
     def docker(self, *args):
-        """Output of a command for the engine that it runs on."""
+        """Output of a docker command on its engine."""
         return docker(*(["--host", self.docker_host] if self.docker_host else []), *args)
 
     @property
@@ -178,11 +178,11 @@ class ComposeProject(Project):
         return "worker" if self.settings.executor == "CeleryExecutor" else "scheduler"
 
     def compose(self):
-        """The engine with what was built last."""
+        """The engine with the image that was built last."""
         return Compose(self.settings, self.json_of_build()["artifact"])
 
     def container(self, service):
-        """The container of a service, the newest if there are several."""
+        """The id of a service's container, the newest if there are several."""
         return self.containers(service)[0]
 
     def containers(self, service):
@@ -200,7 +200,7 @@ class ComposeProject(Project):
         return self.docker("exec", self.container(service), "bash", "-c", command)
 
     def sql(self, query):
-        """What a query gives, a line per row."""
+        """The result of a query, a line for each row."""
         command = ["psql", "-h", "127.0.0.1", "-U", "airflow", "-d", "airflow", "-Atc", query]
         password = (self.settings.secrets_dir / "postgres_password").read_text()
         return self.docker("exec", "-e", f"PGPASSWORD={password}", self.container("postgres"), *command)
@@ -218,7 +218,7 @@ class ComposeProject(Project):
         return self.sh(self.task_service, f"echo ${name}")
 
     def running(self):
-        """What distinguishes one start of the scheduler from another; nothing if it does not run."""
+        """An id that differs for each start of the scheduler; empty if it does not run."""
         label = f"label=com.docker.compose.project={self.settings.compose_project_name}"
         return self.docker("ps", "-q", "--filter", label, "--filter", "label=com.docker.compose.service=scheduler")
 
@@ -241,7 +241,7 @@ class StandaloneProject(Project):
         return Standalone(self.settings)
 
     def sql(self, query):
-        """What a query gives, a line per row."""
+        """The result of a query, a line for each row."""
         with contextlib.closing(sqlite3.connect(self.stack.database_file, timeout=30)) as opened:
             return "\n".join("|".join(map(str, row)) for row in opened.execute(query))
 
@@ -276,7 +276,7 @@ class StandaloneProject(Project):
         return self.environment()[name]
 
     def running(self):
-        """What distinguishes one start of the scheduler from another; nothing if it does not run."""
+        """An id that differs for each start of the scheduler; empty if it does not run."""
         return json.loads((self.stack.folder / "state.json").read_text())["supervisor"] if self.processes() else ""
 
     def archives(self):
@@ -286,7 +286,7 @@ class StandaloneProject(Project):
 
 
 def until(condition, seconds=60):
-    """Wait for a condition, and give what it gave."""
+    """Wait until ``condition()`` is true, and return its result."""
     end = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < end, "it has not happened in time"

@@ -1,4 +1,4 @@
-"""Docker engines of a test's own, beside this machine's: to be stopped, cut off and thrown away."""
+"""Private Docker engines for tests, beside this machine's: a test can stop them, cut them off and delete them."""
 
 import contextlib
 import os
@@ -17,9 +17,9 @@ from stack.conftest import docker, run
 PROGRAMS = ("dockerd", "ip", "nsenter", "unshare")
 START_SECONDS, STOP_SECONDS = 60, 60
 
-# As the first process of a process namespace, whose end is the end of all in it, containers
-# included. Mounts and its name are its own too. /sys must show the engine's network and not the machine's,
-# and a containerd of the machine's must not be taken for its own.
+# Runs as the first process of a process namespace: when it ends, all processes in it end, containers included.
+# It has its own mounts and host name too. /sys must show the engine's network and not the machine's,
+# and the engine must not use the machine's containerd.
 BOOT = """
 set -e
 echo {name} >/proc/sys/kernel/hostname
@@ -34,11 +34,11 @@ exit $?
 
 
 class PrivateEngine:
-    """A Docker engine in namespaces of its own for network, mounts and processes.
+    """A Docker engine with its own namespaces for network, mounts and processes.
 
-    What its containers publish on 127.0.0.1 is there only for programs run by :meth:`inside`.
-    The network namespace, ``network``, stays when the engine is stopped, so that a test may
-    join it to others; the engine has no way out of it by itself.
+    Only programs that :meth:`inside` runs reach the ports that its containers publish on 127.0.0.1.
+    The network namespace, ``network``, stays when the engine is stopped, so that a test can
+    connect it to others; by itself it has no connection to the outside.
     """
 
     def __init__(self, name: str, folder: Path, *options: str):
@@ -48,13 +48,13 @@ class PrivateEngine:
         self.process: subprocess.Popen | None = None
 
     def make_network(self):
-        """An empty network, but for its loopback."""
+        """A network namespace that has only loopback."""
         for command in (["netns", "add", self.network], ["-netns", self.network, "link", "set", "lo", "up"]):
             result = run("ip", *command)
             assert result.returncode == 0, result.stderr
 
     def start(self):
-        """As after a boot of its machine; containers that are to run then, run."""
+        """Like a boot of its machine; Docker starts the containers that restart."""
         assert self.process is None
         shutil.rmtree(self.folder / "exec", ignore_errors=True)  # a boot leaves nothing in /run
         (self.folder / "exec").mkdir()
@@ -70,7 +70,7 @@ class PrivateEngine:
             time.sleep(0.5)
 
     def stop(self):
-        """As by a shutdown of its machine: containers are asked to end first."""
+        """Like a shutdown of its machine: containers get SIGTERM first."""
         for process in psutil.Process(self.process.pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 if process.name() == "dockerd":
@@ -82,7 +82,7 @@ class PrivateEngine:
         self.process = None
 
     def cut(self):
-        """As by a power cut: nothing is asked, all is gone at once."""
+        """Like a power cut: all processes are killed at once."""
         inside = psutil.Process(self.process.pid).children()
         self.process.kill()
         self.process.wait()
@@ -104,13 +104,13 @@ class PrivateEngine:
         return run("nsenter", "--target", str(boot), "--net", "--pid", "--mount", *command)
 
     def crash(self, container: str):
-        """Kill a container's first process, as the kernel would; `docker kill` counts as a stop by hand."""
+        """Kill a container's first process like the kernel does; after `docker kill` Docker does not restart it."""
         pid = self.docker("inspect", "--format", "{{.State.Pid}}", container)
         killed = self.inside("kill", "-9", pid)
         assert killed.returncode == 0, killed.stderr
 
     def remove(self):
-        """All of it."""
+        """Delete the engine, its network and its folder."""
         if self.process:
             self.stop()
         run("ip", "netns", "delete", self.network)
@@ -127,13 +127,13 @@ def _missing():
 
 @contextlib.contextmanager
 def private_engine(name: str, *options: str, before=None):
-    """A running engine called ``name``, removed in the end. Skips without the means for it, except in CI.
+    """A running engine called ``name``, removed at the end. Skips the test if a program is missing, except in CI.
 
-    ``before`` is called with it when it has a network and does not run yet.
+    ``before(engine)`` is called when the engine has a network and is not started yet.
     """
     if reason := _missing():
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    # Not in pytest's own folder: the path of a socket may have a hundred characters only.
+    # Not in pytest's folder: the path of a socket is limited to about 100 characters.
     engine = PrivateEngine(name, Path(tempfile.mkdtemp(prefix=f"engine-{name}-")), *options)
     try:
         engine.make_network()

@@ -1,4 +1,4 @@
-"""Real engines, real images and running stacks, shared by all folders of tests: see ``pytest_plugins`` in conftest.py."""
+"""Real engines, images and running stacks, shared by all test folders: see ``pytest_plugins`` in conftest.py."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from stack.conftest import AIRFLOW_3, FLAVOURS, TEST_IMAGES, ComposeProject, StandaloneProject, docker, run
 
 HASH = "?" * 12
-"""The end of a stand-in's tag."""
+"""The end of a test image's tag."""
 
 
 def _missing_engine():
@@ -26,7 +26,7 @@ def _missing_engine():
 
 @pytest.fixture(scope="session")
 def docker_engine():
-    """A Docker engine: in CI it must be there, elsewhere its absence is in the summary."""
+    """Requires a Docker engine: without one, tests fail in CI and are skipped elsewhere."""
     reason = _missing_engine()
     if reason and os.environ.get("CI") == "true":
         pytest.fail(f"container tests must run in CI, but {reason}; see .ci/run")
@@ -36,7 +36,7 @@ def docker_engine():
 
 @pytest.fixture(scope="session")
 def images(docker_engine):
-    """The images' settings: from the environment, else the stand-ins if they are here, else the defaults."""
+    """Settings of the images: from the environment, else the test images if they are built, else the defaults."""
     names = {"AIRFLOW_BASE_IMAGE": f"airflow:2.11.2-{HASH}", "POSTGRES_IMAGE": "postgres", "REDIS_IMAGE": "redis"}
     return {
         setting: named
@@ -46,14 +46,14 @@ def images(docker_engine):
 
 
 def newest_test_image(name):
-    """A stand-in that is here, the newest; empty if there is none."""
+    """The newest test image on this machine; empty if there is none."""
     listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{TEST_IMAGES}/{name}").split()
     return listed[0] if listed else ""
 
 
 @pytest.fixture(scope="session")
 def images_of_3(images):
-    """The same for Airflow 3, whose base image AIRFLOW_3_BASE_IMAGE may name."""
+    """The same for Airflow 3; AIRFLOW_3_BASE_IMAGE can name its base image."""
     named = os.environ.get("AIRFLOW_3_BASE_IMAGE") or newest_test_image(f"airflow:{AIRFLOW_3}-{HASH}")
     return {k: v for k, v in images.items() if k != "AIRFLOW_BASE_IMAGE"} | (
         {"AIRFLOW_BASE_IMAGE": named} if named else {}
@@ -62,7 +62,7 @@ def images_of_3(images):
 
 @pytest.fixture(scope="session")
 def make_project(request):
-    """A project of one of the flavours, in a folder."""
+    """``make_project(flavour, folder, **settings)`` makes a project in a folder."""
 
     def make(flavour, folder, **settings):
         settings = FLAVOURS[flavour] | settings
@@ -78,18 +78,18 @@ def make_project(request):
 
 
 _up = {}
-"""The stack that is up, by its flavour."""
+"""The one stack that is up, by its flavour."""
 
 
 def end():
-    """Take away the stack that is up."""
+    """Remove the stack that is up."""
     while _up:
         _up.popitem()[1].remove()
 
 
-@pytest.hookimpl(trylast=True)  # when its own fixtures have ended
+@pytest.hookimpl(trylast=True)  # after the item's own fixtures
 def pytest_runtest_teardown(item, nextitem):
-    """With xdist all tests of a stack come together: one that idles afterwards takes from the others."""
+    """With xdist all tests of a stack run together: remove it afterwards, as an idle stack slows the other tests."""
     group = [some and some.get_closest_marker("xdist_group") for some in (item, nextitem)]
     if "PYTEST_XDIST_WORKER" in os.environ and group[0] != group[1]:
         end()
@@ -97,7 +97,7 @@ def pytest_runtest_teardown(item, nextitem):
 
 @pytest.fixture(scope="session")
 def stacks(make_project, tmp_path_factory):
-    """A project that `inv` alone has brought up, of the flavour that is asked for; there is one at a time."""
+    """``stacks(flavour)``: a project that plain `inv` has started; only one exists at a time."""
 
     def get(flavour):
         if flavour not in _up:
@@ -109,10 +109,10 @@ def stacks(make_project, tmp_path_factory):
                 folder,
                 MEMORY_LIMIT="3g",
                 EXTRA_MOUNTS="extra mount:/home/airflow/extra",
-                # the uid that production uses
+                # the uid of production
                 **({"AIRFLOW_UID": "1001"} if os.geteuid() == 0 and flavour.startswith("compose") else {}),
             )
-            # Airflow 2 loads the page four times otherwise, which takes from the other tests.
+            # By default Airflow 2 starts four web workers, which slow the other tests.
             workers = {"AIRFLOW__WEBSERVER__WORKERS": "1"} if project.release.number == 2 else {}
             project.set(**{project.interval: "2"}, **workers)
             project.up_output = project.inv()  # the default task, on a fresh .env
@@ -126,13 +126,13 @@ def stacks(make_project, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def stack(request, stacks):
-    """A running stack, of each flavour in turn."""
+    """A running stack of each flavour in turn."""
     return stacks(request.param)
 
 
 @pytest.fixture
 def dags(stack):
-    """The folder of the DAGs; what a test puts there is gone afterwards."""
+    """The DAG folder; files that a test adds are removed afterwards."""
     folder = stack.settings.workflow_dev_dir / stack.settings.dags_dir
     before = set(folder.iterdir())
     yield folder
@@ -145,7 +145,7 @@ def dags(stack):
 
 @pytest.fixture
 def project(request, make_project, tmp_path):
-    """A project that nothing has been done with yet, of each flavour in turn."""
+    """A new project of each flavour in turn: no verb has run yet."""
     project = make_project(request.param, tmp_path)
     try:
         yield project

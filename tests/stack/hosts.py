@@ -1,4 +1,4 @@
-"""Several hosts on this machine: Docker engines in network namespaces, on one wire, as a Swarm with a registry."""
+"""Several hosts on this machine: Docker engines in network namespaces with a switch, as a Swarm with a registry."""
 
 import contextlib
 import os
@@ -11,12 +11,12 @@ import pytest
 from stack.conftest import ComposeProject, run, until
 from stack.engine import PrivateEngine, private_engine
 
-NETWORK = "198.18.{}"  # an address that is nobody's (RFC 2544), and not of Docker's own pools
+NETWORK = "198.18.{}"  # reserved for benchmarks (RFC 2544), and not in Docker's address pools
 READY_SECONDS = 60
 
 
 class Wire:
-    """A switch in a namespace of its own, to which hosts are plugged, and from which they can be cut off."""
+    """A switch in its own network namespace: hosts are connected to it and can be cut off."""
 
     def __init__(self):
         self.network = f"airflow-docker-test-{os.getpid()}-wire"
@@ -29,7 +29,7 @@ class Wire:
             self._ip("-netns", self.network, *args)
 
     def plug(self, engine: PrivateEngine) -> str:
-        """Give a host an address on the wire."""
+        """Connect a host; returns its address."""
         number = len(self.plugs) + 1
         plug, address = f"port{number}", f"{self.prefix}.{number}"
         there = ["-netns", engine.network]
@@ -37,12 +37,12 @@ class Wire:
         self._ip("-netns", self.network, "link", "set", plug, "master", "switch", "up")
         self._ip(*there, "address", "add", f"{address}/24", "dev", "eth0")
         self._ip(*there, "link", "set", "eth0", "up")
-        self._ip(*there, "route", "add", "default", "dev", "eth0")  # Docker wants one, though it leads nowhere
+        self._ip(*there, "route", "add", "default", "dev", "eth0")  # Docker requires one, though it leads nowhere
         self.plugs[engine.name] = plug
         return address
 
     def set(self, engine: PrivateEngine, state: str):
-        """Cut a host off (``down``), or let it return (``up``)."""
+        """Cut a host off (``down``) or connect it again (``up``)."""
         self._ip("-netns", self.network, "link", "set", self.plugs[engine.name], state)
 
     def remove(self):
@@ -54,7 +54,7 @@ class Wire:
 
 
 class Hosts:
-    """``engines``, the first of which is the manager; ``registry`` is a registry's address there."""
+    """The first of ``engines`` is the manager; ``registry`` is the address of the registry on it."""
 
     def __init__(self, wire: Wire, engines: list[PrivateEngine], addresses: list[str], registry: str):
         self.wire, self.engines, self.addresses, self.registry = wire, engines, addresses, registry
@@ -65,12 +65,12 @@ class Hosts:
         return self.engines[0]
 
     def nodes(self) -> dict[str, str]:
-        """State by node id, as the manager has it."""
+        """Node id -> state, as the manager reports it."""
         listed = self.manager.docker("node", "ls", "--format", "{{.ID}} {{.Status}}")
         return dict(line.split() for line in listed.splitlines())
 
     def join(self):
-        """Make a Swarm of all."""
+        """Join all hosts to one Swarm."""
         self.manager.docker("swarm", "init", "--advertise-addr", self.addresses[0])
         token = self.manager.docker("swarm", "join-token", "--quiet", "worker")
         for engine, address in zip(self.engines[1:], self.addresses[1:], strict=True):
@@ -81,7 +81,7 @@ class Hosts:
 
 @contextlib.contextmanager
 def registry_on(engine: PrivateEngine, address: str, folder: Path):
-    """A registry that runs in a host's network; plain http."""
+    """A plain HTTP registry in a host's network."""
     if shutil.which("docker-registry") is None:
         message = "there is no docker-registry on PATH; see .ci/registry"
         pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
@@ -102,7 +102,7 @@ def registry_on(engine: PrivateEngine, address: str, folder: Path):
 
 @contextlib.contextmanager
 def swarm_of(number: int, folder: Path):
-    """So many hosts, joined; all is gone afterwards."""
+    """This number of hosts as a Swarm; everything is removed afterwards."""
     wire = Wire()
     with contextlib.ExitStack() as stack:
         stack.callback(wire.remove)
@@ -118,19 +118,19 @@ def swarm_of(number: int, folder: Path):
 
 
 class SwarmProject(ComposeProject):
-    """One whose stack runs on several hosts; `inv` is typed on the manager, images are built by this machine's engine."""
+    """A project whose stack runs on several hosts. `inv` runs on the manager; this machine's engine builds."""
 
     engine = "swarm"
     hosts: Hosts
 
     def __init__(self, folder: Path, hosts: Hosts, **settings):
         self.hosts = hosts
-        # No kernel here knows ESP, which is what encrypts.
+        # The test kernels lack ESP, which overlay encryption needs.
         own = {"EXECUTOR": "CeleryExecutor", "IMAGE_REGISTRY": hosts.registry, "OVERLAY_ENCRYPTION": "NO"}
         super().__init__(folder, COMPOSE_PROJECT_NAME="swarm-test", **own, **settings)
 
     def type_here(self):
-        """`inv` is typed on this machine, outside of the swarm."""
+        """From now on `inv` runs on this machine, outside the swarm."""
         self.docker_host, self.inside = "", ()
 
     def type_on_manager(self):
@@ -138,7 +138,7 @@ class SwarmProject(ComposeProject):
         self.inside = ("nsenter", f"--net=/run/netns/{self.hosts.manager.network}")
 
     def build(self):
-        """Where there is a network to build in; the manager gets what was built."""
+        """Build on this machine, which has a network, and copy the image to the manager."""
         self.type_here()
         self.inv("build")
         artifact = self.json_of_build()["artifact"]
@@ -154,7 +154,7 @@ class SwarmProject(ComposeProject):
         return container_id
 
     def services(self, name=""):
-        """What `inv status` shows of all services, or of those of one name."""
+        """The services in `inv status`, all or those with this name."""
         return [s for s in self.json("status")["services"] if name in ("", s["name"])]
 
     def remove(self):

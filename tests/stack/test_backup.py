@@ -1,4 +1,4 @@
-"""What a backup holds is there again after a restore; what cannot be restored changes nothing."""
+"""A restore brings back everything in a backup; a backup that cannot be restored changes nothing."""
 
 import stat
 from pathlib import Path
@@ -44,7 +44,7 @@ TABLES = ("dag_run", "task_instance", "connection", "variable", "ab_user", "ab_u
 
 
 class Content:
-    """All of a stack that a backup must bring back; the log as far as it was written by then."""
+    """Everything that a restore must bring back; of the log, the rows up to ``last_event``."""
 
     def __init__(self, project, last_event=None, tables=TABLES):
         self.tables = tables
@@ -74,7 +74,7 @@ def filled(project):
 
 
 def damaged(backup):
-    """Copies of a backup that must be refused."""
+    """Damaged copies of a backup, which must be refused."""
     content = backup.read_bytes()
     middle = len(content) // 2
     changed = content[:middle] + bytes([content[middle] ^ 0x55]) + content[middle + 1 :]
@@ -85,7 +85,7 @@ def damaged(backup):
 
 
 def without_database(backup, folder):
-    """A backup that is whole and sealed, but for what is in its database."""
+    """A complete backup with a valid checksum, whose database is no database."""
     folder.mkdir()
     described = backup_file.read(backup, folder)
     (folder / backup_file.DATABASE).write_bytes(b"no database at all")
@@ -103,13 +103,13 @@ def test_everything_is_there_again_and_a_refusal_changes_nothing(filled, monkeyp
     monkeypatch.setenv("BACKUP_PASSPHRASE", "three words more")
     project.inv("backup", "--encrypt", "--file", str(encrypted))
     assert not [value for value in before.keys.values() if value.encode() in encrypted.read_bytes()]
-    before.require_same(project)  # it has gone on running
+    before.require_same(project)  # it kept running
 
     refuses_what_is_damaged_or_in_the_way(project, plain, before, tmp_path)
     comes_back_on_a_machine_that_knows_nothing(project, encrypted, before, monkeypatch)
     undoes_what_was_interrupted(project, plain, tmp_path)
-    said = project.inv("restore", str(plain), "--yes")
-    assert "Restoring" in said and project.running()
+    output = project.inv("restore", str(plain), "--yes")
+    assert "Restoring" in output and project.running()
     before.require_same(project)
 
 
@@ -131,7 +131,7 @@ def refuses_what_is_damaged_or_in_the_way(project, backup, before, folder):
     assert "is running. Type: inv down" in project.inv("restore", str(backup), code=2)
     assert project.running() == started
     before.require_same(project)
-    # This one is only found out when the old database has been set aside.
+    # This one is detected only after the old database was set aside.
     project.inv("restore", str(without_database(backup, folder / "members")), "--yes", code=1)
     assert project.json("status")["state"] == "healthy"
     before.require_same(project)
@@ -171,7 +171,7 @@ def comes_back_on_a_machine_that_knows_nothing(project, backup, before, monkeypa
 
 
 def undoes_what_was_interrupted(project, backup, folder):
-    """A kill when both databases have changed places; the next start finds it."""
+    """A kill after the databases were swapped; the next start undoes the restore."""
     project.python(COMMANDS.format(lines=["variables set later x"]))
     project.inv("down")
     engine = choose(project.settings)
@@ -199,7 +199,7 @@ def killed(file, *, missing_ok=False, unlink=Path.unlink):
 
 @pytest.mark.on("standalone-3", "compose-3", "compose-celery")
 def test_what_runs_goes_back_to_what_it_was(stack, tmp_path):
-    """What is above, in short, for the other flavours; what a run does meanwhile is its own affair."""
+    """The test above in short for the other flavours; rows of runs are ignored, as a run may continue meanwhile."""
     stack.python(COMMANDS.format(lines=LINES[:2]))
     before = Content(stack, tables=set(TABLES) - {"dag_run", "task_instance"})
     assert all(before.rows.values())

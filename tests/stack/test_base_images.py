@@ -1,5 +1,5 @@
-"""Base images unlike those of the other tests: the official one's providers, all of them; and a user base, as in the
-images of Airflow 2.8 and before, in place of a virtual environment."""
+"""Base images unlike those of the other tests: one with all providers of the official image, and one with a user base
+instead of a virtual environment, like the images of Airflow 2.8 and before."""
 
 import os
 import re
@@ -18,7 +18,7 @@ KINDS = {"full": {}, "user-base": {"AIRFLOW_VERSION": "2.8.3"}}
 
 @pytest.fixture
 def project_on(images, tmp_path):
-    """Makes a project on a base image that is built for this test alone, and takes it away."""
+    """``project_on(kind)``: a project on a base image built for this test; the project is removed afterwards."""
     projects = []
 
     def make(kind, **settings):

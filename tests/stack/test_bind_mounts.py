@@ -1,4 +1,4 @@
-"""An engine that has other folders than this machine: what `inv` says, before anything is built or started."""
+"""An engine that does not see this machine's folders: the error of `inv` before it builds or starts anything."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from stack.engine import private_engine
 PORT = 2375
 ADDRESS = f"tcp://127.0.0.1:{PORT}"
 TINY = "airflow-docker-test/tiny:1"
-"""An image with a shell and what a look at folders needs, and nothing else."""
+"""An image with only a shell and the programs that check folders."""
 NEEDED = ("sh", "stat", "ls")
 SENTENCE = f"docker: the engine at {ADDRESS} (DOCKER_HOST) does not see "
 TODO = (
@@ -25,7 +25,7 @@ TODO = (
 
 
 def tiny(file):
-    """This machine's own programs with their libraries, as an image's root."""
+    """Write a tar of this machine's programs and their libraries, as an image's root."""
     programs = {f"bin/{name}": shutil.which(name) for name in NEEDED}
     fields = run("ldd", *programs.values()).stdout.split()
     libraries = {field.strip("/"): field for field in fields if field.startswith("/") and not field.endswith(":")}
@@ -36,7 +36,7 @@ def tiny(file):
 
 @pytest.fixture(scope="module")
 def engine(docker_engine, tmp_path_factory):
-    """One over TCP, with a host name of its own and the tiny image."""
+    """A Docker engine over TCP, with its own host name and the tiny image."""
     with private_engine("elsewhere", f"--host={ADDRESS}", "--tls=false") as remote:
         root = tmp_path_factory.mktemp("tiny") / "root.tar"
         tiny(root)
@@ -46,7 +46,7 @@ def engine(docker_engine, tmp_path_factory):
 
 @pytest.fixture
 def here(engine, tmp_path):
-    """Its base image cannot be had: whoever gets as far as a build ends with that."""
+    """A project whose base image cannot be pulled: a verb that gets as far as a build fails with that."""
     archive = tmp_path / "archive"
     archive.mkdir()
     (archive / "Works").mkdir()
@@ -61,7 +61,7 @@ def here(engine, tmp_path):
 
 @contextmanager
 def hidden(engine, folder, *subfolders):
-    """For the engine alone, ``folder`` is another one, with the empty folders ``made`` in it."""
+    """For the engine only, hide ``folder`` behind another one that has the empty ``subfolders``."""
     for command in (["mount", "-t", "tmpfs", "tmpfs", str(folder)], ["mkdir", "-p", *map(str, (folder, *subfolders))]):
         result = engine.inside(*command)
         assert result.returncode == 0, result.stderr
@@ -72,7 +72,7 @@ def hidden(engine, folder, *subfolders):
 
 
 def error_of_up(here, engine):
-    """The last line of `inv up`, which fails; nothing is left of it on the engine or here."""
+    """The last line of `inv up`, which fails and must leave nothing on the engine or here."""
     output = here.inv("up", code=1)
     assert "Building" not in output and "Starting" not in output
     assert engine.docker("ps", "--all", "--quiet") == ""
@@ -86,7 +86,7 @@ def expected(*named):
 
 
 def outside(here):
-    """What of the default folders a project has besides the archive."""
+    """The default folders that a project mounts besides the archive."""
     settings = here.settings
     dags = settings.workflow_dev_dir / settings.dags_dir
     return ("STATE_DIR", settings.state_dir), ("SECRETS_DIR", settings.secrets_dir), ("DAGS_DIR", dags)

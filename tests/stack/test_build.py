@@ -1,4 +1,4 @@
-"""Images as they come out: layers, labels, reproducibility, and builds that are killed."""
+"""Built images: layers, labels, reproducibility, and builds that are killed."""
 
 import hashlib
 import http.server
@@ -55,7 +55,7 @@ def test_nothing_new_is_not_built_and_the_image_says_what_is_in_it(built):
 
 
 def steps_not_cached(output):
-    """The steps of a build that were really done, from what the builder says of each."""
+    """The steps of a build that did not come from the cache, from the builder's output."""
     steps = dict(re.findall(r"^#(\d+) \[init [^\]]*\] ((?:RUN|COPY) .*)$", output, re.M))
     cached = set(re.findall(r"^#(\d+) CACHED$", output, re.M))
     assert steps
@@ -96,7 +96,7 @@ def tree(name):
     """Every file of an image with type, mode, owner and content."""
     entries = r"find / -xdev \( -path /proc -o -path /sys -o -path /dev \) -prune -o -printf '%p|%y|%m|%U:%G|%l\n'"
     contents = "find / -xdev -type f -print0 | sort -z | xargs -0 sha256sum"
-    # What the engine itself puts into a container, not into an image.
+    # Files that the engine puts into each container; they are not in the image.
     engines = re.compile(r"/(etc/(hosts|hostname|resolv.conf|mtab)|\.dockerenv|tmp|root|run)?(\||$)|^/etc\|")
     listed = inside(name, f"{entries}; {contents}").splitlines()
     return {line for line in listed if not engines.search(line.split("  ")[-1])}
@@ -124,7 +124,7 @@ for file in pathlib.Path("/home/airflow/.local/lib").rglob("*.pyc"):
     states[str(source)] = [header[:4] == importlib.util.MAGIC_NUMBER, int.from_bytes(header[4:8], "little"), same]
 print(json.dumps(states))
 """
-"""For each compiled file of an image: of this Python, its flags, whether it is of the source beside it."""
+"""For each compiled file of an image: whether this Python can load it, its flags, whether its source hash matches."""
 
 
 def compiled(name):
@@ -175,7 +175,7 @@ def served_deb(tmp_path):
     (package / "DEBIAN").mkdir(parents=True)
     (package / "DEBIAN" / "control").write_text(
         "Package: audit-test\nVersion: 1.2\nArchitecture: all\nMaintainer: x <x@localhost>\nDepends: tree\n"
-        "Description: a stand-in for the audit tool\n"
+        "Description: a test package for the audit tool\n"
     )
     launcher = package / "opt/audit-tool/v1/bin/audit-tool"
     launcher.parent.mkdir(parents=True)
@@ -222,7 +222,7 @@ def test_packages_audit_tool_compiled_requirements_and_configuration(project, se
     assert re.search(r"mysqlclient +\S+ +2\.2\.4", output)
     assert re.search(r"idna +\S+ +3\.6", output)
     name = image(project)
-    states = compiled(name)  # of idna there was another version, which services import
+    states = compiled(name)  # another version of idna was compiled, which services import
     assert [file for file, state in states.items() if state != [True, 0b01, True]] == []
     assert {Path(file).stem for file in states if "/idna/" in file} >= {"__init__", "core", "idnadata", "package_data"}
     assert inside(name, "python -c 'import idna; print(idna.__version__)'") == "3.6"
@@ -236,7 +236,7 @@ def test_packages_audit_tool_compiled_requirements_and_configuration(project, se
     assert left == ""
     epoch = json.loads((project.settings.build_dir / "manifest.json").read_text())["layer_epoch"]
     newer = inside(name, f"find /home /opt /usr /etc/alternatives -newermt @{epoch + 1} ! -type d")
-    assert newer == ""  # no time of the clock
+    assert newer == ""  # no file has the time of the build
     assert "nothing to build" in project.inv("build")
     other = project.inv("build", "--strict", code=1)
     assert re.search(r"--strict: the install would change .*mysqlclient", other)
@@ -249,7 +249,7 @@ def test_a_killed_build_leaves_what_the_next_one_builds_from(project, seconds):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, env=project.environ, start_new_session=True, **quiet)
     time.sleep(seconds)
-    os.killpg(process.pid, signal.SIGKILL)  # with its children, as when the machine goes
+    os.killpg(process.pid, signal.SIGKILL)  # with its children, like a power cut
     process.wait()
     project.inv("build")
     assert inside(image(project), "ls /home/airflow/bin").split() == [

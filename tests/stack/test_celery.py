@@ -1,4 +1,4 @@
-"""Workers: who can reach what hands them their tasks, more and fewer of them while tasks run, and what is refused."""
+"""Workers: who can reach the broker, scaling up and down while tasks run, and refused commands."""
 
 import json
 from pathlib import Path
@@ -62,14 +62,14 @@ for password in (None, "", "redis", "airflow"):
 
 @pytest.fixture
 def undisturbed(stack):
-    """No task runs but those of the test; there is one worker before and after it."""
+    """Only tasks of the test run; there is one worker before and after it."""
     with alone(stack):
         yield
         stack.inv("scale", "1")
 
 
 def workers(stack):
-    """What status shows of each worker, by the name that it has in Docker."""
+    """The workers in status, by number."""
     return {s["number"]: s for s in stack.json("status")["services"] if s["name"] == "worker"}
 
 
@@ -84,7 +84,7 @@ def test_workers_are_added_and_taken_away_while_tasks_run_and_finish_what_they_h
     hosts = "select distinct hostname from task_instance where run_id = 'away' and state = 'running'"
     until(lambda: many.tasks_in("away", "running") == 9, 60)
     at_work = set(stack.sql(hosts).split())
-    assert len(at_work) == 3  # each has some of them
+    assert len(at_work) == 3  # each worker has some
 
     assert "From 3 to 1 workers; those that go may finish their tasks, for 600 s" in stack.inv("scale", "1")
     (left,) = stack.containers("worker")

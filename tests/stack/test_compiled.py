@@ -1,4 +1,4 @@
-"""What services import is compiled: asked of processes like theirs, in containers like theirs."""
+"""Modules that services import are compiled: checked in second containers of the same services."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import os
 from stack.conftest import docker, run, until
 
 ON = ("compose", "compose-3", "compose-celery")
-SIGNAL = "URG"  # which nothing of Airflow, Celery or gunicorn takes
+SIGNAL = "URG"  # no handler in Airflow, Celery or gunicorn
 PROBE = f"""
 import json, os, signal, sys
 
@@ -22,8 +22,8 @@ NO_MODULES_OF_THE_IMAGE = ("/probe/", "/opt/airflow/dags/")
 
 
 def start(stack, service, probe):
-    """A second container of a service, whose processes note their modules when they get the signal."""
-    # Services that import DAG files may write their own files, and would compile what they miss.
+    """Start a second container of a service; its processes write their list of modules when they get the signal."""
+    # Services that import DAG files have a writable root, and would compile missing modules.
     environ = ("--env", "PYTHONPATH=/probe", "--env", "PYTHONDONTWRITEBYTECODE=1")
     options = ("--detach", "--no-deps", *environ, "--volume", f"{probe}:/probe:ro")
     engine = stack.compose()
@@ -33,7 +33,7 @@ def start(stack, service, probe):
 
 
 def modules(container):
-    """The files of all modules that its processes have imported, and whether these are compiled."""
+    """File -> whether it is compiled, of all modules that a container's processes have imported."""
     until(lambda: docker("inspect", "--format", "{{.State.Health.Status}}", container) == "healthy", 300)
     docker("exec", container, "bash", "-c", f"kill -{SIGNAL} -1; sleep 2")
     listed = docker("exec", container, "bash", "-c", "for file in /tmp/modules.*; do cat $file; echo; done")
@@ -44,7 +44,7 @@ def modules(container):
 
 
 def modules_of_services(stack, folder):
-    """For each service of Airflow that runs on, the files of its modules and whether these are compiled."""
+    """Service -> :func:`modules`, for each Airflow service that keeps running."""
     (folder / "sitecustomize.py").write_text(PROBE)
     folder.chmod(0o755)
     services = [name for name in stack.compose().services() if name not in ("init", "postgres", "redis")]
@@ -58,7 +58,7 @@ def modules_of_services(stack, folder):
 
 
 def too_few_compiled(seen):
-    """Of each service in which that is so: how many modules there are, and those that are not compiled."""
+    """Service -> number of modules and those not compiled, if these are 1 % or more."""
     missing = {
         service: sorted(file for file, is_compiled in states.items() if not is_compiled)
         for service, states in seen.items()

@@ -1,4 +1,4 @@
-"""What only containers have: mounts, users, labels, layers."""
+"""Properties of containers: mounts, users, labels, layers."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def test_the_application_secrets_are_where_the_tasks_run_and_nowhere_else(stack)
 
 
 def test_what_is_typed_beside_the_env_file_reads_nothing_of_it_but_settings(stack):
-    """Compose takes a .env of the folder it is called in for its own."""
+    """Compose would read the .env of the current folder as its own."""
     before = stack.values["SECRET_DRS_CNF__qa__password"]
     stack.set(SECRET_DRS_CNF__qa__password="hunter2${x")
     try:
@@ -147,7 +147,7 @@ def test_no_build_and_no_engine(project, tmp_path):
 
 
 def test_a_check_of_the_bind_mounts_leaves_nothing_and_is_skipped_when_all_is_up(stack, tmp_path, monkeypatch):
-    """What docker is called for is written down by a program that hands it on."""
+    """A wrapper around docker logs each command."""
     calls, real = tmp_path / "calls", shutil.which("docker")
     (tmp_path / "docker").write_text(f'#!/bin/sh\necho "$1" >>{calls}\nexec {real} "$@"\n')
     (tmp_path / "docker").chmod(0o755)

@@ -1,4 +1,4 @@
-"""What a verb takes where there is nothing to do: programs are counted and modules named, as time depends on the machine."""
+"""Cost of a verb that has nothing to do: started programs and imported modules, as time depends on the machine."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ from stack.conftest import INV, run
 
 ON = ("compose",)
 HEAVY = {"git", "rich", "pooch", "requests", "psutil", "cryptography", "packaging"}
-"""What few runs need and each would take long to load."""
+"""Modules that few runs need and that are slow to import."""
 OTHERS = {f"airflow_docker.engines.{name}.engine" for name in ("standalone", "swarm")}
 DOCKER = {
     "build": ["image inspect", "image inspect"],
@@ -18,19 +18,19 @@ DOCKER = {
     "status": ["version", "ps", "inspect", "ps", "exec"],
     "up": ["version", "image inspect", "ps", "inspect", "ps", "exec"],
 }
-"""No plugin is among them: each of its starts takes as long as four of these."""
+"""No CLI plugin (docker compose): starting one takes as long as four of these."""
 GIT = {
-    "build": {"status": 4, "log": 2},  # once more when nobody else may change BUILD_DIR
+    "build": {"status": 4, "log": 2},  # again once it holds the lock of BUILD_DIR
     "pull": {"--version": 1, "rev-parse": 2, "status": 2, "remote": 2, "config": 2, "fetch": 2, "for-each-ref": 2},
     "status": {"status": 2},
     "up": {"diff": 2},
 }
-"""Of both repositories together, which are asked at the same time."""
+"""Of both repositories together, which run in parallel."""
 
 
 @pytest.fixture
 def spent(stack, tmp_path):
-    """What a verb starts, by program and in order, and the modules that it imports."""
+    """``spent(verb)``: the docker and git commands that it runs, in order, and the modules that it imports."""
     for name in ("docker", "git"):
         script = f'#!/bin/sh\necho "$*" >>"{tmp_path}/{name}.log"\nexec "{shutil.which(name)}" "$@"\n'
         (tmp_path / name).write_text(script)

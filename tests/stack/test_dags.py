@@ -1,4 +1,4 @@
-"""What `inv dags` says of files that can be imported, and of those that cannot."""
+"""`inv dags` on files that can be imported, and on those that cannot."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def test_dags_are_parsed_and_import_errors_have_file_and_line(stack, dags):
 
 @pytest.fixture
 def short_timeout(stack):
-    """Five seconds for an import, in .env alone."""
+    """An import timeout of five seconds, set only in .env."""
     stack.set(**{TIMEOUT: "5"})
     yield
     del stack.values[TIMEOUT]

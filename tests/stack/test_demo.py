@@ -1,4 +1,4 @@
-"""`inv demo` as a newcomer types it, in a copy of this checkout, and what is left after `inv demo --down`."""
+"""`inv demo` in a copy of this checkout, and `inv demo --down`, which leaves nothing."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from stack.conftest import ENGINES, docker, free_port, run
 
 @pytest.fixture
 def checkout(tmp_path):
-    """The files git would give a clone, with an environment that is made already."""
+    """A copy of the files that a clone has."""
     copy = tmp_path / "checkout"
     listed = git(PROJECT, "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     for name in listed:
@@ -27,7 +27,7 @@ def checkout(tmp_path):
 
 
 def of_the_demo(checkout):
-    """What the engine holds that has the demo's name, or that of its project on its label; not the build cache."""
+    """Docker objects with the demo's name or label; not the build cache."""
     name = default_project_name(Base(checkout / ".demo" / ".env", {}))
     kinds = (["ps", "--all"], ["volume", "ls"], ["network", "ls"], ["image", "ls", "--all"])
     shown = "\n".join(docker(*kind, "--format", "{{json .}}") for kind in kinds)
@@ -60,7 +60,7 @@ def test_the_demo_shows_the_path_of_a_work_and_leaves_nothing(checkout, engine, 
         assert archived.startswith(str(checkout / ".demo"))
         assert f"Engine: {engine} (" in output
         assert engine == "standalone" or len(of_the_demo(checkout)) > len(["container", "volume", "network", "image"])
-        environ = {name: value for name, value in environ.items() if name not in {**images, **chosen}}  # it remembers
+        environ = {name: value for name, value in environ.items() if name not in {**images, **chosen}}  # it saved them
         second = run("./inv", "demo", cwd=checkout, env=environ, stdin=subprocess.DEVNULL)
         assert "Already up and healthy" in second.stderr and "W0DEMO02" in second.stderr, second.stderr
     finally:

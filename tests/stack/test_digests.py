@@ -1,4 +1,4 @@
-"""Images pinned by digest, from a registry on loopback: they are pulled, reported, and refused if there is no such."""
+"""Images pinned by digest, from a registry on loopback: they are pulled and reported; an unknown digest is refused."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def answers(address):
 
 @pytest.fixture(scope="module")
 def registry(docker_engine, tmp_path_factory):
-    """The address of a registry that holds nothing yet. Docker takes plain http from this machine alone."""
+    """The address of an empty registry. Docker accepts plain HTTP only on this machine."""
     if shutil.which("docker-registry") is None:
         message = "there is no docker-registry on PATH; see .ci/registry"
         pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
@@ -49,7 +49,7 @@ def registry(docker_engine, tmp_path_factory):
 
 @pytest.fixture
 def pushed(registry, images):
-    """Puts an image into the registry alone, so that it must be had from there; its name, with tag and digest."""
+    """``pushed(setting, default)``: push an image that exists only in the registry; its name with tag and digest."""
     digests = []
 
     def push(setting, default):
@@ -79,7 +79,7 @@ def test_a_pinned_base_image_is_pulled_and_reported_and_a_wrong_digest_is_refuse
     pinned = pushed("AIRFLOW_BASE_IMAGE", default)
     name, _, digest = pinned.partition("@")
 
-    project.set(AIRFLOW_BASE_IMAGE=f"{name}@{NONE}")  # the tag is there, and must not count
+    project.set(AIRFLOW_BASE_IMAGE=f"{name}@{NONE}")  # the tag exists, and must be ignored
     assert finding(project, "base image")["state"] == "error"
     output = project.inv("build", code=1)
     assert f"AIRFLOW_BASE_IMAGE: {name}@{NONE} is not on this machine and could not be pulled" in output
@@ -95,7 +95,7 @@ def test_a_pinned_base_image_is_pulled_and_reported_and_a_wrong_digest_is_refuse
     assert f'"value": "{digest}"' in project.inv("sbom")
     assert f"{pinned} is here" in finding(project, "base image")["found"]
 
-    # The same image by its tag is built upon again, so that the labels say what was asked for.
+    # The same image by its tag causes another build, so that the labels name the tag.
     before = project.json_of_build()["artifact"]
     docker("tag", pinned, name)
     try:
@@ -124,7 +124,7 @@ def test_a_pinned_database_runs_and_status_shows_which(project, pushed):
     project.inv("secrets")
     engine = Compose(project.settings)
     images_of_engine.require(pinned, "POSTGRES_IMAGE")
-    # The database alone, by the command of `inv up`: this is not about the rest.
+    # Only the database, with the command of `inv up`.
     run(*engine.up_command(["postgres"]), env=os.environ | engine.environment())
     services = until(lambda: [one for one in project.json("status")["services"] if one["health"] == "healthy"], 180)
     assert [(one["name"], one["image"]) for one in services] == [("postgres", pinned)]

@@ -1,4 +1,4 @@
-"""`inv doctor` as it is typed, on both engines: what it says of a project, and that it leaves it as it is."""
+"""`inv doctor` on both engines: its report on a project, and that it changes nothing."""
 
 import os
 import re
@@ -13,7 +13,7 @@ STATES = {"ok", "warning", "error", "skipped"}
 
 
 def examined(project, code=0):
-    """Each check by its name, after a look at the exit code, the words for a person, and the form of the JSON."""
+    """Name -> check, after tests of the exit code, the text and the shape of the JSON."""
     output = project.inv("doctor", code=code, timeout=60)
     report = project.json("doctor")
     assert set(report) == {"ok", "checks"} and report["ok"] is (code == 0)
@@ -89,7 +89,7 @@ def test_secrets_that_others_may_read_are_an_error_until_they_are_closed(project
 
 @pytest.fixture
 def hanging_docker(project, tmp_path, monkeypatch):
-    """A docker that never answers, while the test runs; the project is taken away by the real one."""
+    """A docker that never answers during the test; the real one removes the project afterwards."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "docker").write_text("#!/bin/sh\nexec sleep 600\n")

@@ -1,4 +1,4 @@
-"""What the containers of a running stack cannot do, and who can reach them."""
+"""Restrictions on the containers of a running stack, and who can reach them."""
 
 import json
 
@@ -12,7 +12,7 @@ ON = ("compose", "compose-3", "compose-celery")
 
 @pytest.fixture
 def services(stack):
-    """Those that stay."""
+    """Services that keep running."""
     engine = choose(stack.settings, notify=False)
     return [name for name in engine.services() if name not in engine.one_shot]
 
@@ -27,7 +27,7 @@ def test_their_processes_are_no_root_and_cannot_become_root(stack, services):
 
 
 def test_each_has_its_share_of_memory_and_processes_and_no_more(stack, services):
-    limits = {"memory.max": "memory/memory.limit_in_bytes", "pids.max": "pids/pids.max"}  # in version 2, in version 1
+    limits = {"memory.max": "memory/memory.limit_in_bytes", "pids.max": "pids/pids.max"}  # cgroup v2, v1
     asked = "; ".join(f"cat {new} 2>/dev/null || cat {old}" for new, old in limits.items())
     for service in services:
         values = stack.sh(service, f"cd /sys/fs/cgroup; {asked}").split()

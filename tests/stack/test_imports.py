@@ -1,4 +1,4 @@
-"""What a DAG file sees when it is imported: the same as its tasks, in every service that imports it."""
+"""A DAG file sees the same folders when it is imported as its tasks do, in every service that imports it."""
 
 import re
 
@@ -8,7 +8,7 @@ from airflow_docker.engines.choice import choose
 from stack.conftest import AIRFLOW_3, CELERY, FLAVOURS, until
 
 FOLDERS = {"mnt": "/mnt", "data": "bdrc/data", "extra": "extra"}
-"""By the name that begins the task ids: the folder that is listed, below the home folder if it is relative."""
+"""Prefix of the task ids -> the folder that is listed; a relative one is below the home folder."""
 LISTING = """
 import os
 from datetime import datetime
@@ -43,7 +43,7 @@ listing()
 
 
 def write_listing(project):
-    """The DAG above, and something in each of the folders that it lists."""
+    """Write the DAG above, and a file into each folder that it lists."""
     settings = project.settings
     for folder in (settings.arch_root, settings.work_data_dir, settings.extra_mounts[0][0]):
         (folder / f"in-{folder.name.replace(' ', '-')}").touch()

@@ -1,4 +1,4 @@
-"""What a person does between up and down, on each engine, and how it fails."""
+"""Daily operations between up and down on each engine, and their errors."""
 
 import json
 import os
@@ -36,7 +36,7 @@ quick()
 
 @pytest.fixture
 def quick(stack, dags):
-    # That it is known does not say that it stays so: the file of the test before may just be found missing.
+    # Wait for a new parse: the DAG of the previous test may still be known and be removed soon.
     parsed = f"select last_parsed_time from dag where dag_id = 'quick' and {stack.release.is_known}"
     before = stack.sql(parsed)
     (dags / "quick.py").write_text(QUICK)
@@ -144,7 +144,7 @@ def test_status_in_json_has_the_documented_form(stack):
 
 
 def paths(value, prefix=""):
-    """The names of all fields, lists and mappings by data written as []."""
+    """The paths of all fields; lists, and mappings whose keys are data, are written as []."""
     if isinstance(value, list):
         return set().union(*(paths(item, f"{prefix}[]") for item in value)) if value else {prefix}
     if not isinstance(value, dict):
@@ -232,7 +232,7 @@ def test_clean_shows_all_and_removes_what_is_named_and_not_in_use(project, monke
     assert not (project.settings.build_dir / "bin").exists()
     output = project.inv("clean")
     assert first not in output and "There is nothing of ours that could go" in output
-    project.inv("up", "--no-build")  # what was built last is still there
+    project.inv("up", "--no-build")  # the last build is still there
     assert "--older-than: 'x' is not" in project.inv("clean", "--older-than", "x", code=2)
 
 
@@ -247,7 +247,7 @@ def test_with_the_database_down_status_is_true(project):
     assert "not all services are well" in project.inv("status", code=1)
     output = project.inv("dags", "--run", "sample_sync", code=1)
     assert re.search(r"cannot be queried|not running", output)
-    if project.engine == "standalone":  # what runs has made a new file meanwhile: end it before the old one is back
+    if project.engine == "standalone":  # services have created a new file: stop them before the old one is put back
         project.inv("down")
         for left in project.stack.database_file.parent.glob("airflow.db*"):
             left.unlink()
@@ -257,7 +257,7 @@ def test_with_the_database_down_status_is_true(project):
 
 
 def test_another_env_is_another_installation(project, tmp_path):
-    """--env NAME reads .env.NAME beside tasks.py, so this is tried in a copy."""
+    """--env NAME reads .env.NAME beside tasks.py, so this runs in a copy."""
     checkout = tmp_path / "copy"
     for name in run("git", "-C", str(PROJECT), "ls-files").stdout.splitlines():
         if (PROJECT / name).is_file():
@@ -288,11 +288,11 @@ NOT_HERE = (
     "inv upgrade",
 )
 NOT_THERE = {"inv helm": ("standalone",), "inv scale": ("standalone", "compose")}
-"""Engines that say in a sentence why there is no such thing with them."""
+"""Command -> engines that refuse it with one sentence."""
 
 
 def documented():
-    """The commands of the table `Every day` in docs/daily.md, as they are typed."""
+    """The commands in the table `Every day` of docs/daily.md."""
     table = (PROJECT / "docs" / "daily.md").read_text().partition("## Every day")[2].partition("\n## ")[0]
     commands = re.findall(r"`(inv [^`]+)`", table)
     assert len(commands) > 12
@@ -301,13 +301,13 @@ def documented():
 
 @pytest.mark.parametrize("command", documented())
 def test_what_the_operators_guide_says_can_be_typed(stack, quick, command, tmp_path):
-    if "--requirements" in command:  # elsewhere FILE is one to write
+    if "--requirements" in command:  # for other commands FILE is an output
         (tmp_path / "requirements.txt").write_text("humanize\nxxhash\n")
     for word, meant in MEANT.items():
         command = command.replace(word, meant)
     args = shlex.split(command)[1:]
     environ = stack.environ
-    if args[0] == "helm":  # no cluster could clone from this machine
+    if args[0] == "helm":  # a cluster cannot clone from this machine
         environ |= {"AO_WORKFLOWS_URL": "https://git.example.org/workflows.git"}
     result = run(*INV, *args, env=environ, cwd=tmp_path, stdin=subprocess.DEVNULL)
     strict = "--strict" in args  # whose exit code depends on the base image
@@ -319,7 +319,7 @@ def test_what_the_operators_guide_says_can_be_typed(stack, quick, command, tmp_p
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system with room for little more than nothing."""
+    """A file system of 64 kB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder))

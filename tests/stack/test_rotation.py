@@ -1,4 +1,4 @@
-"""A new key while connections are stored and everything runs, on each engine."""
+"""Key rotation on a running stack with stored connections, on each engine."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from airflow_docker.verbs import demo
 from stack.conftest import ENGINES
 from stack.test_stack import Browser
 
-MANY = 120  # more than Airflow's own command takes at a time
+MANY = 120  # more than Airflow's own command re-encrypts at once
 STORE = f"""
 from airflow.models import Connection, Variable
 from airflow.utils.session import create_session
@@ -34,13 +34,13 @@ print(sum(c.password == f"secret{{n}}" and c.extra_dejson == {{"k": "v"}} for n,
 
 @pytest.fixture
 def keys(stack):
-    """What the infrastructure's keys are, read again each time."""
+    """``keys()`` reads the generated keys."""
     stack.python(STORE)
     return lambda: {name: (stack.settings.secrets_dir / name).read_text() for name in secret_files.GENERATED}
 
 
 def rotate(stack, keys, name):
-    """Rotate, prove that this key alone is another one (but for what keeps people in) and that all is well; the old one."""
+    """Rotate a key, and check that all is healthy and only it and the key of sessions changed; the old key."""
     before = keys()
     output = stack.inv("secrets", "--rotate", name)
     after = keys()
@@ -82,7 +82,7 @@ def test_the_password_of_the_admin(stack, keys):
     assert browser.log_in(stack.settings.airflow_admin_user, keys()["admin_password"])
     old = rotate(stack, keys, "admin_password")
     assert not browser.is_in()
-    assert (stack.running() == before) is (stack.release.number == 2)  # nothing need be stopped for it there
+    assert (stack.running() == before) is (stack.release.number == 2)  # Airflow 2 needs no restart for it
     user = stack.settings.airflow_admin_user
     assert Browser(stack).log_in(user, keys()["admin_password"])
     assert not Browser(stack).log_in(user, old)

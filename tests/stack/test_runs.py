@@ -1,4 +1,4 @@
-"""What `inv dags --run` says of a run: how it ends, what it waits for, and why there is none."""
+"""What `inv dags --run` prints: how a run ends, what it waits for, and why none was triggered."""
 
 import re
 import signal
@@ -65,7 +65,7 @@ busy()
 
 @pytest.fixture(scope="module", autouse=True)
 def runs(stack):
-    """The DAGs, known to Airflow, for all tests of this module."""
+    """Deploy the DAGs for all tests of this module."""
     file = stack.settings.workflow_dev_dir / stack.settings.dags_dir / "runs.py"
     file.write_text(RUNS)
     until(lambda: stack.sql(f"select 1 from dag where dag_id = 'busy' and {stack.release.is_known}"), 120)
@@ -80,7 +80,7 @@ def count(stack, dag):
 def test_the_end_of_a_run_is_what_it_says(stack):
     output = stack.inv("dags", "--run", "empty", code=1)
     assert "empty: the run counts as a success, but no task has run: the DAG has no tasks. Change that" in output
-    if stack.release.number == 2:  # Airflow 3 gives a run by hand no date that it could compare
+    if stack.release.number == 2:  # in Airflow 3 a manual run has no logical date to compare
         output = stack.inv("dags", "--run", "past", code=1)
         assert "no task has run: its end_date, 2025-03-31T00:00:00+00:00, is before the run's date, 20" in output
     output = stack.inv("dags", "--run", "skips", code=1)
@@ -117,7 +117,7 @@ def test_each_attempt_is_shown_with_the_log_of_the_first_and_a_run_is_followed_a
 
 
 class Watching:
-    """`inv dags --run` in the background; what it says is read as it comes."""
+    """`inv dags --run` in the background; its output is read as it appears."""
 
     def __init__(self, stack, *args):
         command = [*INV, "dags", "--run", *args]

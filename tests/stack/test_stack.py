@@ -1,4 +1,4 @@
-"""The main job on each engine: from two repositories and a .env to a work in the archive."""
+"""The main path on each engine: from two repositories and a .env to a work in the archive."""
 
 import http.cookiejar
 import json
@@ -37,7 +37,7 @@ def test_a_work_goes_through_the_dag_and_the_script_into_the_archive(stack):
 
 
 class Browser:
-    """Cookies and forms, no more, for the page of a project."""
+    """A minimal client of a project's web UI: cookies and forms."""
 
     def __init__(self, project):
         self.base = f"http://127.0.0.1:{project.settings.airflow_port}"
@@ -47,7 +47,7 @@ class Browser:
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
 
     def get(self, path):
-        """The address of what is shown for it, and what that is."""
+        """The final URL and the text of the response."""
         try:
             with self.opener.open(self.base + path, timeout=20) as answer:
                 return answer.geturl(), answer.read().decode()
@@ -55,7 +55,7 @@ class Browser:
             return refused.geturl(), refused.read().decode()
 
     def log_in(self, user, password):
-        """True if the page that asks for a login lets us pass."""
+        """True if the web UI accepts the login."""
         _, html = self.get(self.form)
         token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', html)[1]
         form = urllib.parse.urlencode({"csrf_token": token, "username": user, "password": password}).encode()
@@ -63,7 +63,7 @@ class Browser:
         return self.is_in()
 
     def _is_taken(self, form):
-        """False if it has to be sent again later: Airflow lets nobody try often, and that of 3 counts strictly."""
+        """False if the form must be sent again later: Airflow limits the rate of logins, Airflow 3 more strictly."""
         try:
             self.opener.open(self.base + self.form, form, timeout=20).close()
         except urllib.error.HTTPError as refused:
@@ -73,16 +73,16 @@ class Browser:
         return True
 
     def is_in(self):
-        """True if the page knows us; that of Airflow 3 shows its frame to everybody, and asks by its API who it is."""
+        """True if logged in. Airflow 3 shows its frame to everybody and asks its API who the user is."""
         if self.is_of_two:
             return "/login" not in self.get("/home")[0]
-        self.get(self.form)  # which lets in who has a session
+        self.get(self.form)  # logs in a user who has a session
         return '"username"' in self.get("/ui/auth/me")[1]
 
 
 def test_the_admin_logs_in_with_the_generated_password_and_with_no_other(stack):
     password = (stack.settings.secrets_dir / "admin_password").read_text()
-    for wrong in ("admin", password[:-1], password.swapcase()):  # Airflow lets nobody try often
+    for wrong in ("admin", password[:-1], password.swapcase()):  # Airflow limits the rate
         assert not Browser(stack).log_in("admin", wrong), wrong
     assert Browser(stack).log_in("admin", password)
     assert stack.sql("select username from ab_user") == "admin"
@@ -154,7 +154,7 @@ with create_session() as session:
 
 
 def test_a_forked_process_leaves_the_connection_of_its_parent_alone(stack):
-    """Or one reads the answers that are for the other, and a scheduler hangs that has just been started."""
+    """Otherwise one reads answers for the other, and a new scheduler hangs."""
     assert stack.python(FORK).splitlines()[-1] == "left alone 0"
 
 
@@ -190,7 +190,7 @@ def test_after_down_and_up_the_runs_are_still_there_and_after_volumes_they_are_n
     ("setting", "service", "says"),
     [
         (
-            # Airflow itself waits for its web workers first, two minutes by default.
+            # Airflow first waits for its web workers, by default two minutes.
             {"AIRFLOW__WEBSERVER__WORKER_CLASS": "nonsense", "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "3"},
             "webserver",
             "nonsense",

@@ -1,4 +1,4 @@
-"""What only the standalone engine has: processes of this machine, and an environment made by uv."""
+"""The standalone engine: processes on this machine, and an environment that uv creates."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def listens(port):
 
 
 def listening(project):
-    """Ports and addresses that any of the project's processes listens on."""
+    """Addresses and ports on which the project's processes listen."""
     addresses = set()
     for process in project.processes():
         addresses |= {c.laddr for c in process.net_connections(kind="inet") if c.status == psutil.CONN_LISTEN}
@@ -116,7 +116,7 @@ def test_down_after_a_reboot_and_with_a_reused_process_id(stack):
     state = stack.stack.folder / "state.json"
     text = state.read_text()
     stack.inv("down")
-    with subprocess.Popen(["sleep", "600"]) as other:  # a program that got the id of our supervisor
+    with subprocess.Popen(["sleep", "600"]) as other:  # another program that has the process id of our supervisor
         try:
             state.write_text(text.replace(str(json.loads(text)["supervisor"]), str(other.pid)))
             assert "is not running" in stack.inv("status", code=3)
@@ -149,7 +149,7 @@ def test_what_ignores_being_asked_is_ended_all_the_same(tmp_path):
         [sys.executable, "-c", child, stubborn], env=environ, stdout=subprocess.PIPE, start_new_session=True
     ) as parent:
         parent.stdout.readline()
-        assert len(processes.tagged(str(tmp_path))) == 2  # the one without a mark shares the session
+        assert len(processes.tagged(str(tmp_path))) == 2  # the one without a tag is in the same session
         processes.end(str(tmp_path), grace=0.5)
         assert not [p for p in processes.tagged(str(tmp_path)) if p.status() != psutil.STATUS_ZOMBIE]
         assert parent.wait(5) in (-signal.SIGTERM, -signal.SIGKILL)
@@ -263,7 +263,7 @@ def test_a_user_without_root_in_a_folder_with_blanks(tmp_path_factory):
 
 
 def usable(python):
-    """True if another user could make our environment with it."""
+    """True if another user can create our environment with this Python."""
     question = "import sys, ensurepip; sys.exit(sys.version_info < (3, 11))"
     command = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups", python, "-c", question]
     return Path(python).exists() and not run(*command).returncode

@@ -1,4 +1,4 @@
-"""What is installed is what was locked, and what was built says what is in it: on both engines."""
+"""Only locked packages are installed, and a build lists its contents: on both engines."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from stack.conftest import docker, run
 
 
 def locks(project):
-    """The lock, and the copy from which a file that differs is restored."""
+    """The lock, and the copy that restores it."""
     folder = project.settings.build_dir / ("standalone" if project.engine == "standalone" else "")
     return [folder / "requirements.lock", folder / "requirements.own.lock"]
 
@@ -32,7 +32,7 @@ def test_what_does_not_have_the_hash_of_the_lock_is_not_installed(project, wrong
         lock.write_text(text.replace(package, bad))
     output = project.inv("build", code=1)
     reason = {"another hash": "[Hh]ash mismatch for `?xxhash", "no hash": "must have a hash.*: xxhash"}[wrong]
-    assert re.search(reason, " ".join(output.split())), output  # uv breaks its lines where a terminal would
+    assert re.search(reason, " ".join(output.split())), output  # uv wraps its lines
     assert project.json_of_build()["artifact"] == good
     for lock in locks(project):
         lock.write_text(text)
@@ -40,7 +40,7 @@ def test_what_does_not_have_the_hash_of_the_lock_is_not_installed(project, wrong
 
 
 def bill(project, *args):
-    """What `inv sbom` gives on standard output, to the byte."""
+    """The exact standard output of `inv sbom`."""
     result = run(*INV, "sbom", *args, env=project.environ, stdin=subprocess.DEVNULL)
     assert result.returncode == 0, result.stderr
     return result.stdout
@@ -71,7 +71,7 @@ def test_the_bill_of_materials_names_what_is_installed_and_where_it_comes_from(s
     lock = locks(stack)[0].read_text()
     for one in components["xxhash"]["hashes"]:
         assert one["alg"] == "SHA-256" and f"--hash=sha256:{one['content']}" in lock
-    # Of what the base image brought along nobody has seen the hash.
+    # Packages of the base image have no known hash.
     assert ("hashes" in components["apache-airflow"]) == (stack.engine == "standalone")
     needs = {one["ref"]: one.get("dependsOn", []) for one in document["dependencies"]}
     assert components["sqlalchemy"]["bom-ref"] in needs[components["apache-airflow"]["bom-ref"]]

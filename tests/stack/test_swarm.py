@@ -1,4 +1,4 @@
-"""Three hosts as a Docker Swarm: the stack is up across them, and stays so whatever happens to one or to an image."""
+"""Three hosts as a Docker Swarm: the stack runs across them, and survives the loss of a host or a bad image."""
 
 import json
 import os
@@ -18,7 +18,7 @@ UID = 1001
 OPTIONS = {
     "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "2",
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": "4",
-    # A task whose host is gone is missed after minutes; here sooner, for the tests' sake.
+    # Airflow notices tasks of a lost host after minutes; sooner here, to keep the tests short.
     "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "30",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
@@ -42,7 +42,7 @@ def hosts(docker_engine, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def swarm(hosts, images, tmp_path_factory):
-    """A stack that is up on all of them, with work data on a folder that they share."""
+    """A stack that is up on all hosts, with work data in a shared folder."""
     folder = tmp_path_factory.mktemp("swarm")
     (folder / "data").mkdir()
     os.chown(folder / "data", UID, 0)
@@ -62,7 +62,7 @@ def swarm(hosts, images, tmp_path_factory):
 
 
 def on(swarm, service):
-    """The hosts that a service runs on."""
+    """The hosts on which a service runs."""
     return [s["host"] for s in swarm.services(service) if s["state"] == "running"]
 
 
@@ -98,7 +98,7 @@ print(opener.open(urllib.request.Request(base + path, headers={"Accept": "text/p
 
 
 def web_ui_text(swarm, path):
-    """What the page says to the admin, asked on the manager."""
+    """A response of the web UI to the admin, requested on the manager."""
     password = swarm.settings.secrets_dir / "admin_password"
     result = run(
         *swarm.inside,
@@ -118,10 +118,10 @@ def test_tasks_run_on_several_hosts_and_all_verbs_see_them(swarm):
     many.deploy()
     output = swarm.inv("dags", "--run", "many")
     name = re.search(r"many has succeeded \((.*)\)", output)[1]
-    assert set(many.lines(name)) == set(range(12))  # the DAG and the data are on a mount that all hosts have
+    assert set(many.lines(name)) == set(range(12))  # DAG and data are on a mount of all hosts
     where = swarm.sql(f"select distinct on (hostname) hostname, map_index from task_instance where run_id = '{name}'")
     assert len(where.splitlines()) == 2
-    for row in where.splitlines():  # a log is handed out by the worker that has it
+    for row in where.splitlines():  # the worker that has a log serves it
         run_id, index = urllib.parse.quote(name), row.partition("|")[2]
         path = f"/api/v1/dags/many/dagRuns/{run_id}/taskInstances/work/logs/1?map_index={index}&full_content=true"
         assert f"there is something for the log {index}" in web_ui_text(swarm, path)
@@ -135,7 +135,7 @@ def test_tasks_run_on_several_hosts_and_all_verbs_see_them(swarm):
 
 
 def address_of_worker(engine):
-    """By which Airflow knows the worker of a host."""
+    """The address under which Airflow knows the worker of a host."""
     worker = engine.docker("ps", "--quiet", "--filter", "name=swarm-test_worker")
     return engine.docker("exec", worker, "python", "-c", "import socket as s; print(s.gethostbyname(s.getfqdn()))")
 
@@ -161,7 +161,7 @@ def test_tasks_of_a_host_that_is_cut_off_finish_elsewhere_and_it_returns(swarm):
     finally:
         hosts.wire.set(cut, "up")
     until(lambda: set(hosts.nodes().values()) == {"Ready"}, AWAY_SECONDS)
-    until(lambda: not cut.docker("ps", "--quiet"), AWAY_SECONDS)  # what it ran was replaced
+    until(lambda: not cut.docker("ps", "--quiet"), AWAY_SECONDS)  # its containers were replaced
     swarm.inv("scale", "3")
     assert set(on(swarm, "worker")) == {"host0", "host1", "host2"} or cut.name in on(swarm, "worker")
     swarm.inv("scale", "2")
@@ -189,7 +189,7 @@ def test_a_new_secret_reaches_the_workers_and_nothing_is_stopped(swarm):
 
 
 def secrets_there(swarm):
-    """Versions of secrets that Swarm has."""
+    """Names of the secrets in Swarm, one for each version."""
     return swarm.docker("secret", "ls", "--format", "{{.Name}}").split()
 
 
@@ -249,7 +249,7 @@ def test_no_secret_is_on_the_disk_of_any_host(swarm, tmp_path):
 
 
 def files_with(markers, folder):
-    """Files of a folder that hold one of the lines of a file, as its disk has them: memory is mounted elsewhere."""
+    """Files on disk below ``folder`` that hold a line of the file ``markers``; file systems in memory are elsewhere."""
     command = ["grep", "--recursive", "--files-with-matches", "--fixed-strings", "--text", "--devices=skip"]
     result = run(*command, f"--file={markers}", str(folder), env=os.environ | {"LC_ALL": "C"})
     assert result.returncode in (0, 1) or not result.stdout, result.stderr

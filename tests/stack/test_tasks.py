@@ -1,4 +1,4 @@
-"""What real tasks do: they write much into /tmp and run programs there, take more memory than there is, and write logs."""
+"""Real tasks: they fill /tmp and run programs there, use more memory than there is, and write logs."""
 
 import contextlib
 import json
@@ -87,7 +87,7 @@ def takes_its_time():
 
 @pytest.fixture
 def dags(stack):
-    """The DAGs above, where the stack finds them."""
+    """Deploy the DAGs above."""
     file = stack.settings.workflow_dev_dir / stack.settings.dags_dir / "real_tasks.py"
     file.write_text(DAG)
     known = f"select count(*) from dag where fileloc like '%real_tasks.py' and {stack.release.is_known}"
@@ -98,7 +98,7 @@ def dags(stack):
 
 @pytest.fixture
 def scarce(stack):
-    """The containers that run tasks have 1200 MB."""
+    """Limit the containers that run tasks to 1200 MB."""
     containers = stack.containers(stack.task_service)
     docker("update", "--memory", "1200m", "--memory-swap", "1200m", *containers)
     yield
@@ -139,7 +139,7 @@ def test_what_tasks_have_written_is_counted(stack):
 
 
 def status(stack):
-    """Exit code, JSON, and what is said to a person."""
+    """Exit code, JSON and text of `inv status`."""
     result = run(*INV, "status", "--json", env=stack.environ)
     return result.returncode, json.loads(result.stdout), result.stderr
 
@@ -152,7 +152,7 @@ def test_a_task_that_takes_all_memory_is_reported_until_all_is_well(stack, dags,
     killed = rf"{stack.task_service}: \d+ process(es were| was) killed because memory ran out, .*\(MEMORY_LIMIT is 3g, at most 1258 MB were in use\)"
     assert re.search(killed, output.splitlines()[-1]), output
     if stack.flavour == "compose-celery":
-        with alone(stack):  # a sensor would be waited for
+        with alone(stack):  # scaling down would wait for a sensor
             stack.inv("scale", "2")
             stack.inv("scale", "1")
     code, report, output = status(stack)
@@ -168,7 +168,7 @@ def test_a_task_that_takes_all_memory_is_reported_until_all_is_well(stack, dags,
 
 
 def crash(stack, service):
-    """End what runs in it, as the kernel might."""
+    """Kill the process of a service, like the kernel does."""
     before = stack.inspect(service)["RestartCount"]
     stack.sh(service, "kill -9 $(cat /proc/1/task/1/children)")
     until(lambda: stack.inspect(service)["RestartCount"] == before + 1)
@@ -190,7 +190,7 @@ def test_a_service_that_ended_by_itself_is_reported_and_one_that_was_restarted_i
 
 
 def log_of(stack, browser, run_id):
-    """What the web UI shows of the first try of the task that waits."""
+    """The web UI's log of the first try of the waiting task."""
     version = stack.release.number - 1
     path = f"/api/v{version}/dags/takes_its_time/dagRuns/{run_id}/taskInstances/wait/logs/1?full_content=true"
     return browser.get(path)[1]

@@ -1,4 +1,4 @@
-"""From Airflow 2 to 3 on each engine: refused with what runs untouched, undone when nothing starts, done with all kept."""
+"""Upgrade from Airflow 2 to 3: a refusal changes nothing, a failed start is rolled back, success keeps all data."""
 
 import subprocess
 from pathlib import Path
@@ -26,19 +26,19 @@ BESIDE = {
     "names.py": "NAME = 'helped'\n",
     "helped.py": "from airflow import DAG\nfrom names import NAME\n\ndag = DAG(NAME, schedule=None)\n",
 }
-"""A file that only Airflow 2 ignores, and one that imports a module beside it."""
+"""Files: one that only Airflow 2 ignores, and one that imports a module beside it."""
 STOPS_3 = {"AIRFLOW__API__WORKERS": "none"}
-"""An option that Airflow 2 knows nothing of, and with which the page of Airflow 3 does not start."""
+"""An option that Airflow 2 ignores, and with which the web UI of Airflow 3 does not start."""
 
 
 @pytest.fixture
 def new_image(request, project):
-    """What names the base image of Airflow 3 for one run, where images are built at all."""
+    """Settings of the Airflow 3 image for one run; empty on standalone."""
     return request.getfixturevalue("images_of_3") if project.engine == "compose" else {}
 
 
 class Upgrade:
-    """The verb on a project, and what must be as it was when it ends with an error."""
+    """`inv upgrade` on a project, and the check that an error changed nothing."""
 
     def __init__(self, project, new_image):
         self.project = project
@@ -52,7 +52,7 @@ class Upgrade:
         return result.stdout + result.stderr
 
     def is_refused(self):
-        """What it says, after a look that it has left all as it was."""
+        """Check that the upgrade is refused and nothing changed; returns the output."""
         project, before = self.project, (self.project.running(), self.project.json_of_build(), history(self.project))
         output = self(code=1)
         assert f"Nothing was changed: Airflow {OLD} runs on" in output
@@ -63,14 +63,14 @@ class Upgrade:
 
 
 def history(project):
-    """What has succeeded so far, runs and tasks."""
+    """Runs and tasks that have succeeded."""
     runs = "select dag_id, run_id from dag_run where state = 'success'"
     tasks = "select dag_id, run_id, task_id, start_date from task_instance where state = 'success'"
     return {*project.sql(runs).splitlines(), *project.sql(tasks).splitlines()}
 
 
 def arrives(project, work):
-    """A work goes through the sample DAG."""
+    """Send a work through the sample DAG and wait for it."""
     before = len(history(project))
     demo.drop_work(choose(project.settings), work)
     demo.wait_for_arrival(choose(project.settings), work)

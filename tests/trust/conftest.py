@@ -1,4 +1,4 @@
-"""How much is tried, and the table of figures at the end: those of docs/reliability.md and docs/security.md."""
+"""The number of tries, and the table of figures at the end, for docs/reliability.md and docs/security.md."""
 
 import os
 
@@ -6,17 +6,17 @@ import pytest
 from stack.conftest import pytest_generate_tests  # noqa: F401  on each engine, as there
 
 TRUST = "TRUST"
-"""An environment variable: "full" tries everything, anything else the shorter form that CI runs each time."""
+"""An environment variable: "full" runs all tries, anything else the short form that CI always runs."""
 
 
 def count(full, short):
-    """How many times to try."""
+    """The number of tries."""
     return full if os.environ.get(TRUST) == "full" else short
 
 
 @pytest.fixture
 def figure(record_property):
-    """``figure(what, number)`` notes what was seen; the same ``what`` again adds up. Shown when all has run."""
+    """``figure(what, number)`` records a figure for the table at the end; numbers of the same ``what`` are added."""
     return lambda what, seen: record_property("figure", (what, seen))
 
 

@@ -1,4 +1,4 @@
-"""Looking for secrets in what the Docker engine holds of a project: its image, its containers, what it says of them."""
+"""Search the Docker objects of a project for secrets: its image, its containers, and what the engine reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trust.searching import Search
 
 
 def of_project(settings: Settings) -> list[str]:
-    """The project's containers, those too that have ended."""
+    """Ids of the project's containers, stopped ones too."""
     label = f"label=com.docker.compose.project={settings.compose_project_name}"
     return docker("ps", "--all", "--quiet", "--no-trunc", "--filter", label).split()
 
@@ -26,7 +26,7 @@ def service(container: str) -> str:
 
 
 def search_image(search: Search, image: str, folder: Path) -> None:
-    """The image as it is saved, with every file of every layer, and all that the engine says of it."""
+    """Search the saved image with every file of every layer, and what the engine reports on it."""
     saved = folder / "image.tar"
     try:
         docker("image", "save", "--output", str(saved), image)
@@ -38,7 +38,7 @@ def search_image(search: Search, image: str, folder: Path) -> None:
 
 
 def search_engine(search: Search, settings: Settings, since: float, until: float) -> None:
-    """What else the engine shows of the project: events (which quote commands), volumes, networks, cached builds."""
+    """Search events (which quote commands), volumes, networks and the build cache."""
     label = f"label=com.docker.compose.project={settings.compose_project_name}"
     search.text("docker events", docker("events", "--since", f"{since:.0f}", "--until", f"{until:.0f}"))
     for kind in ("volume", "network"):
@@ -48,7 +48,7 @@ def search_engine(search: Search, settings: Settings, since: float, until: float
 
 
 def search_container(search: Search, container: str) -> None:
-    """How a container was made, what it said, and the files in it that are not those of its image."""
+    """Search a container's configuration, its logs, and the files that differ from its image."""
     name = service(container)
     search.text(f"docker inspect {name}", docker("inspect", container))
     logs = run("docker", "logs", container)
@@ -66,7 +66,7 @@ def search_container(search: Search, container: str) -> None:
 
 
 def search_running(search: Search, container: str) -> None:
-    """What a container has in memory and in volumes; what is mounted from the host is searched there."""
+    """Search a container's file systems in memory and its volumes; bind mounts are searched on the host."""
     name = service(container)
     mounts = [line.split() for line in docker("exec", container, "cat", "/proc/mounts").splitlines()]
     in_memory = [m[1] for m in mounts if m[2] == "tmpfs" and not m[1].startswith(("/proc", "/sys", "/run/secrets"))]

@@ -1,4 +1,4 @@
-"""A project whose every secret is a marker, and the verbs it is driven through while its processes are watched."""
+"""A project whose secrets are all markers, and the verbs that run on it while its processes are watched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ aws_access_key_id = {other}
 
 
 class Journey:
-    """``search`` holds what was found so far, by kind of place."""
+    """``kinds`` holds a search for each kind of location, such as "files" or "image"."""
 
     def __init__(self, flavour: str, folder: Path, make_project: Any) -> None:
         self.folder, self.markers = folder, Markers()
@@ -68,7 +68,7 @@ class Journey:
         return self.project.engine
 
     def _serve(self) -> Locked:
-        """Both repositories and an index, at an address that a build reaches too."""
+        """Serve both repositories and an index at an address that a build can reach."""
         repositories = self.folder / "remotes"
         requirements = repositories / "ao-workflows" / self.project.settings.dag_requirements
         requirements.write_text(f"{requirements.read_text()}{PACKAGE}==1.0\n")
@@ -86,11 +86,11 @@ class Journey:
         return self.server.url(quote(password, safe=""), path)
 
     def of(self, kind: str) -> Search:
-        """The search of one kind of place."""
+        """The search of one kind of location."""
         return self.kinds.setdefault(kind, Search(self.markers))
 
     def inv(self, *args: str, code: int | None = 0, **environ: str) -> str:
-        """Run a verb; what it says is searched at the end, when all that is secret is known."""
+        """Run a verb. Its outputs are searched at the end, when all secrets are known."""
         env = self.project.environ | self.environ | environ
         result = subprocess.run(
             [*INV, *args], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=900
@@ -105,7 +105,7 @@ class Journey:
         return output
 
     def tries(self, *args: str, changes: dict[str, str] | None = None, **environ: str) -> str:
-        """Run a verb with other settings in .env; what it makes of them is for other tests."""
+        """Run a verb with other settings in .env, with any exit code."""
         before = dict(self.project.values)
         self.project.set(**(changes or {}))
         try:
@@ -115,15 +115,15 @@ class Journey:
             self.project.set()
 
     def know_keys(self) -> None:
-        """Look for the keys that there are now; those that were before stay secret."""
+        """Add the current keys to the markers; earlier keys stay markers."""
         for name, key in secret_files.saved_keys(self.project.settings, secret_files.GENERATED).items():
             if self.markers.values.get(name) != key:
                 self.markers.add(name, key)
 
-    # --- the way ---
+    # --- the steps ---
 
     def go(self) -> None:
-        """What people do from the first day on; it ends with everything up."""
+        """The usual verbs, from the first day on; at the end the stack is up."""
         self.inv("pull")
         self.inv("secrets")
         self.know_keys()
@@ -148,7 +148,7 @@ class Journey:
         return self.project.settings.state_dir / "backups"
 
     def go_wrong(self, in_full: bool) -> None:
-        """What goes wrong in the field, each with a secret near by."""
+        """Usual errors, each with a secret involved."""
         wrong = self.markers.make("wrong password")
         (self.inputs / "broken").write_text(f"{wrong}\n[qa]\n")
         (self.folder / "conflict.txt").write_text("humanize<1\nhumanize>4\n")
@@ -165,7 +165,7 @@ class Journey:
             broken.unlink()
 
     def mistakes(self, wrong: str) -> list[tuple[str, dict[str, str]]]:
-        """Verbs, and the settings that they cannot do with."""
+        """Verbs, each with settings that make it fail."""
         url, quoted, away = "AO_WORKFLOWS_URL", quote(wrong, safe=""), {"WORKFLOW_DEV_DIR": "elsewhere"}
         closed, at = f"http://me:{quoted}@127.0.0.1:{free_port()}/x.git", self.server.address
         tool = {"AUDIT_TOOL_SHA256": "0" * 64}
@@ -203,15 +203,15 @@ class Journey:
             self.know_keys()
 
     def fail_to_start(self) -> None:
-        """An `up` that fails, and one that repairs it."""
+        """An `up` that fails, and one that succeeds afterwards."""
         self.tries("up", changes={"AIRFLOW__DATABASE__SQL_ALCHEMY_SCHEMA": "nonsense"})
         self.inv("logs")
         self.inv("up")
 
-    # --- what is left ---
+    # --- afterwards ---
 
     def look_at_files(self) -> None:
-        """Everything below the project's folder but what holds secrets by its nature."""
+        """Search everything below the project's folder, except files that must hold secrets."""
         settings = self.project.settings
         for name, text in self.outputs:
             self.of("output").text(name, text)

@@ -1,4 +1,4 @@
-"""A server behind a password: git repositories and a package index, as companies have them."""
+"""A server with password: git repositories and a package index, like those of companies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE, MODULE = "locked-away", "locked_away"
 
 
 class Locked:
-    """Serves the folder ``root`` on ``host`` to those who name one of ``passwords``, and counts who was let in."""
+    """Serves the folder ``root`` on ``host`` with one of ``passwords``; records used passwords and rejections."""
 
     def __init__(self, root: Path, host: str, passwords: list[str]) -> None:
         allowed = {"Basic " + base64.b64encode(f"me:{p}".encode()).decode(): p for p in passwords}
@@ -51,7 +51,7 @@ class Locked:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def url(self, quoted_password: str, path: str) -> str:
-        """An address with a password in it."""
+        """A URL with a password."""
         return f"http://me:{quoted_password}@{self.address}/{path}"
 
     def close(self) -> None:
@@ -60,13 +60,13 @@ class Locked:
 
 
 def serve_repository(checkout: Path, target: Path) -> None:
-    """Put a bare copy at ``target`` in the form that any web server can serve."""
+    """Make a bare clone at ``target`` that any web server can serve."""
     git(checkout, "clone", "--quiet", "--bare", str(checkout), str(target))
     git(target, "update-server-info")
 
 
 def make_index(folder: Path) -> None:
-    """An index of one package, which nobody else has."""
+    """Make an index of one package that no other index has."""
     wheel = io.BytesIO()
     info = f"{MODULE}-1.0.dist-info"
     members = {

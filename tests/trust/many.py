@@ -1,4 +1,4 @@
-"""A DAG of many short tasks: begun, followed, and counted when it has ended."""
+"""A DAG of many short tasks: trigger it, follow its runs, count its results."""
 
 import contextlib
 import time
@@ -41,7 +41,7 @@ def {name}():
 
 @dataclass
 class Many:
-    """``tasks`` tasks of one DAG, each ``seconds`` long; each writes a line as the last thing it does."""
+    """A DAG of ``tasks`` tasks of ``seconds`` each; each task writes one line at its end."""
 
     stack: object
     tasks: int
@@ -51,17 +51,17 @@ class Many:
     name: str = "many"
 
     def write(self):
-        """Put the DAG into the checkout."""
+        """Write the DAG file into the checkout."""
         folder = self.stack.settings.workflow_dev_dir / self.stack.settings.dags_dir
         values = {name: getattr(self, name) for name in ("name", "tasks", "seconds", "at_once", "retries")}
         (folder / f"{self.name}.py").write_text(DAG.format(**values))
 
     def remove(self):
-        """Take it away again."""
+        """Remove the DAG file."""
         (self.stack.settings.workflow_dev_dir / self.stack.settings.dags_dir / f"{self.name}.py").unlink()
 
     def deploy(self):
-        """Put the DAG where the stack finds it, and wait until it has."""
+        """Write the DAG file, and wait until Airflow knows the DAG."""
         self.write()
         known = self.stack.release.is_known
         until(lambda: self.stack.sql(f"select dag_id from dag where dag_id = '{self.name}' and {known}"), 120)
@@ -70,34 +70,34 @@ class Many:
         self.stack.inv("airflow", f"dags trigger {self.name} --run-id {run}")
 
     def tasks_in(self, run, state):
-        """How many tasks of a run are in a state."""
+        """The number of tasks of a run in a state."""
         query = f"select count(*) from task_instance where run_id = '{run}' and state = '{state}'"
         return int(self.stack.sql(query))
 
     def wait_for(self, run, tasks, seconds=300):
-        """Until so many tasks of a run have succeeded."""
+        """Wait until this number of tasks of a run has succeeded."""
         until(lambda: self.tasks_in(run, "success") >= tasks, seconds)
 
     def wait_for_end(self, run, seconds):
-        """Until a run has ended, one way or the other; how it ended."""
+        """Wait until a run has ended; its state, success or failed."""
         query = f"select state from dag_run where run_id = '{run}' and state in ('success', 'failed')"
         return until(lambda: self.stack.sql(query), seconds)
 
     def states(self, run):
-        """Tasks by state."""
+        """Lines state|tasks|distinct tasks."""
         query = (
             f"select state, count(*), count(distinct map_index) from task_instance where run_id = '{run}' group by 1"
         )
         return self.stack.sql(query)
 
     def lines(self, run):
-        """What the tasks of a run have written, a number for each time that one came to its end."""
+        """The numbers that the tasks of a run have written, one each time that a task reached its end."""
         return [int(line) for line in (self.stack.settings.work_data_dir / run).read_text().split()]
 
 
 @contextlib.contextmanager
 def alone(stack):
-    """No task runs but those of a test: the sample's sensor is one that waits, and so is waited for."""
+    """Let only tasks of a test run: pause the sample, whose sensor would keep a worker from stopping."""
     stack.inv("airflow", "dags pause sample_sync")
     drop_work(choose(stack.settings, notify=False), "W1ALONE")
     running = "select count(*) from task_instance where state in ('queued', 'running')"
@@ -109,6 +109,6 @@ def alone(stack):
 
 
 def timed():
-    """Seconds since this call, at each call of what is given."""
+    """A function that returns the seconds since this call."""
     began = time.monotonic()
     return lambda: time.monotonic() - began

@@ -1,4 +1,4 @@
-"""What a stack costs while it works: memory, processor time, and the most of something that was seen meanwhile."""
+"""Resource usage of a running stack: memory, processor time, and the maximum of any measure."""
 
 import contextlib
 import threading
@@ -9,11 +9,11 @@ from stack.conftest import run
 from airflow_docker.engines.standalone import processes
 
 SECONDS_BETWEEN = 3
-"""Looking costs something itself."""
+"""Not less, as measuring takes processor time itself."""
 
 
 def of_services(stack, *services):
-    """The processes of a stack in containers, of these services or of all."""
+    """Process ids of a stack in containers, of these services or of all."""
     label = "label=com.docker.compose"
     of_project = [f"{label}.project={stack.settings.compose_project_name}"]
     pids = []
@@ -26,23 +26,23 @@ def of_services(stack, *services):
 
 
 def of_stack(stack):
-    """The processes of a stack on either engine."""
+    """Process ids of a stack on either engine."""
     if stack.engine == "standalone":
         return [process.pid for process in processes.tagged(stack.stack.mark)]
     return of_services(stack)
 
 
 def memory(pids):
-    """Bytes of processes, what they share with each other or with others counted once."""
+    """Bytes of processes (PSS): shared memory is counted once."""
     total = 0
     for pid in pids:
-        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+        with contextlib.suppress(psutil.Error):  # the process has ended
             total += psutil.Process(pid).memory_full_info().pss
     return total
 
 
 def processor_seconds(pids):
-    """What processes have had, and those that they have started and that are over."""
+    """Processor time of processes and of their children that have ended."""
     total = 0.0
     for pid in pids:
         with contextlib.suppress(psutil.Error):
@@ -51,14 +51,14 @@ def processor_seconds(pids):
 
 
 def busy_seconds():
-    """What all processors of this machine have worked, in seconds."""
+    """Processor time that this machine has used since its boot."""
     times = psutil.cpu_times()
     return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
 
 
 @contextlib.contextmanager
 def most(measure):
-    """Yields a function that says the most that ``measure()`` has given meanwhile."""
+    """Call ``measure()`` regularly during the block; yields a function that returns the maximum so far."""
     largest, ended = [0], threading.Event()
 
     def look():

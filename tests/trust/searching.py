@@ -1,4 +1,4 @@
-"""Looking for marker values wherever they may have come to rest: bytes, files, archives in archives, git's objects."""
+"""Search for marker values in bytes, files, nested archives and git objects."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from typing import IO
 from urllib.parse import quote, quote_plus
 
 _LEAD = 9
-"""How all values of ours begin, so that large files need be looked through for few things; divisible by three."""
+"""Length of the common prefix of all markers: large files are searched for it first. Divisible by three."""
 _DEEPEST = 6
-"""Archives in archives; an image is three: what `docker save` writes, a layer, a file in it that is packed."""
+"""Levels of nested archives; an image has three: the file of `docker save`, a layer, a compressed file in it."""
 
 
 def forms(value: str) -> dict[str, bytes]:
-    """Form -> bytes, of a value as it is, in a URL, in hexadecimal, and in base64 wherever in a text it begins."""
+    """Form -> bytes of a value: as it is, in a URL, in hexadecimal, and in base64 at any offset."""
     raw = value.encode()
     patterns = {"as it is": raw, "quoted": quote(value, safe="").encode(), "quoted+": quote_plus(value).encode()}
     patterns |= {"hexadecimal": raw.hex().encode()}
     for shift in range(3):
-        # Of the first and the last character of base64 other bytes decide too: those are left out.
+        # The first and the last base64 character also depend on other bytes: leave them out.
         first, end = -(-shift * 8 // 6), (shift + len(raw)) * 8 // 6
         for name, encode in (("base64", base64.b64encode), ("base64url", base64.urlsafe_b64encode)):
             patterns[f"{name}, shift {shift}"] = encode(bytes(shift) + raw)[first:end]
@@ -37,7 +37,7 @@ def forms(value: str) -> dict[str, bytes]:
 
 
 class Markers:
-    """Values that may stand nowhere, by name."""
+    """Name -> value of the secrets that must not be found."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
@@ -46,11 +46,11 @@ class Markers:
         self._hints: set[bytes] = set()
 
     def make(self, name: str) -> str:
-        """A new value to look for, with characters that URLs, shells and ini files mind."""
+        """A new value to search for, with characters that URLs, shells and ini files treat specially."""
         return self.add(name, f"{self._lead}{random.token_hex(8)}+/&x")
 
     def add(self, name: str, value: str) -> str:
-        """A value to look for from now on."""
+        """Search for this value from now on."""
         assert len(value) > _LEAD, "it would be found by chance"
         self.values[name] = value
         for form, pattern in forms(value).items():
@@ -59,14 +59,14 @@ class Markers:
         return value
 
     def within(self, data: bytes) -> list[str]:
-        """The markers in ``data``, each with the form it has there; archives are not opened."""
+        """The markers in ``data``, each with its form; archives are not opened."""
         if not any(hint in data for hint in self._hints):
             return []
         return [name for pattern, name in self._patterns.items() if pattern in data]
 
 
 class Search:
-    """What was looked at, and what was found there: ``hits`` are lines ``place: marker (form)``."""
+    """Counts the ``locations`` that were searched; ``hits`` are lines ``location: marker (form)``."""
 
     def __init__(self, markers: Markers) -> None:
         self.markers = markers
@@ -75,16 +75,16 @@ class Search:
         self._looked_at: set[tuple[int, int, int]] = set()
 
     def text(self, location: str, content: str | bytes) -> None:
-        """An output, a listing."""
+        """Search an output or a listing."""
         self._look(location, content if isinstance(content, bytes) else content.encode(errors="surrogateescape"))
 
     def stream(self, location: str, opened: IO[bytes]) -> None:
-        """A seekable file, opened as far as it is an archive; a place per member."""
+        """Search a seekable file; if it is an archive, each member is a location."""
         for name, data in opened_up(location, opened):
             self._look(name, data)
 
     def file(self, file: Path) -> None:
-        """One file; what is gone again, or is no file, holds nothing."""
+        """Search one file; a missing one is skipped."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError), file.open("rb") as opened:
             info = os.fstat(opened.fileno())
             identity = (info.st_dev, info.st_ino, info.st_mtime_ns)  # uv links its cache's files instead of copying
@@ -93,7 +93,7 @@ class Search:
                 self.stream(str(file), opened)
 
     def folder(self, folder: Path, without: Iterable[Path] = ()) -> None:
-        """Every file below ``folder``, its name and where it leads; ``without`` are files and folders left out."""
+        """Search every file below ``folder``, its name and its link target, except ``without``."""
         left_out = {str(entry) for entry in without}
         for entry in entries(folder, left_out):
             self.text(f"{entry} (its name)", str(entry))
@@ -103,7 +103,7 @@ class Search:
                 self.file(entry)
 
     def git_objects(self, checkout: Path) -> None:
-        """All objects that a repository has, loose and packed, reachable and not."""
+        """Search all objects of a repository, loose and packed, reachable or not."""
         command = ["git", "-C", str(checkout), "cat-file", "--batch-all-objects", "--batch"]
         self.text(f"{checkout} (git's objects)", subprocess.run(command, capture_output=True, check=True).stdout)
 
@@ -113,7 +113,7 @@ class Search:
 
 
 def entries(folder: Path, left_out: set[str]) -> Iterator[Path]:
-    """All that is below a folder, but for what is left out; links are not followed."""
+    """All entries below a folder, except ``left_out``; links are not followed."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
         for entry in sorted(folder.iterdir()):
             if str(entry) not in left_out:
@@ -123,7 +123,7 @@ def entries(folder: Path, left_out: set[str]) -> Iterator[Path]:
 
 
 def opened_up(location: str, opened: IO[bytes], depth: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Name and content of what is in a file: its members if it is an archive, packed or not, else itself."""
+    """Name and content of a file, or of its members if it is an archive, compressed or not."""
     head = opened.read(512)
     opened.seek(0)
     if head[257:262] == b"ustar" and depth < _DEEPEST:
@@ -154,7 +154,7 @@ def _members(location: str, opened: IO[bytes], depth: int) -> Iterator[tuple[str
 
 
 def _unpacked(head: bytes, data: bytes) -> bytes | None:
-    """The content of what gzip or zstd has packed; None for anything else."""
+    """The content of gzip or zstd data; None for anything else."""
     if head.startswith(b"\x1f\x8b"):
         with contextlib.suppress(OSError, EOFError, zlib.error):
             return gzip.decompress(data)

@@ -1,4 +1,4 @@
-"""Whatever is wrong with what a user gives: one sentence that helps, in time, and nothing is changed."""
+"""Bad input of any kind: one message with a remedy, within a time limit, and nothing is changed."""
 
 import os
 import re
@@ -16,7 +16,7 @@ from trust.bad_input.warm import Warm
 
 CASES = [case for section in (settings, flags, repositories, building, secret_files, engines) for case in section.CASES]
 PROGRESS = ("·", "✓", "✗", "!", " ")
-"""How lines begin that show progress."""
+"""First characters of lines that show progress."""
 MESSAGE = re.compile(r"[^\s:][^\n]*?: .+[.:?)]\s\S.*", re.S)
 
 
@@ -27,7 +27,7 @@ def template(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def closed_door():
-    """A web server that asks everybody for a password."""
+    """The URL of a web server that answers every request with 401."""
 
     class Refuse(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -45,13 +45,13 @@ def closed_door():
 
 
 def messages(output, case):
-    """What was said but for progress; words of another program make one message with those around them."""
+    """The messages without progress; if the case quotes another program, all lines are one message."""
     lines = [line for line in output.splitlines() if line and not line.startswith(PROGRESS)]
     return ["\n".join(lines)] if case.quotes else lines
 
 
 def let_in(folder):
-    """Somebody else may look into a folder of pytest's."""
+    """Let other users enter a folder of pytest."""
     for parent in (folder, *folder.parents[:-2]):
         if not parent.stat().st_mode & 0o001:
             parent.chmod(0o711)

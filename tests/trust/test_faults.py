@@ -1,4 +1,4 @@
-"""What happens to many tasks when something breaks: none is lost, status is true, and the stack heals."""
+"""Faults while many tasks run: no task is lost, status reports the fault, and the stack recovers."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from trust.many import Many
 TASKS = count(full=200, short=60)
 OPTIONS = {
     "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "2",
-    # A task that has lost its database, or its executor, is missed after minutes; here sooner, for the tests' sake.
+    # Airflow notices a task without database or executor after minutes; sooner here, to keep the tests short.
     "AIRFLOW__SCHEDULER__SCHEDULER_ZOMBIE_TASK_THRESHOLD": "60",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "120",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "20",
@@ -28,15 +28,15 @@ REPORT_SECONDS, HEAL_SECONDS, RUN_SECONDS = 60, 300, 900
 
 
 class Rig:
-    """A stack that things are done to, and a DAG of many tasks in it."""
+    """A stack for fault injection, with a DAG of many tasks."""
 
     def __init__(self, stack, logs, engine=None):
         self.stack, self.logs, self.engine = stack, logs, engine
-        # The engine's faults cost attempts, a full disk many: each of them ends at once.
+        # Faults of the engine cost attempts; a full disk costs many, as each fails at once.
         self.many = Many(stack, TASKS, retries=100)
 
     def status(self):
-        """What `inv status` gives: its exit code, its JSON (nothing if it gave none), its words."""
+        """Exit code, JSON (empty if there is none) and stderr of `inv status`."""
         result = run(*INV, "status", "--json", env=self.stack.environ, stdin=subprocess.DEVNULL)
         report = json.loads(result.stdout) if result.stdout else {}
         assert "Traceback" not in result.stderr
@@ -46,21 +46,21 @@ class Rig:
         return result.returncode, report, result.stderr
 
     def service(self, name):
-        """What `inv status` shows of one service; its exit code must agree with that."""
+        """One service in `inv status`; the exit code must match its state."""
         code, report, _ = self.status()
         service = next((s for s in report.get("services", []) if s["name"] == name), {"state": "absent"})
         assert code == 1 or (service["state"], service["health"]) == ("running", "healthy")
         return service
 
     def heal(self):
-        """Wait until all services are healthy, with nothing done for it."""
+        """Wait until all services are healthy, without doing anything."""
         until(lambda: self.status()[1].get("state") == "healthy", HEAL_SECONDS)
 
     def docker(self, *args):
         return self.stack.docker(*args)
 
     def crash(self, service):
-        """End a service as a crash would."""
+        """Kill a service's process."""
         if self.engine:
             self.engine.crash(self.stack.container(service))
         else:
@@ -69,7 +69,7 @@ class Rig:
 
 
 def crash(service):
-    """Its process is killed: it comes back by itself, and status says so until `inv up` has found all well."""
+    """The process is killed: it restarts automatically, and status reports that until `inv up` finds all healthy."""
 
     def fault(rig):
         before = rig.service(service)["since"]
@@ -85,7 +85,7 @@ def crash(service):
 
 
 def kill_by_hand(service):
-    """`docker kill` is a stop by hand: it stays away, and status says so until `inv up`."""
+    """`docker kill` is a manual stop: the service does not restart, and status reports that until `inv up`."""
 
     def fault(rig):
         rig.docker("kill", rig.stack.container(service))
@@ -117,7 +117,7 @@ def pause_database(rig):
 
 
 def without_engine(end):
-    """Docker itself ends, and begins again: what ran comes back by itself."""
+    """Docker itself stops and starts again: its containers restart automatically."""
 
     def fault(rig):
         getattr(rig.engine, end)()
@@ -132,7 +132,7 @@ def without_engine(end):
 
 
 def fill_logs(rig):
-    """No task can be run without room for its log: nothing is healthy then, although all services are."""
+    """Without room for logs no task can run: status reports a problem although all services are healthy."""
     fill(rig.logs)
     try:
         code, report, message = rig.status()
@@ -144,12 +144,12 @@ def fill_logs(rig):
         for file in rig.logs.glob("filler*"):
             file.unlink()
     rig.heal()
-    # What was at its log just then has gone on, or ended: it does not report the full disk, forever, in the log.
+    # A task that was writing its log has continued or ended: it does not log the full disk in an endless recursion.
     assert not [f for f in rig.logs.glob("dag_id=many/**/*.log") if "RecursionError" in f.read_text(errors="replace")]
 
 
 def fill(folder):
-    """Take all bytes, then all files: on most disks a new folder needs both."""
+    """Use up all bytes, then all inodes: on most disks a new folder needs both."""
     with (folder / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):
         while True:
             filler.write(b"x" * 4096)
@@ -172,7 +172,7 @@ STANDALONE = count(full=[crash("scheduler"), fill_logs], short=[crash("scheduler
 
 @pytest.fixture(scope="module")
 def small_disk(tmp_path_factory):
-    """A file system of its own for logs, with room for those of the tests."""
+    """A small file system for logs, with room for those of the tests."""
     folder = tmp_path_factory.mktemp("logs")
     mounted = run("mount", "-t", "tmpfs", "-o", "size=64m,nr_inodes=20000", "tmpfs", str(folder))
     if mounted.returncode:
@@ -192,7 +192,7 @@ def logs_on(disk: Path, engine, uid):
 
 @pytest.fixture(scope="module")
 def compose(small_disk, make_project, images, tmp_path_factory):
-    """A stack on a Docker engine of its own; what is built is built by this machine's, which has a network."""
+    """A stack on a private Docker engine; this machine's engine, which has a network, builds the image."""
     logs = logs_on(small_disk, "compose", 1001)
     project = make_project(
         "compose", tmp_path_factory.mktemp("faults"), AIRFLOW_UID="1001", LOGS_DIR=str(logs), **OPTIONS
@@ -225,13 +225,13 @@ def standalone(small_disk, make_project, tmp_path):
 
 
 def break_and_count(rig, faults, figure):
-    """Each fault in turn while tasks run; then each run ends as if nothing had been."""
+    """Inject each fault while tasks run; then check that each run succeeded with all tasks."""
     many, runs = rig.many, []
     for fault in faults:
         if not runs or many.tasks_in(runs[-1], "success") > TASKS * 3 / 4:
             runs.append(f"run-{time.time_ns()}")
             many.begin(runs[-1])
-        # Tasks go on after each fault, and some of this run are still to come when the next one strikes.
+        # Tasks continue after each fault, and some of this run are left when the next fault begins.
         many.wait_for(runs[-1], min(many.tasks_in(runs[-1], "success") + 4, TASKS - 1))
         fault(rig)
     for name in runs:

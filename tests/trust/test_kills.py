@@ -1,7 +1,7 @@
-"""A verb that is killed at any moment has broken nothing, and run again it does all of its work.
+"""A verb that is killed at any moment breaks nothing, and the next run does all of its work.
 
-Each is started as a person starts it and ended by SIGKILL at a random moment: every other time alone, so that
-the programs it has started go on, else with its whole process group.
+Each verb runs as from a terminal and gets SIGKILL at a random moment: every other time only its process, so that
+the programs it has started continue, else its process group.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ from trust.conftest import count
 from trust.verbs import Running
 
 SEED = int(os.environ.get("TRUST_SEED", time.time_ns() % 10**9))
-"""Set the variable to what a failure names to have the same moments again."""
+"""Set the variable to the number in a failure to repeat the same moments."""
 MARKERS = ("marker-drs", "marker-aws", "marker-stored")
 
 
 class Verb:
-    """What is killed: how there is work for it, when it begins to change anything, and what it must have done."""
+    """A verb to kill: how to give it work, when it begins to change anything, and what to check."""
 
     def __init__(self, project):
         self.project = project
@@ -40,39 +40,39 @@ class Verb:
 
     @property
     def args(self):
-        """The command."""
+        """The arguments of `inv`."""
         return (type(self).__name__.lower(),)
 
     def prepare(self):
-        """See that the next run has all of its work to do."""
+        """Give the next run all of its work to do."""
 
     def has_begun(self, running):
         """True when it begins to change something."""
         return True
 
     def check_after_kill(self):
-        """What must hold right after the kill, whatever still runs."""
+        """Check right after the kill, whatever still runs."""
 
     def check_result(self):
-        """What must hold after the run that follows."""
+        """Check after the next run."""
 
     @property
     def settings(self):
         return self.project.settings
 
     def half_written(self):
-        """Files that were not written to their end."""
+        """Files that are incomplete."""
         return [str(file) for file in self._files("*.json") if not _parses(file)] + [
             str(file) for file in self._files("requirements.lock") if not _is_pinned(file.read_text())
         ]
 
     def leftovers(self):
-        """What somebody who has ended should have taken away, and files that hold secrets where none belong."""
+        """Temporary files that must be gone, and misplaced files with secrets."""
         patterns = ("*.lock", ".resolving-*", ".scripts", "*.partial", "backup.work", ".*.airflow-docker", ".*.part")
         folders = (self.settings.state_dir, self.settings.build_dir, self.settings.secrets_dir,
                    self.settings.workflow_dev_dir.parent)  # fmt: skip
         files = [str(f) for folder in folders for pattern in patterns for f in folder.rglob(pattern)]
-        # of Airflow's packages and of git's own, and the one that is a result
+        # except files of packages, and the locks of requirements, which are results
         return [name for name in files if not re.search(r"/venv/|requirements[.a-z]*\.lock$|node_modules", name)]
 
     def _files(self, pattern):
@@ -89,13 +89,13 @@ def _parses(file):
 
 
 def _is_pinned(text):
-    """True if a lock has nothing but pins with hashes, up to its end."""
+    """True if a lock holds only pins with hashes, up to its end."""
     blocks = re.split(r"\n(?=\S)", text.strip())
     return bool(blocks) and all(re.match(r"\S+( @ |==)", b) and "--hash=sha256:" in b for b in blocks)
 
 
 def exposed(since):
-    """New files of the temporary folder in which a secret of the tests stands."""
+    """New files in the temporary folder that hold a secret of the tests."""
     files = []
     for file in Path(tempfile.gettempdir()).glob("*"):
         with contextlib.suppress(OSError):
@@ -107,14 +107,14 @@ def exposed(since):
 
 
 def kill_again_and_again(verb, times, figure):
-    """Run, kill, look, run again and look, so many times."""
+    """Run, kill, check, run again and check, ``times`` times."""
     chance, since = random.Random(f"{SEED} {verb.args}"), time.time()
     verb.prepare()
     began, took = timed(verb)
     for turn in range(times):
         verb.turn = turn + 1
         verb.prepare()
-        # Every other time only when it changes something already, which for some verbs is a short while of it.
+        # Half of the times after the first change: for some verbs the changes are a short part of the run.
         moment = chance.uniform(began if turn % 4 > 1 else 0.0, took)
         context = f"TRUST_SEED={SEED}, {verb.args} number {turn}, {'group' if turn % 2 else 'alone'} at {moment:.3f} s of {took:.3f} s"
         running = Running(verb.project, *verb.args)
@@ -140,7 +140,7 @@ def kill_again_and_again(verb, times, figure):
 
 @contextlib.contextmanager
 def explained(context):
-    """Have a failure say what led to it."""
+    """Add the context to a failure."""
     try:
         yield
     except BaseException as failure:
@@ -149,7 +149,7 @@ def explained(context):
 
 
 def timed(verb):
-    """When a run that nobody disturbs begins to change something, and when it ends, in seconds from its start."""
+    """Seconds from the start of an undisturbed run to its first change, and to its end."""
     start = time.monotonic()
     running = Running(verb.project, *verb.args)
     began = None
@@ -163,11 +163,11 @@ def timed(verb):
     return began or 0.0, took
 
 
-# --- what needs no engine ---
+# --- verbs without an engine ---
 
 
 class Pull(Verb):
-    """New commits that change many files; now and then a checkout is gone, so that it is cloned."""
+    """New commits that change many files; every third time the checkout is removed, so that it is cloned."""
 
     FILES = 400
 
@@ -236,11 +236,11 @@ def test_secrets(alone, figure):
     kill_again_and_again(Secrets(alone), count(30, 3), figure)
 
 
-# --- what an engine does ---
+# --- verbs with an engine ---
 
 
 class Build(Verb):
-    """Another script, and so another environment or image."""
+    """A changed script, and so a new environment or image."""
 
     def prepare(self):
         if not self.settings.ao_dev_dir.exists():
@@ -269,7 +269,7 @@ class Build(Verb):
 
 
 class Up(Verb):
-    """Everything is down before; the port is the one of before, so that nothing may be left on it."""
+    """Everything is down before; the port is the same, so that nothing may still listen on it."""
 
     def prepare(self):
         self.project.inv("down")
@@ -290,14 +290,14 @@ class Up(Verb):
 
 
 class Backup(Verb):
-    """Of a database that takes a while; to its usual place, and every third time to another."""
+    """A backup of a large database; every third time to another path."""
 
     @property
     def args(self):
         return ("backup",) if self.turn % 3 else ("backup", "--file", str(self.project.folder / f"{self.turn}.backup"))
 
     def prepare(self):
-        """What the run before has written is out of the way: two in one second would have one name."""
+        """Remove earlier backups: two in one second would have the same name."""
         for file in self.files:
             file.unlink()
 
@@ -309,7 +309,7 @@ class Backup(Verb):
         return [*self.project.folder.glob("*.backup"), *self.settings.state_dir.glob("backups/*.backup")]
 
     def check_after_kill(self):
-        """A file that is there is whole, or it would not be there."""
+        """Each file that exists is complete."""
         for file in self.files:
             self.proven(file)
         shutil.move(self.files[0], self.project.folder / "kept") if self.files else None
@@ -329,7 +329,7 @@ class Backup(Verb):
 
 
 class Restore(Verb):
-    """Of two backups in turn, each with a database and keys of its own; the one in use is always the other."""
+    """Two backups in turn, each with its own database and keys; the other one is in use."""
 
     def __init__(self, project, generations):
         super().__init__(project)
@@ -345,7 +345,7 @@ class Restore(Verb):
         return self.generations[self.turn % 2]
 
     def state_of(self, name):
-        """What is in use when this generation is: its mark in the database, and its keys."""
+        """Mark in the database and keys of a generation."""
         return (name, (self.project.folder / f"{name}.keys").read_text())
 
     def has_begun(self, running):
@@ -355,7 +355,7 @@ class Restore(Verb):
         return (generation_of(self.project), json.dumps(secret_files.saved_keys(self.settings), sort_keys=True))
 
     def check_after_kill(self):
-        """Whichever verb comes next finds the one or the other, database and keys; every other time that is `restore`."""
+        """The next verb finds one generation, database and keys. Every other time it is `backup`, else `restore`."""
         if self.turn % 2:
             file = self.project.folder / "probe.backup"
             self.project.inv("backup", "--file", str(file))
@@ -379,7 +379,7 @@ SCRIPT = "scripts/syncAnywhere/syncOneWork.sh"
 
 
 def generation_of(project):
-    """The mark that a test has put into the database."""
+    """The mark in the database."""
     if project.engine == "standalone":
         return project.sql("SELECT generation FROM marked")
     with running_server(project) as container:
@@ -389,14 +389,14 @@ def generation_of(project):
 
 @contextlib.contextmanager
 def running_server(project):
-    """The database's container, started for so long."""
+    """Start only the database; its container."""
     engine = choose(project.settings)
     with engine.database.running_server():
         yield engine.container("postgres")
 
 
 def two_generations(project):
-    """Two databases with a mark, keys of their own and a backup each; the second is in use."""
+    """Make two generations: database with a mark, keys, and a backup of each; the second is in use."""
     for name in ("first", "second"):
         if project.engine == "standalone":
             create_database(project, name)
@@ -411,7 +411,7 @@ def two_generations(project):
 
 
 def create_database(project, name, megabytes=12):
-    """A database in the place of Airflow's, of which nothing but its being one is asked; with new keys."""
+    """Create a database file instead of Airflow's, with the few tables that a backup needs, and new keys."""
     stack = project.stack
     shutil.rmtree(project.settings.secrets_dir, ignore_errors=True)
     project.inv("secrets")
@@ -459,7 +459,7 @@ def test_build_and_up_compose(contained, figure):
 
 
 def test_backup_and_restore_compose(contained, figure):
-    """Nothing else runs, so each starts the database, and must end it whatever has become of the one before."""
+    """Nothing else runs, so each verb starts the database, and must stop it even after a kill."""
     contained.inv("secrets")
     rows = "CREATE TABLE log AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 20000) n"
     with running_server(contained) as container:

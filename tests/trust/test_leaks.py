@@ -1,4 +1,4 @@
-"""No secret is anywhere but where the tasks read it: every one is a marker, and everything is searched for them."""
+"""Secrets are only where the tasks read them: each secret is a marker, and everything is searched for markers."""
 
 import gzip
 import io
@@ -24,7 +24,7 @@ from trust.watching import Watch
 
 IS_FULL = os.environ.get(TRUST) == "full"
 
-# What has to know a secret and takes it by its environment alone. Variable -> programs; docs/security.md says why.
+# Programs that get a secret through their environment. Variable -> programs; docs/security.md says why.
 _INDEX = r"(PIP|UV)_\w*INDEX\w*"
 ALLOWED = {
     r"GIT_CONFIG_VALUE_\d+": r"git.*|true",  # GIT_ASKPASS is true: git asks it instead of a person
@@ -33,12 +33,12 @@ ALLOWED = {
     r"PGPASSWORD": r"bash|psql|docker-entrypoint.*",
 }
 DATABASE = ("POSTGRES_PASSWORD", "PGDATA")
-"""While its database is made, Postgres's image has the first, and so has whatever it starts; only it has the second."""
+"""While the image of Postgres creates its database, it and its children have the first; only it has the second."""
 
 
 @pytest.fixture(scope="module", params=tuple(FLAVOURS) if IS_FULL else ("compose",))
 def journey(request, make_project, tmp_path_factory):
-    """One that has been gone to its end: all is down, and what was found is there to be judged."""
+    """A complete journey: all is down, and the searches are done."""
     journey = Journey(request.param, tmp_path_factory.mktemp(f"leaks {request.param}"), make_project)
     journey.began = time.time()
     try:
@@ -58,7 +58,7 @@ def journey(request, make_project, tmp_path_factory):
 
 
 def look_at_what_runs(journey):
-    """Of containers what they are and hold, of processes nothing more: those are watched all the time."""
+    """Search the running containers; processes are watched all the time."""
     if journey.engine == "standalone":
         return
     journey.seen = {}
@@ -75,7 +75,7 @@ def look_at_what_runs(journey):
 
 
 def plant(folder, value):
-    """A value in every kind of place and form that is searched; the places."""
+    """Put a value into every kind of file and form that is searched; the names of the files."""
     folder.mkdir()
     inner, layer = io.BytesIO(), io.BytesIO()
     for target, name, content in ((layer, "etc/motd.gz", gzip.compress(value.encode())), (inner, "layer.tar", None)):
@@ -125,14 +125,14 @@ def test_what_is_planted_in_a_repository_is_found_when_its_commit_is_gone(tmp_pa
     git(tmp_path, "rm", "--cached", "--quiet", "file")
     search = Search(markers)
     search.folder(tmp_path)
-    assert not search.hits  # git has packed it
+    assert not search.hits  # git compresses it
     search.git_objects(tmp_path)
     assert search.hits == [f"{tmp_path} (git's objects): planted (as it is)"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are watched by /proc")
 def test_a_process_that_lives_for_a_moment_is_seen(figure):
-    """One of a second always; one of 30 ms wherever the machine has time to look."""
+    """A process of one second is always seen; one of 30 ms if the machine is not too busy."""
     markers = Markers()
     argument, variable = markers.make("argument"), markers.make("variable")
     tries = count(50, 20)
@@ -189,7 +189,7 @@ def test_what_is_planted_in_a_container_and_its_image_is_found(docker_engine, im
 
 
 def test_the_way_was_gone_with_every_secret_in_use(journey):
-    """Else there was nothing to find: each was asked for by somebody who needed it."""
+    """Otherwise there is nothing to find: each secret was requested by a program that needs it."""
     assert {journey.workflows, journey.scripts, journey.index} <= journey.server.let_in
     assert journey.server.turned_away
     assert set(secret_files.GENERATED) <= set(journey.markers.values)
@@ -203,7 +203,7 @@ def test_no_output_of_a_verb_shows_a_secret_not_even_that_of_an_error(journey, f
 
 
 def is_ours(sighting):
-    """The verb itself, which was given them."""
+    """True for the verb itself, which gets the secrets from the test."""
     return list(sighting.command[: len(INV)]) == INV
 
 
@@ -223,7 +223,7 @@ def test_no_process_has_a_secret_in_its_environment_but_the_one_that_needs_it(jo
 
     seen = [s for s in journey.watch.sightings(journey.markers) if s.where != "arguments" and not is_ours(s)]
     assert {(s.program, s.where, s.marker) for s in seen if not is_allowed(s)} == set()
-    assert any(s.where.startswith("GIT_CONFIG_VALUE") for s in seen)  # it was looked for where it is
+    assert any(s.where.startswith("GIT_CONFIG_VALUE") for s in seen)  # the search does find secrets in environments
 
 
 def test_no_file_of_the_project_holds_a_secret(journey, figure):
@@ -233,7 +233,7 @@ def test_no_file_of_the_project_holds_a_secret(journey, figure):
 
 def test_no_home_or_temporary_folder_holds_a_secret(journey, figure):
     figure("places searched for secrets", journey.of("home and temporary folders").locations)
-    assert (journey.home / ".cache" / "uv").is_dir()  # it was this home that was used
+    assert (journey.home / ".cache" / "uv").is_dir()  # this home was really used
     assert journey.of("home and temporary folders").hits == []
 
 

@@ -1,4 +1,4 @@
-"""Many tasks while workers come, go and are killed: none is lost, and none is run twice unless Airflow says so."""
+"""Many tasks while workers start, stop and are killed: none is lost, and none runs twice without a recorded retry."""
 
 import contextlib
 from collections import Counter
@@ -17,7 +17,7 @@ RUN_SECONDS = 2400
 
 @pytest.fixture
 def many(stack):
-    """Tasks in the stack, which has one worker before and after it."""
+    """A DAG of many tasks; the stack has one worker before and after."""
     many = Many(stack, TASKS, seconds=1, at_once=32, name="scale")
     many.deploy()
     with alone(stack):
@@ -27,7 +27,7 @@ def many(stack):
 
 
 def kill_one(stack):
-    """The worker that runs most tasks is ended with KILL, and stays away; how many it ran."""
+    """Kill the worker that runs most tasks, which does not restart; the number of its tasks."""
     busiest = "select hostname, count(*) from task_instance where state = 'running' group by 1 order by 2 desc limit 1"
     worker, tasks = until(lambda: stack.sql(busiest)).split("|")
     stack.docker("kill", "--signal", "KILL", worker)
@@ -37,7 +37,7 @@ def kill_one(stack):
 
 @contextlib.contextmanager
 def bounds(stack, figure):
-    """Meanwhile the figures of docs/scale.md are taken: what there can be too little of as tasks grow more."""
+    """Measure the figures of docs/scale.md during the block: resources that can become bottlenecks."""
     connections = "select count(*) from pg_stat_activity where backend_type = 'client backend'"
     steps = ("scheduler", "postgres", "redis")
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and TERM, in the middle of its work, end every verb at once: one line, 130 or 143, nothing left running."""
+"""Ctrl-C and SIGTERM end every verb at once: one line, exit code 130 or 143, and no process left."""
 
 import fcntl
 import os
@@ -19,18 +19,18 @@ from trust.verbs import Running, gone
 
 SECONDS = 2.0
 ALLOWANCE = 0.5
-"""Seconds for a machine that does other things too: for the start of a process's end, not for ours."""
+"""More seconds for a busy machine."""
 WAYS = [(number, group) for number in (signal.SIGINT, signal.SIGTERM) for group in (False, True)]
 
 
 def ways(index):
-    """Both signals, to the process and to its group: all four, or in the short form one of them."""
+    """Both signals, to the process and to its group: all four, in the short form one of them."""
     return WAYS[: count(4, 0)] or [WAYS[index % 4]]
 
 
 @pytest.fixture
 def ended(figure):
-    """``ended(project, moment, way, verb, …)``: the verb is run, and at the moment ended; what it has said since."""
+    """``ended(project, moment, way, verb, …)``: run the verb, interrupt it at the moment; its output since then."""
 
     def interrupt(project, moment, way, *args, **environ):
         number, group = way
@@ -60,25 +60,25 @@ def ended(figure):
 
 
 def says(text):
-    """The moment at which a verb has said this."""
+    """The moment at which the output of a verb holds this text."""
     return lambda running: text in running.text
 
 
 def runs(program):
-    """The moment at which a verb waits for such a program."""
+    """The moment at which a verb has this program as a child."""
     return lambda running: running.has_child(program)
 
 
 @pytest.fixture
 def silent():
-    """The address of a server that lets everybody in and never says a word."""
+    """The URL of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}/x.git"
 
 
 @pytest.fixture
 def alone(make_project, tmp_path):
-    """A project on standalone of which nothing runs."""
+    """A project on standalone; nothing runs."""
     return make_project("standalone", tmp_path)
 
 
@@ -105,7 +105,7 @@ def test_a_build_of_an_environment(alone, ended, way):
     alone.inv("pull")
     ended(alone, runs("/uv"), way, "build")
     left = [f.name for f in (alone.settings.build_dir / "standalone").glob(".*")]
-    assert not left, "what the resolver works in is put away"
+    assert not left, "the resolver's temporary folders are gone"
 
 
 @pytest.mark.parametrize("verb", ["status", "doctor"])
@@ -120,7 +120,7 @@ def test_a_look_at_a_docker_that_hangs(alone, ended, tmp_path, way, verb):
 
 
 def large(project, megabytes=100):
-    """A database whose copy takes a while, where that of Airflow would be."""
+    """Create a large database at the path of Airflow's, so that a copy takes a while."""
     project.inv("secrets")
     file = project.stack.database_file
     project.stack.folder.mkdir()
@@ -163,7 +163,7 @@ sys.exit(7)
 
 
 def test_ctrl_c_at_a_terminal_is_for_the_program_that_runs_there(alone, figure):
-    """Airflow's own commands answer it themselves, in their own time and with an exit code of their own."""
+    """Airflow's own commands handle Ctrl-C themselves, with their own exit code."""
     pid, terminal = pty.fork()
     script = (
         "import sys\nfrom airflow_docker import interruption, shell\n"
@@ -195,7 +195,7 @@ def test_a_build_of_an_image(make_project, tmp_path, ended):
 
 
 def test_what_waits_for_services(project, ended):
-    """What `up` has started goes on starting; the next `up` and the next `down` find it."""
+    """Services that `up` has started keep starting; the next `up` and `down` find them."""
     project.inv("pull", "secrets", "build")
     for index, way in enumerate(ways(1)):
         ended(project, says("· Starting"), way, "up")

@@ -1,4 +1,4 @@
-"""A verb as a process of its own that is ended in the middle of its work."""
+"""A verb as a process that is interrupted or killed."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from conftest import INV
 
 
 class Running:
-    """`inv` as a child in a session of its own, as one that a terminal's shell has started."""
+    """`inv` in a session of its own, like a command in a terminal."""
 
     def __init__(self, project, *args, inv=INV, **environ):
         self.output_file = project.folder / "output.txt"
@@ -26,7 +26,7 @@ class Running:
         return self.output_file.read_text(errors="replace")
 
     def children(self):
-        """All that it has started, but for what has got a session of its own to go on without it."""
+        """Its child processes, except those in a session of their own, which outlive it."""
         try:
             children = psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
@@ -34,7 +34,7 @@ class Running:
         return [child for child in children if _session(child.pid) == self.process.pid]
 
     def has_child(self, word):
-        """True if a program with this word in its command runs below it."""
+        """True if a child process has this word in its command."""
         for child in self.children():
             try:
                 if any(word in part for part in child.cmdline()):
@@ -44,7 +44,7 @@ class Running:
         return False
 
     def until(self, condition, seconds=120):
-        """Wait for the moment that is meant."""
+        """Wait until ``condition(self)`` is true."""
         end = time.monotonic() + seconds
         while not condition(self):
             assert self.process.poll() is None, f"it has ended before: {self.text}"
@@ -53,14 +53,14 @@ class Running:
         return self
 
     def signal(self, number, group):
-        """To the process, or as by a terminal to all of its group."""
+        """Send a signal to the process, or like a terminal to its group."""
         try:
             (os.killpg if group else os.kill)(self.process.pid, number)
         except ProcessLookupError:
             assert self.process.poll() is not None
 
     def end(self):
-        """Let nothing of it outlive a test that has failed."""
+        """Kill all that still runs, after a test that has failed."""
         left = self.children()
         if self.process.poll() is None:
             self.signal(signal.SIGKILL, group=True)
@@ -78,7 +78,7 @@ def _session(pid):
 
 
 def gone(processes, seconds):
-    """Those that are still there after so long."""
+    """Wait for processes to end; those that still run after ``seconds``."""
     end = time.monotonic() + seconds
     while left := [p for p in processes if _runs(p)]:
         if time.monotonic() > end:

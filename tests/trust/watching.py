@@ -1,4 +1,4 @@
-"""What processes show of themselves while they live: their arguments and their environment, looked at all the time."""
+"""Record the arguments and the environment of all processes while they run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from trust.searching import Markers
 
 POLL_SECONDS = 0.01
 _YOUNG_SECONDS, _AGAIN_SECONDS = 0.3, 0.5
-"""A process may become another program soon after its start; what is older is looked at less often."""
+"""A process may execute another program soon after its start; older ones are read less often."""
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """A marker that a process showed; ``where`` is "arguments" or the name of a variable.
+    """A marker in a process; ``where`` is "arguments" or the name of a variable.
 
     ``beside`` are the names of all its variables.
     """
@@ -30,7 +30,7 @@ class Sighting:
 
     @property
     def programs(self) -> list[str]:
-        """The program, and if it runs a script that script: `env bash /root/bin/pip` is the image's pip."""
+        """Names of the program and of a script that it runs: `env bash /root/bin/pip` is the image's pip."""
         return [Path(word).name for word in self.command[:3]]
 
     @property
@@ -39,9 +39,9 @@ class Sighting:
 
 
 class Watch:
-    """A thread that reads /proc every hundredth of a second. It sees containers too where they run on this kernel.
+    """A thread that reads /proc every 10 ms. It also sees processes in containers on this kernel.
 
-    All is kept as it was seen, and searched at the end for what is then known to be secret.
+    It keeps all data; the search at the end knows all secrets.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        known: dict[str, tuple[float, float]] = {}  # process -> when first and when last looked at
+        known: dict[str, tuple[float, float]] = {}  # process -> time of its first and last reading
         while not self._stop.is_set():
             now = time.monotonic()
             there = [name for name in os.listdir("/proc") if name.isdecimal()]
@@ -73,10 +73,10 @@ class Watch:
             self._stop.wait(max(0.0, POLL_SECONDS - (time.monotonic() - now)))
 
     def _look(self, name: str) -> None:
-        """What is gone meanwhile is gone; what is somebody else's shows its arguments alone."""
+        """Processes that have ended are skipped; those of other users show only their arguments."""
         with contextlib.suppress(OSError):
             arguments = Path("/proc", name, "cmdline").read_bytes()
-            if not arguments:  # one that is just becoming another program: it is looked at again at once
+            if not arguments:  # it is just executing another program: read it again at once
                 return
             environment = b""
             with contextlib.suppress(OSError):
@@ -84,7 +84,7 @@ class Watch:
             self.seen.add((arguments, environment))
 
     def sightings(self, markers: Markers) -> set[Sighting]:
-        """The markers that were seen."""
+        """The markers in all recorded processes."""
         sightings = set()
         for arguments, environment in self.seen:
             command = _split(arguments)
@@ -98,7 +98,7 @@ class Watch:
         return sightings
 
     def saw(self, *parts: str) -> bool:
-        """True if a process was seen whose arguments hold all these words."""
+        """True if the arguments of a recorded process hold all these parts."""
         return any(all(part in " ".join(_split(arguments)) for part in parts) for arguments, _ in self.seen)
 
 

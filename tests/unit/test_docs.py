@@ -1,4 +1,4 @@
-"""What the README and the docs say is there, is there."""
+"""Commands, settings and links in the README and the docs exist."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ OPERATORS = [
         *(f"docs/{page}.md" for page in ("start", "daily", "change", "backup", "troubleshooting")),
     )
 ]
-"""What people read who run it."""
+"""The pages for operators."""
 DOCS = [*OPERATORS, PROJECT / "CONTRIBUTING.md", *sorted(set((PROJECT / "docs").glob("*.md")) - set(OPERATORS))]
 
 

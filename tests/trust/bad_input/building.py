@@ -1,4 +1,4 @@
-"""What can be wrong with requirements, with what goes into a build, and with folders and the port."""
+"""Bad requirements, bad inputs of a build, bad folders, and a bad port."""
 
 import socket
 
@@ -8,7 +8,7 @@ from trust.bad_input.case import Case, Sandbox
 
 
 def requirements(name: str, content: str | bytes, says: str, todo: str, **kwargs) -> Case:
-    """A file of requirements that is tried upon an assembled build folder."""
+    """A build with a requirements file, on an assembled build folder."""
 
     def make(sandbox: Sandbox) -> None:
         sandbox.has("sources", "build").file("req.txt", content)
@@ -17,7 +17,7 @@ def requirements(name: str, content: str | bytes, says: str, todo: str, **kwargs
 
 
 def build(name: str, says: str, todo: str, make=lambda sandbox: None, verb="build", **kwargs) -> Case:
-    """A build from fresh checkouts and, unless the case makes one, without a build folder."""
+    """A build from new checkouts; there is no build folder unless the case makes one."""
 
     def prepare(sandbox: Sandbox) -> None:
         sandbox.has("sources")
@@ -27,7 +27,7 @@ def build(name: str, says: str, todo: str, make=lambda sandbox: None, verb="buil
 
 
 def assembled(name: str, says: str, todo: str, make=lambda sandbox: None, verb="build", **kwargs) -> Case:
-    """The same over an assembled build folder."""
+    """The same with an assembled build folder."""
 
     def prepare(sandbox: Sandbox) -> None:
         sandbox.has("sources", "build")
@@ -37,7 +37,7 @@ def assembled(name: str, says: str, todo: str, make=lambda sandbox: None, verb="
 
 
 def up(name: str, says: str, todo: str, verb="up", **kwargs) -> Case:
-    """An up that must say so before it asks for the repositories, which are not there either."""
+    """`inv up`, which must fail before it needs the repositories: they are missing too."""
     return Case(name, verb, says, todo, **kwargs)
 
 
@@ -52,7 +52,7 @@ def marked(sandbox: Sandbox) -> None:
 
 
 def taken(sandbox: Sandbox) -> None:
-    """Somebody listens on the port that .env names."""
+    """Listen on the port in .env."""
     listener = sandbox.later.enter_context(socket.socket())
     listener.bind(("127.0.0.1", 0))
     listener.listen()

@@ -1,4 +1,4 @@
-"""A case of bad input, and the place where it happens."""
+"""A case of bad input, and the sandbox in which it runs."""
 
 import contextlib
 import os
@@ -20,22 +20,22 @@ from airflow_docker.requirements import indexes
 from trust.bad_input.warm import Warm
 
 SECONDS = 60.0
-"""No case may take longer; an engine that hangs is given ten."""
+"""The limit for each case; an engine that hangs takes 10 of them."""
 SOMEBODY = ["setpriv", "--reuid=1234", "--regid=1234", "--clear-groups"]
 SETTINGS = {"ENGINE": "standalone", "AO_WORKFLOWS_URL": "remotes/ao-workflows",
             "ARCHIVE_OPS_URL": "remotes/archive-ops", "BUILD_DIR": "build"}  # fmt: skip
-"""What is in every .env, unless the case says otherwise."""
+"""The lines of every .env, unless the case sets them."""
 REPOSITORIES = ("ao-workflows", "archive-ops")
 REQUIREMENTS = "sources/ao-workflows/airflow-docker/requirements.txt"
 
 
 @dataclass(frozen=True)
 class Case:
-    """``inv VERB`` with the lines ``env`` in its .env must end with ``code`` and say ``says``, then ``todo``.
+    """``inv VERB`` with the lines ``env`` in its .env must exit with ``code`` and print ``says``, then ``todo``.
 
-    ``make`` prepares the place; ``lines`` is how many problems are reported, ``quotes`` is for a message
-    that holds another program's words, ``shows`` for a verb that shows a table too, ``somebody`` for one
-    that is run by a user who is not root; ``environ`` is set in the environment.
+    ``make`` prepares the sandbox; ``lines`` is the number of messages; ``quotes``: the message quotes
+    another program; ``shows``: the verb prints a table too; ``somebody``: a user who is not root runs it;
+    ``environ`` is set in the environment.
     """
 
     name: str
@@ -56,9 +56,9 @@ class Case:
 
 
 class Sandbox:
-    """A folder with a project, a home and a folder of programs; ``template`` is one with all that can be copied.
+    """A folder with a project, a home and a folder of programs; :meth:`has` copies from ``template``.
 
-    Verbs are run by ``warm``, if there is one, and otherwise by a Python of their own. ``later`` undoes what must not stay.
+    ``warm`` runs the verbs if there is one, otherwise a new Python. ``later`` holds callbacks for the end of the test.
     """
 
     def __init__(self, root: Path, template: Path | None = None, warm: Warm | None = None):
@@ -77,13 +77,13 @@ class Sandbox:
         return self.project / ".env"
 
     def filled(self, text: str) -> str:
-        """A text with ``{name}`` of what is known only now."""
+        """Replace each ``{name}`` of ``facts`` in a text."""
         for name, value in self.facts.items():
             text = text.replace(f"{{{name}}}", value)
         return text
 
     def set(self, lines: str | bytes) -> None:
-        """Write .env: the usual settings and these, or just these bytes."""
+        """Write .env: the usual settings and these lines, or only these bytes."""
         if isinstance(lines, bytes):
             self.env_file.write_bytes(lines)
             return
@@ -91,7 +91,7 @@ class Sandbox:
         self.env_file.write_text("".join(usual) + self.filled(lines) + "\n")
 
     def file(self, name: str, content: str | bytes = "x", mode: int = 0o644) -> Path:
-        """A file of the project, with the folders that it needs."""
+        """Write a file of the project, and its parent folders."""
         file = self.project / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -105,7 +105,7 @@ class Sandbox:
         return folder
 
     def fill(self, name: str) -> None:
-        """A folder with no room left in it; only root can make one."""
+        """Mount a full file system on a folder; skips the test if it cannot be mounted."""
         folder = self.folder(name, 0o700)
         mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "tmpfs", str(folder)]
         if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
@@ -116,12 +116,12 @@ class Sandbox:
                 file.write(b"x" * 1024)
 
     def program(self, name: str, script: str) -> None:
-        """A program that comes before any other of its name."""
+        """Write a program that is first on PATH."""
         (self.bin / name).write_text(f"#!/bin/sh\n{script}\n")
         (self.bin / name).chmod(0o755)
 
     def has(self, *parts: str) -> "Sandbox":
-        """Bring along from the template what earlier steps have made."""
+        """Copy the results of earlier steps from the template."""
         for part in parts:
             shutil.copytree(self.template / part, self.project / part, symlinks=True, dirs_exist_ok=True)
         for config in self.project.glob("*/*/.git/config"):
@@ -129,7 +129,7 @@ class Sandbox:
         return self
 
     def inv(self, verb: str, somebody: bool = False) -> subprocess.CompletedProcess:
-        """Run a verb with the project's folder as the current one."""
+        """Run a verb in the project's folder."""
         if self.warm and not somebody:
             args = shlex.split(self.filled(verb))
             return subprocess.CompletedProcess(args, *self.warm.run(args, self.environ, self.project, SECONDS))
@@ -141,13 +141,13 @@ class Sandbox:
         try:
             out, err = process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)  # what it waits for too
+            os.killpg(process.pid, signal.SIGKILL)  # with its children
             process.communicate()
             raise
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def tree(self):
-        """All that there is, but for what git keeps of a remote, which does no harm."""
+        """All entries, except git's copies of a remote, which may change."""
         inside = (
             ".git/objects",
             ".git/refs/remotes",
@@ -177,7 +177,7 @@ OURS = (
 
 
 def make_template(root: Path) -> Path:
-    """A project whose earlier steps have been done: repositories, checkouts, and a build up to the requirements."""
+    """A project with repositories, checkouts, and a build folder up to the requirements."""
     sandbox = Sandbox(root)
     for name in REPOSITORIES:
         remote, checkout = sandbox.project / "remotes" / name, sandbox.project / "sources" / name

@@ -1,4 +1,4 @@
-"""What can be wrong with Docker and its images, with backups, and with the disk."""
+"""Bad Docker engines, images and backups."""
 
 import gzip
 import io
@@ -10,14 +10,14 @@ from airflow_docker.database import encryption
 from trust.bad_input.case import Case, Sandbox
 
 USUAL = 'case "$*" in version*) echo 27.0;; "compose version"*) echo 2.30.0;; ps*|volume*|"image ls"*) ;; *) %s;; esac'
-"""A docker that answers and has nothing; what it does with everything else is left to say."""
+"""A docker that answers and has no objects; ``%s`` is the script for all other commands."""
 START = "Start Docker Desktop, or on Linux: sudo systemctl start docker."
 
 
 def docker(
     name: str, verb: str, script: str, says: str, todo: str, env="", make=lambda sandbox: None, **kwargs
 ) -> Case:
-    """An engine that behaves as ``script`` says."""
+    """A verb with the shell script ``script`` as docker."""
 
     def prepare(sandbox: Sandbox) -> None:
         sandbox.has("sources", "build").program("docker", script)
@@ -33,7 +33,7 @@ def without_docker(sandbox: Sandbox) -> None:
 
 
 def open_to_all(sandbox: Sandbox) -> None:
-    """The project's folder, without a build folder of another user."""
+    """Let everybody write the project's folder, and remove the build folder, which belongs to another user."""
     shutil.rmtree(sandbox.project / "build")
     sandbox.project.chmod(0o777)
 

@@ -1,4 +1,4 @@
-"""What can be wrong with the words behind inv."""
+"""Bad arguments of inv."""
 
 from trust.bad_input.case import Case
 

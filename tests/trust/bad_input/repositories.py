@@ -1,4 +1,4 @@
-"""What can be wrong with the repositories and their checkouts."""
+"""Bad repositories and checkouts."""
 
 import shutil
 
@@ -12,7 +12,7 @@ WORKFLOWS, SCRIPTS = "sources/ao-workflows", "sources/archive-ops"
 def pull(
     name: str, says: str, todo: str, env: str = "", make=lambda sandbox: None, only: str = "ao-workflows", **kwargs
 ):
-    """A pull of one repository of the usual two, unless its URL is another."""
+    """A pull of one repository; both are present unless ``env`` sets another URL."""
 
     def prepare(sandbox: Sandbox) -> None:
         sandbox.has("remotes")
@@ -22,7 +22,7 @@ def pull(
 
 
 def cloned(change):
-    """What ``change(place, checkout)`` does to a fresh checkout."""
+    """Prepare a new checkout, then call ``change(sandbox, checkout)``."""
 
     def make(sandbox: Sandbox) -> None:
         sandbox.has("sources")
@@ -63,7 +63,7 @@ def merging(sandbox, checkout):
 
 
 def with_submodule(sandbox, checkout):
-    """The newest commit has a submodule that is nowhere."""
+    """The newest commit has a submodule whose URL does not exist."""
     remote = sandbox.project / "remotes/ao-workflows"
     (remote / ".gitmodules").write_text('[submodule "sub"]\n\tpath = sub\n\turl = /no/such/sub.git\n')
     head = git(remote, "rev-parse", "HEAD")

@@ -1,4 +1,4 @@
-"""What can be wrong with the secrets of the tasks, and with the folder that holds all of them."""
+"""Bad secrets of the tasks, and a bad folder of secrets."""
 
 import os
 
@@ -12,12 +12,12 @@ def secrets(name: str, env: str, says: str, todo: str, make=lambda sandbox: None
 def content(
     name: str, text: str | bytes, says: str, todo: str, env: str = "SECRET_AWS_SECTIONS=default", **kwargs
 ) -> Case:
-    """A file of credentials with a content."""
+    """A credentials file with this content."""
     return secrets(name, f"SECRET_AWS_FILE=aws\n{env}", says, todo, lambda sandbox: sandbox.file("aws", text), **kwargs)
 
 
 def ready(sandbox: Sandbox) -> None:
-    """The secrets have been written once, so that there is something to look at."""
+    """Write the secrets once."""
     ended = sandbox.inv("secrets")
     assert ended.returncode == 0, ended.stderr
 

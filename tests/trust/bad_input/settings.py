@@ -1,15 +1,15 @@
-"""What can be wrong with .env and with the values in it."""
+"""Bad .env files and bad values in them."""
 
 from trust.bad_input.case import Case, Sandbox
 
 
 def setting(name: str, env: str, says: str, todo: str = "See .env.example.", **kwargs) -> Case:
-    """A value that is refused by every verb, as exit code 2."""
+    """A value that every verb refuses with exit code 2."""
     return Case(name, "config", says, todo, 2, env, **kwargs)
 
 
 def dotenv(name: str, content: bytes, says: str, todo: str, **kwargs) -> Case:
-    """A .env that is made of just these bytes."""
+    """A .env with only these bytes."""
     return Case(name, "config", says, todo, 2, content, **kwargs)
 
 

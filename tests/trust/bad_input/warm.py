@@ -1,6 +1,6 @@
-"""A process that has imported Invoke and our modules, and forks for each run: nobody waits for Python to start.
+"""A process that has imported Invoke and our modules, and forks for each run: this saves the start of Python.
 
-A run gets what a program of its own would get: arguments, environment, folder, outputs, and a session.
+Like a program of its own, a run has arguments, environment, current folder, outputs and a session.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LARGEST = 1 << 20  # bytes of a request
 
 
 class Warm:
-    """Starts that process; :meth:`close` ends it. One run at a time."""
+    """Starts that process; :meth:`close` stops it. One run at a time."""
 
     def __init__(self) -> None:
         self.socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -30,7 +30,7 @@ class Warm:
             self.process = subprocess.Popen(command, pass_fds=[other.fileno()], stdin=subprocess.DEVNULL)
 
     def run(self, args: list[str], environ: dict[str, str], folder: Path, seconds: float) -> tuple[int, str, str]:
-        """Exit code and both outputs of ``inv ARGS``. Raises TimeoutExpired once all that it started is killed."""
+        """Exit code and both outputs of ``inv ARGS``. Raises TimeoutExpired after killing its process group."""
         (out, out_end), (err, err_end) = os.pipe(), os.pipe()
         socket.send_fds(self.socket, [json.dumps([args, environ, str(folder)]).encode()], [out_end, err_end])
         os.close(out_end)
@@ -50,7 +50,7 @@ class Warm:
 
 
 def read_to_their_ends(files: list[int], end: float) -> list[str] | None:
-    """The texts of several pipes, which are closed; None if one is still open at the time ``end``."""
+    """Read several pipes to their end and close them; None if one is still open at the time ``end``."""
     contents = {file: b"" for file in files}
     with selectors.DefaultSelector() as selector:
         for file in files:
@@ -68,7 +68,7 @@ def read_to_their_ends(files: list[int], end: float) -> list[str] | None:
 
 
 def serve(channel: socket.socket) -> None:
-    """Fork for each request, send the process id, and the wait status when it has ended."""
+    """Fork for each request; send the process id, then the wait status."""
     while True:
         request, files, _, _ = socket.recv_fds(channel, LARGEST, 2)
         if not request:
@@ -112,7 +112,7 @@ def become(args: list[str], environ: dict[str, str], folder: str, out: int, err:
 
 if __name__ == "__main__":
     sys.path[0] = str(PROJECT)
-    # What every verb imports; nothing of it reads the environment, or looks for programs, when it is imported.
+    # Modules that every verb imports; none reads the environment or looks for programs at import.
     import dotenv  # noqa: F401
     import invoke  # noqa: F401
     import packaging.requirements  # noqa: F401
