@@ -141,9 +141,9 @@ def image(c: Context, name: str = "") -> None:
 def sbom(c: Context, file: str = "") -> None:
     """Write a bill of materials of what was built last (CycloneDX, JSON)."""
     from airflow_docker.settings import flag_path
-    from airflow_docker.verbs import sbom as bill
+    from airflow_docker.verbs import sbom as sbom_verb
 
-    bill.write(engine_for(c), flag_path("--file", file))
+    sbom_verb.write(engine_for(c), flag_path("--file", file))
 
 
 @verb(
@@ -158,9 +158,9 @@ def sbom(c: Context, file: str = "") -> None:
 def helm(c: Context, claim: list[str], file: str = "") -> None:
     """Write values for the official Helm chart, for what was built last."""
     from airflow_docker.settings import flag_path
-    from airflow_docker.verbs import helm as chart
+    from airflow_docker.verbs import helm as helm_verb
 
-    chart.write(engine_for(c), flag_path("--file", file), claim)
+    helm_verb.write(engine_for(c), flag_path("--file", file), claim)
 
 
 @verb(
@@ -199,9 +199,9 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
 def backup(c: Context, file: str = "", encrypt: bool = False) -> None:
     """Write database, keys and settings into one file; services keep running."""
     from airflow_docker.settings import flag_path
-    from airflow_docker.verbs import backup as copy
+    from airflow_docker.verbs import backup as backup_verb
 
-    copy.create(engine_for(c), flag_path("--file", file), encrypt=encrypt)
+    backup_verb.create(engine_for(c), flag_path("--file", file), encrypt=encrypt)
 
 
 @verb(
@@ -212,9 +212,9 @@ def backup(c: Context, file: str = "", encrypt: bool = False) -> None:
 def restore(c: Context, file: str, yes: bool = False) -> None:
     """Bring back the database and the keys of a backup."""
     from airflow_docker.settings import flag_path
-    from airflow_docker.verbs import backup as copy
+    from airflow_docker.verbs import backup as backup_verb
 
-    copy.restore(engine_for(c), flag_path("--file", file), yes=yes)
+    backup_verb.restore(engine_for(c), flag_path("--file", file), yes=yes)
 
 
 @verb("Run", help={"json": "as JSON, on standard output", "all": "all stacks of ours on this machine"})
@@ -225,9 +225,9 @@ def status(c: Context, json: bool = False, all: bool = False) -> None:
 
         overview.report(json)
     else:
-        from airflow_docker.verbs import status as look
+        from airflow_docker.verbs import status as status_verb
 
-        look.report(engine_for(c), as_json=json)
+        status_verb.report(engine_for(c), as_json=json)
 
 
 @verb(
@@ -304,13 +304,13 @@ def dags(
 ) -> None:
     """Parse every DAG in what was built; or run one."""
     from airflow_docker.verbs import dag_run
-    from airflow_docker.verbs import dags as look
+    from airflow_docker.verbs import dags as dags_verb
 
     if not run:
         for flag, value in (("--conf", conf), ("--unpause", unpause), ("--follow", follow)):
             if value:
                 raise UserError(flag, "is for a run.", f"Name the DAG: inv dags --run DAG {flag}", USAGE)
-        look.check(engine_for(c), json)
+        dags_verb.check(engine_for(c), json)
         return
     if json:
         raise UserError("--json", "is for the list of DAGs.", "Leave it out, or leave --run out.", USAGE)
@@ -338,10 +338,10 @@ def clean(
     older_than: str = "30", yes: bool = False,
 ) -> None:  # fmt: skip
     """Show the disk usage; prune what you name."""
-    from airflow_docker.verbs import clean as cleaning
+    from airflow_docker.verbs import clean as clean_verb
 
     named = {"images": images, "build": build, "downloads": downloads, "logs": logs}
-    cleaning.clean(engine_for(c), {kind for kind, chosen in named.items() if chosen}, older_than, yes)
+    clean_verb.clean(engine_for(c), {kind for kind, chosen in named.items() if chosen}, older_than, yes)
 
 
 @verb(
@@ -351,35 +351,35 @@ def clean(
 )
 def upgrade(c: Context, version: str, timeout: str = UPGRADE_TIMEOUT) -> None:
     """Go to a newer Airflow if all fits it, with a backup; else all stays."""
-    from airflow_docker.verbs import upgrade as change
+    from airflow_docker.verbs import upgrade as upgrade_verb
 
     engine_for(c, notify=True)
-    change.upgrade(lambda version: engine_for(c, AIRFLOW_VERSION=version), version, seconds(timeout))
+    upgrade_verb.upgrade(lambda version: engine_for(c, AIRFLOW_VERSION=version), version, seconds(timeout))
 
 
 @verb("Check", help={"json": "as JSON"})
 def config(c: Context, json: bool = False) -> None:
     """Show every setting with its value and where it comes from."""
-    from airflow_docker.verbs import config as report
+    from airflow_docker.verbs import config as config_verb
 
-    report.show(settings_for(c), json)
+    config_verb.show(settings_for(c), json)
 
 
 @verb("Check", help={"json": "as JSON, on standard output"})
 def doctor(c: Context, json: bool = False) -> None:
     """Look for what would stop `up`, changing nothing (exit code 1: there is some)."""
-    from airflow_docker.verbs import doctor as examination
+    from airflow_docker.verbs import doctor as doctor_verb
 
     refuse_dry_run(c)
-    examination.report(as_json=json)
+    doctor_verb.report(as_json=json)
 
 
 @verb("Try", help={"down": "remove all of the demo", "timeout": HELP_TIMEOUT})
 def demo(c: Context, down: bool = False, timeout: str = DEFAULT_TIMEOUT) -> None:
     """See it work: the whole job on two sample repositories."""
-    from airflow_docker.verbs import demo as sample
+    from airflow_docker.verbs import demo as demo_verb
 
-    sample.remove() if down else sample.run(seconds(timeout))
+    demo_verb.remove() if down else demo_verb.run(seconds(timeout))
 
 
 @verb(

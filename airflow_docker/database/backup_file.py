@@ -50,20 +50,20 @@ class Description:
     members: dict[str, dict[str, int | str]] = field(default_factory=dict)
 
 
-def write(target: IO[bytes], described: Description, folder: Path) -> None:
+def write(target: IO[bytes], description: Description, folder: Path) -> None:
     """Write the members, which are files of ``folder`` by the same names, as one backup."""
-    members = {name: _measured(folder / name) for name in MEMBERS}
-    text = json.dumps({**asdict(described), "members": members}, indent=1).encode()
-    hashed = _Hashed(target)
+    members = {name: _size_and_digest(folder / name) for name in MEMBERS}
+    text = json.dumps({**asdict(description), "members": members}, indent=1).encode()
+    hashing_target = _HashingWriter(target)
     with (
-        gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=hashed, mtime=0) as packed,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=hashing_target, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=_TAR) as tar,
     ):
         tar.addfile(_entry(DESCRIPTION, len(text)), io.BytesIO(text))
         for name in MEMBERS:
             with (folder / name).open("rb") as member:
                 tar.addfile(_entry(name, int(members[name]["size"])), member)
-    target.write(_seal(hashed.digest.hexdigest()))
+    target.write(_seal(hashing_target.digest.hexdigest()))
 
 
 def read(file: Path, folder: Path) -> Description:
@@ -76,30 +76,30 @@ def read(file: Path, folder: Path) -> Description:
         with gzip.open(file) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as tar:
             return _unpack(tar, folder)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError):
-        raise _foreign() from None
+        raise _not_a_backup() from None
 
 
-def description(text: bytes) -> Description:
+def parse_description(text: bytes) -> Description:
     """The parsed description. Raises UserError if it is none of ours, or of a format we do not know."""
     try:
         values = json.loads(text)
         version = values["format"]
     except (ValueError, TypeError, KeyError):
-        raise _foreign() from None
+        raise _not_a_backup() from None
     if version != FORMAT:
         what = f"it is of format {version}, and this airflow-docker knows format {FORMAT}."
         raise UserError("backup", what, "Use the airflow-docker that wrote it, or a newer one.")
     if not _is_well_formed(values):
-        raise _foreign()
+        raise _not_a_backup()
     return Description(**values)
 
 
 def _is_well_formed(values: dict[str, Any]) -> bool:
-    texts = ("project", "engine", "database", "airflow_version", "made_by", "created")
+    text_fields = ("project", "engine", "database", "airflow_version", "made_by", "created")
     members = values.get("members")
     return (
-        set(values) == {*texts, "format", "members"}
-        and all(isinstance(values[word], str) for word in texts)
+        set(values) == {*text_fields, "format", "members"}
+        and all(isinstance(values[name], str) for name in text_fields)
         and isinstance(members, dict)
         and set(members) == set(MEMBERS)
         and all(
@@ -112,36 +112,36 @@ def _is_well_formed(values: dict[str, Any]) -> bool:
 
 
 def _unpack(tar: tarfile.TarFile, folder: Path) -> Description:
-    described = description(_content(tar, _next(tar, DESCRIPTION)).read(_LARGEST_DESCRIPTION))
+    description = parse_description(_content(tar, _next(tar, DESCRIPTION)).read(_LARGEST_DESCRIPTION))
     for name in MEMBERS:
-        entry, expected = _next(tar, name), described.members[name]
+        entry, expected = _next(tar, name), description.members[name]
         if entry.size != expected["size"]:
             raise damaged(f"{name} is not of its size")
         (folder / name).parent.mkdir(mode=0o700, exist_ok=True)
         with (folder / name).open("xb") as target:  # the name is one of MEMBERS, never one of the tar's own choice
             shutil.copyfileobj(_content(tar, entry), target, _PIECE)
-        if _measured(folder / name) != expected:
+        if _size_and_digest(folder / name) != expected:
             raise damaged(f"{name} is not what was written")
     if tar.next() is not None:
-        raise _foreign()
-    return described
+        raise _not_a_backup()
+    return description
 
 
 def _next(tar: tarfile.TarFile, name: str) -> tarfile.TarInfo:
     entry = tar.next()
     if entry is None or entry.name != name or not entry.isreg():
-        raise _foreign()
+        raise _not_a_backup()
     return entry
 
 
 def _content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
     content = tar.extractfile(entry)
     if content is None:
-        raise _foreign()
+        raise _not_a_backup()
     return content
 
 
-def _foreign() -> UserError:
+def _not_a_backup() -> UserError:
     return UserError("backup", "the file is no backup of airflow-docker.", "Name one that inv backup wrote.")
 
 
@@ -151,12 +151,12 @@ def _entry(name: str, size: int) -> tarfile.TarInfo:
     return entry
 
 
-def _measured(file: Path) -> dict[str, int | str]:
+def _size_and_digest(file: Path) -> dict[str, int | str]:
     with file.open("rb") as opened:
         return {"size": file.stat().st_size, "sha256": hashlib.file_digest(opened, "sha256").hexdigest()}
 
 
-class _Hashed(io.RawIOBase):
+class _HashingWriter(io.RawIOBase):
     """Passes on what is written, and keeps its digest."""
 
     def __init__(self, target: IO[bytes]) -> None:
@@ -179,7 +179,7 @@ def _require_seal(file: Path) -> None:
     length = len(_seal("0" * 64))
     with file.open("rb") as opened:
         if opened.read(len(_GZIP)) != _GZIP:
-            raise _foreign()
+            raise _not_a_backup()
         opened.seek(0)
         digest, left = hashlib.sha256(), size - length
         while left > 0 and (piece := opened.read(min(_PIECE, left))):

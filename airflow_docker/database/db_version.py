@@ -40,8 +40,8 @@ def read(engine: Engine) -> VersionRecord | None:
 
 def current(engine: Engine) -> str:
     """The version that the database is of, or while an upgrade has begun was of, as far as is known."""
-    if noted := read(engine):
-        return noted.airflow
+    if recorded := read(engine):
+        return recorded.airflow
     running = engine.running_artifact()
     labels = engine.labels(running) if running else None
     return (labels or {}).get(LABEL, engine.settings.airflow_version)
@@ -49,15 +49,15 @@ def current(engine: Engine) -> str:
 
 def record(engine: Engine) -> None:
     """The version of the settings has started, or its database has been restored."""
-    version, noted = engine.settings.airflow_version, read(engine)
-    if noted and not noted.begun and noted.airflow == version:
+    version, recorded = engine.settings.airflow_version, read(engine)
+    if recorded and not recorded.begun and recorded.airflow == version:
         return
-    _write(engine, VersionRecord(version, backup=noted.backup if noted and noted.begun == version else ""))
+    _write(engine, VersionRecord(version, backup=recorded.backup if recorded and recorded.begun == version else ""))
 
 
-def begin_upgrade(engine: Engine, noted: VersionRecord) -> None:
+def begin_upgrade(engine: Engine, recorded: VersionRecord) -> None:
     """From now on the database may be partly migrated."""
-    _write(engine, noted)
+    _write(engine, recorded)
 
 
 def clear(engine: Engine) -> None:
@@ -67,12 +67,12 @@ def clear(engine: Engine) -> None:
 
 def interrupted(engine: Engine) -> UserError | None:
     """What to do about an upgrade that has neither ended nor been undone."""
-    noted = read(engine)
-    if noted is None or not noted.begun:
+    recorded = read(engine)
+    if recorded is None or not recorded.begun:
         return None
-    what = f"the upgrade from Airflow {noted.airflow} to {noted.begun} was interrupted."
-    back = f"To go back, with AIRFLOW_VERSION={noted.airflow}: inv restore {noted.backup} --yes"
-    return UserError("database", what, f"To do the rest: inv upgrade {noted.begun}. {back}")
+    what = f"the upgrade from Airflow {recorded.airflow} to {recorded.begun} was interrupted."
+    rollback = f"To go back, with AIRFLOW_VERSION={recorded.airflow}: inv restore {recorded.backup} --yes"
+    return UserError("database", what, f"To do the rest: inv upgrade {recorded.begun}. {rollback}")
 
 
 def require_whole(engine: Engine) -> None:
@@ -83,15 +83,15 @@ def require_whole(engine: Engine) -> None:
 
 def problem(engine: Engine) -> UserError | None:
     """Why this version of Airflow must not be started on the database, if it must not."""
-    wanted, noted = engine.settings.airflow_version, read(engine)
-    if noted is None or not (noted.begun or is_older(wanted, noted.airflow)) or not engine.database.exists():
+    version, recorded = engine.settings.airflow_version, read(engine)
+    if recorded is None or not (recorded.begun or is_older(version, recorded.airflow)) or not engine.database.exists():
         return None
     if error := interrupted(engine):
         return error
-    what = f"it is {wanted}, and the database is of Airflow {noted.airflow}, which is newer."
-    todo = f"Set AIRFLOW_VERSION={noted.airflow} in .env. To go back:"
+    what = f"it is {version}, and the database is of Airflow {recorded.airflow}, which is newer."
+    todo = f"Set AIRFLOW_VERSION={recorded.airflow} in .env. To go back:"
     return UserError(
-        "AIRFLOW_VERSION", what, f"{todo} inv restore {noted.backup or 'FILE'} --yes, a backup of {wanted}."
+        "AIRFLOW_VERSION", what, f"{todo} inv restore {recorded.backup or 'FILE'} --yes, a backup of {version}."
     )
 
 
@@ -104,10 +104,10 @@ def check_compatible(engine: Engine) -> None:
 def require_same(engine: Engine) -> None:
     """Raise UserError unless the settings name the version that the database is of, for work with what runs."""
     check_compatible(engine)
-    wanted, noted = engine.settings.airflow_version, read(engine)
-    if noted and noted.airflow != wanted and engine.database.exists():
-        what = f"it is {wanted}, and what there is runs Airflow {noted.airflow}."
-        raise UserError("AIRFLOW_VERSION", what, f"Type: inv upgrade {wanted}", USAGE)
+    version, recorded = engine.settings.airflow_version, read(engine)
+    if recorded and recorded.airflow != version and engine.database.exists():
+        what = f"it is {version}, and what there is runs Airflow {recorded.airflow}."
+        raise UserError("AIRFLOW_VERSION", what, f"Type: inv upgrade {version}", USAGE)
 
 
 def is_older(version: str, other: str) -> bool:
@@ -117,26 +117,26 @@ def is_older(version: str, other: str) -> bool:
 
 def will_migrate(engine: Engine) -> bool:
     """True if a start will bring the database to a newer version."""
-    noted = read(engine)
-    is_newer = noted is not None and is_older(noted.airflow, engine.settings.airflow_version)
+    recorded = read(engine)
+    is_newer = recorded is not None and is_older(recorded.airflow, engine.settings.airflow_version)
     return is_newer and engine.database.exists()
 
 
 def warn_of_migration(engine: Engine) -> None:
     """Say that a start will migrate the database, if it will."""
     if will_migrate(engine):
-        wanted = engine.settings.airflow_version
-        way = f"inv upgrade {wanted} looks first whether all fits, and takes a backup"
-        console.warn(f"Airflow {wanted} migrates the database, which is of {current(engine)}, for good; {way}.")
+        version = engine.settings.airflow_version
+        advice = f"inv upgrade {version} looks first whether all fits, and takes a backup"
+        console.warn(f"Airflow {version} migrates the database, which is of {current(engine)}, for good; {advice}.")
 
 
 def _numbers(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
 
 
-def _write(engine: Engine, noted: VersionRecord) -> None:
+def _write(engine: Engine, recorded: VersionRecord) -> None:
     files.make_directory(engine.settings.state_dir, "STATE_DIR")
-    files.write(_file(engine), json.dumps(asdict(noted)).encode())
+    files.write(_file(engine), json.dumps(asdict(recorded)).encode())
 
 
 def _file(engine: Engine) -> Path:

@@ -40,11 +40,11 @@ def encrypt(source: IO[bytes], target: IO[bytes], passphrase: str) -> None:
     target.write(header)
     number, chunk = 0, source.read(CHUNK)
     while True:
-        following = source.read(CHUNK)
-        target.write(cipher.encrypt(_nonce(number, is_last=not following), chunk, header))
-        if not following:
+        next_chunk = source.read(CHUNK)
+        target.write(cipher.encrypt(_nonce(number, is_last=not next_chunk), chunk, header))
+        if not next_chunk:
             return
-        number, chunk = number + 1, following
+        number, chunk = number + 1, next_chunk
 
 
 def decrypt(source: IO[bytes], target: IO[bytes], passphrase: str) -> None:
@@ -53,21 +53,21 @@ def decrypt(source: IO[bytes], target: IO[bytes], passphrase: str) -> None:
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
     header = source.read(_HEADER.size)
-    salt, cost = _parsed(header)
+    salt, cost = _parse_header(header)
     cipher = ChaCha20Poly1305(_key(passphrase, salt, *cost))
     number, chunk = 0, source.read(CHUNK + _TAG)
     while True:
-        following = source.read(CHUNK + _TAG)
+        next_chunk = source.read(CHUNK + _TAG)
         try:
-            target.write(cipher.decrypt(_nonce(number, is_last=not following), chunk, header))
+            target.write(cipher.decrypt(_nonce(number, is_last=not next_chunk), chunk, header))
         except InvalidTag:
-            raise _refused(number) from None
-        if not following:
+            raise _decryption_error(number) from None
+        if not next_chunk:
             return
-        number, chunk = number + 1, following
+        number, chunk = number + 1, next_chunk
 
 
-def _refused(number: int) -> UserError:
+def _decryption_error(number: int) -> UserError:
     if number == 0:  # which of the two it is cannot be known: the passphrase is stored nowhere
         what = "the passphrase is wrong, or the file is damaged."
         return UserError("passphrase", what, "Nothing was changed. Try again, or take another backup.")
@@ -79,7 +79,7 @@ def damaged(why: str) -> UserError:
     return UserError("backup", f"the file is damaged or not whole ({why}).", "Nothing was changed. Take another one.")
 
 
-def _parsed(header: bytes) -> tuple[bytes, tuple[int, int, int]]:
+def _parse_header(header: bytes) -> tuple[bytes, tuple[int, int, int]]:
     if len(header) != _HEADER.size:
         raise damaged("it ends early")
     _, log_n, r, p, salt = _HEADER.unpack(header)

@@ -24,18 +24,18 @@ def replace(engine: Engine, dump: Path, keys: Mapping[str, str]) -> None:
     To be called with LOCK held. Raises UserError, with all as it was, if that fails.
     """
     database, old = engine.database, secret_files.saved_keys(engine.settings)
-    had = database.exists()
+    had_database = database.exists()
     # A new server, or one that has lost its keys, needs keys before it answers any query.
-    is_early = not had or len(old) < len(secret_files.OF_DATABASE)
+    keys_first = not had_database or len(old) < len(secret_files.OF_DATABASE)
     try:
-        if is_early:
-            _begin(engine, had, old, keys)
+        if keys_first:
+            _begin(engine, had_database, old, keys)
         with database.running_server():
             database.load_beside(dump)
-            if not is_early:
-                _begin(engine, had, old, keys)
+            if not keys_first:
+                _begin(engine, had_database, old, keys)
             database.swap_in(keys["postgres_password"])
-            _note(engine).unlink()
+            _undo_file(engine).unlink()
             database.drop_backup()
     except BaseException:
         if is_pending(engine):
@@ -48,7 +48,7 @@ def change_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, st
     try:
         _begin(engine, True, old, new)
         engine.database.set_password(new["postgres_password"])
-        _note(engine).unlink()
+        _undo_file(engine).unlink()
     except BaseException:
         if is_pending(engine):
             _undo(engine)
@@ -57,23 +57,23 @@ def change_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, st
 
 def change_admin_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, str]) -> None:
     """Change the admin's password. Airflow reads it from the file, so after a kill the next verb goes on with it."""
-    note = _untaken(engine)
-    files.write(note, b"")
+    marker = _admin_password_marker(engine)
+    files.write(marker, b"")
     secret_files.put(engine.settings, engine.secret_owner, new)
     try:
         apply_now(engine, "admin_password", "The old password stays. Fix that and try again.")
     except Exception:
         secret_files.put(engine.settings, engine.secret_owner, old)
-        note.unlink()
+        marker.unlink()
         raise
-    note.unlink()
+    marker.unlink()
 
 
 def end_interrupted(engine: Engine) -> None:
     """Take in the admin's password, if a run was killed while it did. To be called while the database serves."""
-    if _untaken(engine).is_file():
+    if _admin_password_marker(engine).is_file():
         apply_now(engine, "admin_password", "Fix that and type: inv secrets --rotate admin_password")
-        _untaken(engine).unlink(missing_ok=True)
+        _admin_password_marker(engine).unlink(missing_ok=True)
 
 
 def apply_now(engine: Engine, name: str, todo: str) -> None:
@@ -85,7 +85,7 @@ def apply_now(engine: Engine, name: str, todo: str) -> None:
 
 def is_pending(engine: Engine) -> bool:
     """True if a replacement was begun and neither ended nor undone."""
-    return _note(engine).is_file()
+    return _undo_file(engine).is_file()
 
 
 def undo_interrupted(engine: Engine) -> None:
@@ -99,27 +99,27 @@ def undo_interrupted(engine: Engine) -> None:
                 _undo(engine)
 
 
-def _begin(engine: Engine, had: bool, old: Mapping[str, str], keys: Mapping[str, str]) -> None:
-    note = {"had": had, "keys": dict(old)}
-    files.write(_note(engine), json.dumps(note).encode(), 0o600)
+def _begin(engine: Engine, had_database: bool, old: Mapping[str, str], keys: Mapping[str, str]) -> None:
+    undo_record = {"had": had_database, "keys": dict(old)}
+    files.write(_undo_file(engine), json.dumps(undo_record).encode(), 0o600)
     secret_files.put(engine.settings, engine.secret_owner, keys)
 
 
 def _undo(engine: Engine) -> None:
     """Each step may have been done already."""
-    note = files.read_object(_note(engine), "had", "keys")
-    if not note:
+    undo_record = files.read_object(_undo_file(engine), "had", "keys")
+    if not undo_record:
         what = "is not what was written, so the restore that was interrupted cannot be undone."
-        raise UserError(str(_note(engine)), what, "Restore the backup again after moving this file away.")
-    engine.database.rollback(note["had"], note["keys"].get("postgres_password", ""))
-    secret_files.put(engine.settings, engine.secret_owner, note["keys"])
-    _note(engine).unlink()
+        raise UserError(str(_undo_file(engine)), what, "Restore the backup again after moving this file away.")
+    engine.database.rollback(undo_record["had"], undo_record["keys"].get("postgres_password", ""))
+    secret_files.put(engine.settings, engine.secret_owner, undo_record["keys"])
+    _undo_file(engine).unlink()
 
 
-def _untaken(engine: Engine) -> Path:
+def _admin_password_marker(engine: Engine) -> Path:
     """There is a new password of the admin that the database may not know yet."""
     return engine.settings.state_dir / f"admin-password.{engine.name}"
 
 
-def _note(engine: Engine) -> Path:
+def _undo_file(engine: Engine) -> Path:
     return engine.settings.state_dir / f"undo.{engine.name}.json"

@@ -51,7 +51,7 @@ def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> Path:
                 _write_encrypted(_description(engine, now), folder, output, passphrase)
             else:
                 backup_file.write(output, _description(engine, now), folder)
-    _tell(target, encrypt)
+    _print_summary(target, encrypt)
     return target
 
 
@@ -67,9 +67,9 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
     folders.require_own_state(settings)
     replacement.undo_interrupted(engine)
     with _work_folder(engine) as folder:
-        described = _open(file, folder)
+        description = _unpack(file, folder)
         keys = _keys(folder)
-        _require_fit(engine, described)
+        _require_fit(engine, description)
         _require_consent(engine, keys, yes)
         if keys != secret_files.saved_keys(settings):
             require_no_other_engine(engine)
@@ -78,7 +78,7 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
             stack.down(engine)
         try:
             stack.clear_config(engine)
-            with console.step(f"Restoring {described.project} of {described.created}"):
+            with console.step(f"Restoring {description.project} of {description.created}"):
                 replacement.replace(engine, folder / backup_file.DATABASE, keys)
                 db_version.record(engine)
         except BaseException:
@@ -102,12 +102,12 @@ def _start_again(engine: Engine) -> None:
 
 
 @guarded
-def put_back(engine: Engine, file: Path) -> None:
+def roll_back_to(engine: Engine, file: Path) -> None:
     """The database and the keys as they were when this run, or one that was killed, wrote ``file``; nothing may run."""
     with _work_folder(engine) as folder:
-        described = _open(file, folder)
-        _require_fit(engine, described)
-        with console.step(f"Restoring {described.project} of {described.created}"):
+        description = _unpack(file, folder)
+        _require_fit(engine, description)
+        with console.step(f"Restoring {description.project} of {description.created}"):
             replacement.replace(engine, folder / backup_file.DATABASE, _keys(folder))
             db_version.record(engine)
 
@@ -164,21 +164,21 @@ def _description(engine: Engine, now: datetime) -> backup_file.Description:
     )  # fmt: skip
 
 
-def _write_encrypted(described: backup_file.Description, folder: Path, output: IO[bytes], passphrase: str) -> None:
+def _write_encrypted(description: backup_file.Description, folder: Path, output: IO[bytes], passphrase: str) -> None:
     with (folder / _PLAIN).open("wb") as plain:
-        backup_file.write(plain, described, folder)
+        backup_file.write(plain, description, folder)
     with (folder / _PLAIN).open("rb") as plain:
         encryption.encrypt(plain, output, passphrase)
 
 
-def _tell(target: Path, is_encrypted: bool) -> None:
+def _print_summary(target: Path, is_encrypted: bool) -> None:
     console.done(f"Backup in {target} ({target.stat().st_size / 1e6:.1f} MB)")
     if not is_encrypted:
         console.say("  It holds keys and is not encrypted: keep it where only you can read it.")
     console.out(str(target))
 
 
-def _open(file: Path, folder: Path) -> backup_file.Description:
+def _unpack(file: Path, folder: Path) -> backup_file.Description:
     if encryption.is_encrypted(file):
         passphrase = _passphrase()
         with file.open("rb") as source, (folder / _PLAIN).open("wb") as plain:
@@ -194,15 +194,15 @@ def _keys(folder: Path) -> dict[str, str]:
     return keys
 
 
-def _require_fit(engine: Engine, described: backup_file.Description) -> None:
+def _require_fit(engine: Engine, description: backup_file.Description) -> None:
     """Raise UserError if the backup is another engine's or another Airflow's."""
-    if described.database != engine.database.kind:
-        what = f"its database is {described.database}, and that of the engine {engine.name} is {engine.database.kind}."
-        raise UserError("backup", what, f"Set ENGINE={described.engine}.")
+    if description.database != engine.database.kind:
+        what = f"its database is {description.database}, and the engine {engine.name} uses {engine.database.kind}."
+        raise UserError("backup", what, f"Set ENGINE={description.engine}.")
     wanted = engine.settings.airflow_version
-    if described.airflow_version != wanted:
-        what = f"it is of Airflow {described.airflow_version}, and AIRFLOW_VERSION is {wanted}."
-        todo = f"Set AIRFLOW_VERSION={described.airflow_version} and restore; then set {wanted} and type: inv up"
+    if description.airflow_version != wanted:
+        what = f"it is of Airflow {description.airflow_version}, and AIRFLOW_VERSION is {wanted}."
+        todo = f"Set AIRFLOW_VERSION={description.airflow_version} and restore; then set {wanted} and type: inv up"
         raise UserError("backup", what, todo)
 
 

@@ -19,7 +19,7 @@ from airflow_docker.requirements import impact, lock_file, resolver
 from airflow_docker.settings import Settings, names
 from airflow_docker.sources import checkouts, repos
 
-OWN = PROJECT / "docker"
+DOCKER_DIR = PROJECT / "docker"
 
 
 def build(
@@ -32,9 +32,9 @@ def build(
     bundle.require_inputs(engine.settings, chosen)
     with bundle.held(engine.settings):
         artifact_bundle = bundle.assemble(engine, refresh=refresh, upgrade=upgrade, chosen=chosen)
-        is_new = _make(engine, artifact_bundle, no_cache=no_cache, strict=strict)
+        is_new = _build_artifact(engine, artifact_bundle, no_cache=no_cache, strict=strict)
         engine.mark_used(artifact_bundle.manifest.artifact)
-    _note(engine, artifact_bundle, is_new)
+    _record_build(engine, artifact_bundle, is_new)
     return artifact_bundle.manifest.artifact
 
 
@@ -43,7 +43,7 @@ def build_beside(engine: Engine) -> Bundle:
     bundle.require_inputs(engine.settings, None)
     with bundle.held(engine.settings):
         artifact_bundle = bundle.assemble(engine, trial=True)
-        _make(engine, artifact_bundle)
+        _build_artifact(engine, artifact_bundle)
     return artifact_bundle
 
 
@@ -52,10 +52,10 @@ def adopt(engine: Engine, artifact_bundle: Bundle) -> None:
     with bundle.held(engine.settings):
         lock_file.keep_trial(artifact_bundle.work_dir)
         engine.mark_used(artifact_bundle.manifest.artifact)
-    _note(engine, artifact_bundle, is_new=True)
+    _record_build(engine, artifact_bundle, is_new=True)
 
 
-def _make(engine: Engine, artifact_bundle: Bundle, *, no_cache: bool = False, strict: bool = False) -> bool:
+def _build_artifact(engine: Engine, artifact_bundle: Bundle, *, no_cache: bool = False, strict: bool = False) -> bool:
     """Build what was assembled; True unless it was here before."""
     artifact = artifact_bundle.manifest.artifact
     is_here = engine.has(artifact)
@@ -70,27 +70,27 @@ def _make(engine: Engine, artifact_bundle: Bundle, *, no_cache: bool = False, st
     return True
 
 
-def _note(engine: Engine, artifact_bundle: Bundle, is_new: bool) -> None:
+def _record_build(engine: Engine, artifact_bundle: Bundle, is_new: bool) -> None:
     """What this project uses now; of a checkout with local changes no commit says what the artifact has."""
     files.make_directory(engine.settings.state_dir, "STATE_DIR")
     repositories = artifact_bundle.manifest.repositories.items()
     revisions = {name: repository["revision"] for name, repository in repositories if not repository["dirty"]}
-    now = None if is_new else record(engine).get("built")
-    note = {
-        "artifact": artifact_bundle.manifest.artifact, "settings": _deciding(engine.settings), "revisions": revisions,
-        "built": now or datetime.now(UTC).isoformat(),
+    built_at = None if is_new else read_record(engine).get("built")
+    build_record = {
+        "artifact": artifact_bundle.manifest.artifact, "settings": _build_settings(engine.settings),
+        "revisions": revisions, "built": built_at or datetime.now(UTC).isoformat(),
     }  # fmt: skip
-    files.write(_record_file(engine), json.dumps(note).encode())
+    files.write(_record_file(engine), json.dumps(build_record).encode())
 
 
 def built(engine: Engine) -> str | None:
     """The artifact that was built last for this project, if it is still there and the settings are as they were."""
-    return last_artifact(engine) if record(engine).get("settings") == _deciding(engine.settings) else None
+    return last_artifact(engine) if read_record(engine).get("settings") == _build_settings(engine.settings) else None
 
 
 def last_artifact(engine: Engine) -> str | None:
     """The artifact that was built last for this project, if it is still there, whatever the settings are now."""
-    artifact = str(record(engine).get("artifact", ""))
+    artifact = str(read_record(engine).get("artifact", ""))
     return artifact if artifact and engine.has(artifact) else None
 
 
@@ -104,7 +104,7 @@ def require_last(engine: Engine) -> str:
 
 def has_ever_built(engine: Engine) -> bool:
     """True if this engine has built something for this project."""
-    return bool(record(engine))
+    return bool(read_record(engine))
 
 
 def show(engine: Engine, name: str = "") -> None:
@@ -126,7 +126,7 @@ def warn_if_stale(engine: Engine) -> None:
         "ao-workflows": [*dags, settings.dag_requirements, *(name for name, _ in settings.site_config)],
         "archive-ops": ["scripts"],
     }
-    revisions = record(engine).get("revisions", {})
+    revisions = read_record(engine).get("revisions", {})
     for source in repos.sources(settings):
         revision = revisions.get(source.name, "")
         changed = checkouts.changed_since(source, revision, matters[source.name]) if revision else []
@@ -140,27 +140,27 @@ def _record_file(engine: Engine) -> Path:
     return engine.settings.state_dir / f"build.{engine.name}.json"
 
 
-def record(engine: Engine) -> dict[str, Any]:
+def read_record(engine: Engine) -> dict[str, Any]:
     """What is noted of the last build: artifact, time (``built``, ISO 8601), commits (``revisions``); empty if none."""
     return files.read_object(_record_file(engine), "artifact")
 
 
-def _deciding(settings: Settings) -> dict[str, str]:
+def _build_settings(settings: Settings) -> dict[str, str]:
     """The settings that decide what is in the artifact, and what of our own files is in it or makes it."""
-    deciding = (*bundle.SETTINGS, *(["DAGS_DIR"] if settings.dags_in_image else []))
-    return {name: _noted(settings, name) for name in names() if name in deciding} | {"docker/": _own_files()}
+    relevant = (*bundle.SETTINGS, *(["DAGS_DIR"] if settings.dags_in_image else []))
+    return {name: _comparable(settings, name) for name in names() if name in relevant} | {"docker/": _own_files()}
 
 
 def _own_files() -> str:
     """A digest of the Dockerfile and docker/runtime: compose.yaml of another version may call what an image lacks."""
     digest = hashlib.sha256()
-    for file in sorted([OWN / "Dockerfile", *(OWN / "runtime").iterdir()]):
+    for file in sorted([DOCKER_DIR / "Dockerfile", *(DOCKER_DIR / "runtime").iterdir()]):
         if file.is_file():
             digest.update(f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return digest.hexdigest()[:12]
 
 
-def _noted(settings: Settings, name: str) -> str:
+def _comparable(settings: Settings, name: str) -> str:
     """As it is shown; the query of a URL, which is not, by its digest."""
     value, shown = getattr(settings, name.lower()), settings.shown(name)
     query = urlsplit(value).query if isinstance(value, str) and "://" in value else ""

@@ -18,7 +18,7 @@ from airflow_docker.verbs import builds
 from airflow_docker.verbs.status import megabytes
 
 IMAGES, BUILD, DOWNLOADS, LOGS = KINDS = ("images", "build", "downloads", "logs")
-_LONG = 60.0  # seconds that counting may take here
+_COUNT_SECONDS = 60.0  # seconds that counting may take here
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
     entries = list(leftovers(engine, int(older_than)))
     _show(entries)
     _show_containers(engine)
-    chosen = [left for left in entries if left.kind in kinds]
+    chosen = [leftover for leftover in entries if leftover.kind in kinds]
     if not kinds and entries:
         console.say("To remove some of it: inv clean --images --build --downloads --logs, or one of these")
     if not chosen:
         return
-    total = megabytes(sum(left.size for left in chosen))
+    total = megabytes(sum(leftover.size for leftover in chosen))
     if not yes:
         if not sys.stdin.isatty():
             raise UserError("inv clean", "there is no terminal to ask on.", "Say --yes if you mean it.", USAGE)
@@ -55,7 +55,7 @@ def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
 
 def leftovers(engine: Engine, days: int) -> Iterator[Leftover]:
     """All of ours that nothing uses; logs only when they are older than that."""
-    settings, end = engine.settings, time.monotonic() + _LONG
+    settings, end = engine.settings, time.monotonic() + _COUNT_SECONDS
     for name, size in engine.list_unused(builds.last_artifact(engine)):
         yield Leftover(IMAGES, name, size)
     assembled = [settings.build_dir / name for name in engine.generated_files]
@@ -95,11 +95,11 @@ def _show(entries: list[Leftover]) -> None:
         return
     rows = []
     for kind in KINDS:
-        of_kind = [left for left in entries if left.kind == kind]
+        of_kind = [leftover for leftover in entries if leftover.kind == kind]
         shown = of_kind if len(of_kind) <= 10 else of_kind[:9]
-        rows += [[kind, left.name, megabytes(left.size)] for left in shown]
-        if rest := of_kind[len(shown) :]:
-            rows.append([kind, f"and {len(rest)} more", megabytes(sum(left.size for left in rest))])
+        rows += [[kind, leftover.name, megabytes(leftover.size)] for leftover in shown]
+        if hidden := of_kind[len(shown) :]:
+            rows.append([kind, f"and {len(hidden)} more", megabytes(sum(leftover.size for leftover in hidden))])
     console.table(["kind", "name", "size"], rows)
 
 
@@ -112,17 +112,17 @@ def _show_containers(engine: Engine) -> None:
 
 
 def _remove(engine: Engine, chosen: list[Leftover], days: int) -> None:
-    kinds = {left.kind for left in chosen}
+    kinds = {leftover.kind for leftover in chosen}
     if kinds & {IMAGES, BUILD}:
         with bundle.held(engine.settings):  # nobody builds meanwhile
             if IMAGES in kinds:
                 still = {name for name, _ in engine.list_unused(builds.last_artifact(engine))}
-                for left in [left for left in chosen if left.kind == IMAGES and left.name in still]:
-                    engine.remove_artifact(left.name)
+                for leftover in [leftover for leftover in chosen if leftover.kind == IMAGES and leftover.name in still]:
+                    engine.remove_artifact(leftover.name)
             if BUILD in kinds:
                 files.empty(engine.settings.build_dir, "BUILD_DIR", engine.generated_files)
-    for left in chosen:
-        if left.kind == DOWNLOADS:
-            Path(left.name).unlink(missing_ok=True)
-        elif left.kind == LOGS and _is_old(Path(left.name), days):  # a run may be done again
-            shutil.rmtree(left.name)
+    for leftover in chosen:
+        if leftover.kind == DOWNLOADS:
+            Path(leftover.name).unlink(missing_ok=True)
+        elif leftover.kind == LOGS and _is_old(Path(leftover.name), days):  # a run may be done again
+            shutil.rmtree(leftover.name)

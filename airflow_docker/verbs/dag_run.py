@@ -19,7 +19,7 @@ from airflow_docker.verbs.operate import ready
 from airflow_docker.verbs.run_progress import Attempt, Run, named, quoted
 
 _SCRIPT = PROJECT / "docker" / "runtime" / "runs.py"
-_RUNS_ON = ("running", "restarting", "starting", "created", "preparing", "pending", "assigned", "accepted", "ready")
+_STARTED = ("running", "restarting", "starting", "created", "preparing", "pending", "assigned", "accepted", "ready")
 _NEWEST, _QUIET_SECONDS = 5, 4.0
 _EXAMPLE = """Say for instance '{"work": "W1"}'."""
 
@@ -57,7 +57,7 @@ def _running(engine: Engine) -> Engine:
     if not states:
         raise UserError(engine.settings.compose_project_name, "is not running.", "Type: inv up")
     for service in ("scheduler", engine.task_service):
-        if not any(s.service == service and s.state in _RUNS_ON for s in states):
+        if not any(s.service == service and s.state in _STARTED for s in states):
             raise UserError(service, "the service is not running, so no task would run.", "Type: inv up")
     return engine
 
@@ -94,19 +94,19 @@ def _ask(engine: Engine, *args: str) -> dict[str, Any]:
         asking = pool.submit(engine.ask, "scheduler", ["python", "-c", _SCRIPT.read_text(), *args])
         while not wait([asking], _QUIET_SECONDS).done:
             console.transient("· Airflow takes some seconds to load")
-    asked = asking.result()
-    if asked.returncode or not asked.stdout:
-        console.say(asked.stderr.rstrip())
+    result = asking.result()
+    if result.returncode or not result.stdout:
+        console.say(result.stderr.rstrip())
         raise UserError(args[1], f"could not be asked to {args[0]} (see above).", "Type: inv status")
-    answer: dict[str, Any] = json.loads(asked.stdout)
+    answer: dict[str, Any] = json.loads(result.stdout)
     return answer
 
 
 def _raise_refusal(dag: str, answer: dict[str, Any]) -> None:
     """Raise UserError if Airflow has not triggered it."""
-    if refused := answer.get("params"):
-        what = "; ".join(f"param {name}: {complaint.rstrip('.')}" for name, complaint in refused)
-        example = ", ".join(f'"{name}": …' for name, _ in refused)
+    if refusals := answer.get("params"):
+        what = "; ".join(f"param {name}: {complaint.rstrip('.')}" for name, complaint in refusals)
+        example = ", ".join(f'"{name}": …' for name, _ in refusals)
         raise UserError(dag, f"{what}.", f"Give it one that fits: --conf '{{{example}}}'")
     if answer.get("error"):
         raise UserError(dag, f"could not be triggered ({answer['error'].rstrip('.')}).", "Type: inv status")
@@ -131,16 +131,16 @@ def _address(run: Run) -> str:
 
 def _say_success(run: Run, attempts: Sequence[Attempt]) -> None:
     """Say so, and what of it is less than that. Raises UserError if nothing has run."""
-    of = {state: [a.task for a in attempts if a.state == state] for state in ("success", "failed", "skipped")}
-    if of["skipped"] and not of["success"] and not of["failed"]:
+    by_state = {state: [a.task for a in attempts if a.state == state] for state in ("success", "failed", "skipped")}
+    if by_state["skipped"] and not by_state["success"] and not by_state["failed"]:
         console.done(f"{run.dag}: all tasks were skipped, none has run ({run.run_id})")
         return
-    if not of["success"] and not of["failed"]:
+    if not by_state["success"] and not by_state["failed"]:
         reason = _ask(run.engine, "explain", run.dag, run.run_id).get("reason") or "Airflow has made no task for it"
         what = f"the run counts as a success, but no task has run: {reason}."
         raise UserError(run.dag, what, "Change that in the DAG file, and run it again.")
-    rest = [f"{word}: {named(of[word])}" for word in ("failed", "skipped") if of[word]]
-    console.done(f"{run.dag} has succeeded ({'; '.join([run.run_id, *rest])})")
+    others = [f"{word}: {named(by_state[word])}" for word in ("failed", "skipped") if by_state[word]]
+    console.done(f"{run.dag} has succeeded ({'; '.join([run.run_id, *others])})")
 
 
 def _failure(run: Run, attempts: Sequence[Attempt]) -> UserError:

@@ -20,7 +20,7 @@ from airflow_docker.settings.types import Base
 from airflow_docker.sources import repos
 from airflow_docker.verbs import builds, stack
 
-PLACE = PROJECT / ".demo"
+DEMO_DIR = PROJECT / ".demo"
 INHERITED = (
     "ENGINE",
     "STANDALONE_SKIP",
@@ -41,15 +41,15 @@ _USUAL_PORT = 8089
 def settings_of_demo() -> Settings:
     """The demo's settings, from .demo/.env alone."""
     return load(
-        PLACE / ".env", {name: os.environ[name] for name in ("SSL_CERT_FILE", "PIP_CERT") if name in os.environ}
+        DEMO_DIR / ".env", {name: os.environ[name] for name in ("SSL_CERT_FILE", "PIP_CERT") if name in os.environ}
     )
 
 
 def run(timeout: float) -> None:
     """Pull, build and start the samples, drop a work into the incoming folder, and see it arrive in the archive."""
-    files.claim(PLACE, "demo")
+    files.claim(DEMO_DIR, "demo")
     for name in ("ao-workflows", "archive-ops"):
-        _make_repository(PROJECT / "examples" / name, PLACE / "repositories" / name)
+        _make_repository(PROJECT / "examples" / name, DEMO_DIR / "repositories" / name)
     settings = _chosen()
     repos.pull(repos.sources(settings))
     engine = choose(settings)
@@ -64,7 +64,7 @@ def run(timeout: float) -> None:
 
 def _chosen() -> Settings:
     """The settings of this run, written for those that follow. Raises UserError, with nothing written, for bad ones."""
-    file = PLACE / ".env"
+    file = DEMO_DIR / ".env"
     before = file.read_bytes() if file.is_file() else None
     files.write(file, _env_text().encode())
     try:
@@ -79,15 +79,15 @@ def _chosen() -> Settings:
 
 def remove() -> None:
     """Remove the demo: what runs, the database, what was built, and files."""
-    if not PLACE.exists():
+    if not DEMO_DIR.exists():
         console.done("There is no demo")
         return
-    if (PLACE / ".env").exists():
+    if (DEMO_DIR / ".env").exists():
         settings = settings_of_demo()
         for engine in [e for e in (Compose(settings), Standalone(settings)) if builds.has_ever_built(e)]:
             stack.down(engine, volumes=True, yes=True)
             engine.remove_artifacts()
-    files.purge(PLACE, "demo")
+    files.purge(DEMO_DIR, "demo")
     console.done("Removed the demo: what ran, its database, what was built, files")
 
 
@@ -125,11 +125,11 @@ def _port() -> int:
 
 
 def _env_text() -> str:
-    earlier, _ = dotenv_file.read(PLACE / ".env")
+    earlier, _ = dotenv_file.read(DEMO_DIR / ".env")
     inherited = {name: os.environ.get(name) or earlier.get(name, "") for name in INHERITED}
     inherited["AIRFLOW_PORT"] = inherited["AIRFLOW_PORT"] or str(_port())
     lines = "".join(f"{name}={value}\n" for name, value in inherited.items() if value)
-    image = default_project_name(Base(PLACE / ".env", {}))
+    image = default_project_name(Base(DEMO_DIR / ".env", {}))
     return f"""\
 # Made by `inv demo`: what it takes to run two repositories of your own is no more than this.
 AO_WORKFLOWS_URL=repositories/ao-workflows

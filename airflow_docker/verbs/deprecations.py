@@ -11,7 +11,7 @@ from pathlib import Path
 from airflow_docker import console, shell
 from airflow_docker.errors import UserError
 
-_FOUND = (0, 1)
+_COMPLETED = (0, 1)
 """The exit codes of a ruff that has looked; 2 is a failure."""
 
 
@@ -32,17 +32,19 @@ def command(folder: Path, python: str) -> list[str]:
             str(folder)]  # fmt: skip
 
 
-def look(folder: Path, python: str) -> list[Deprecation]:
+def find_deprecations(folder: Path, python: str) -> list[Deprecation]:
     """All that the rules name, by file and line. Raises UserError if ruff cannot look."""
     result = shell.capture(command(folder, python))
-    if result.returncode not in _FOUND:
+    if result.returncode not in _COMPLETED:
         last_line = (result.stderr.strip() or "no reason given").splitlines()[-1]
         raise UserError("ruff", f"cannot look for deprecations ({last_line}).", "Try it by hand.")
-    deprecations = [one for one in json.loads(result.stdout) if str(one["code"]).startswith("AIR")]
-    deprecations.sort(key=lambda one: (one["filename"], one["location"]["row"], one["location"]["column"]))
+    deprecations = [item for item in json.loads(result.stdout) if str(item["code"]).startswith("AIR")]
+    deprecations.sort(key=lambda item: (item["filename"], item["location"]["row"], item["location"]["column"]))
     return [
-        Deprecation(f"{os.path.relpath(one['filename'], folder)}:{one['location']['row']}", one["code"], one["message"])
-        for one in deprecations
+        Deprecation(
+            f"{os.path.relpath(item['filename'], folder)}:{item['location']['row']}", item["code"], item["message"]
+        )
+        for item in deprecations
     ]
 
 
@@ -51,7 +53,7 @@ def report(folder: Path, python: str, version: str) -> None:
     if version.startswith("2."):  # the rules are of what 3 and its releases have changed
         return
     try:
-        deprecations = look(folder, python)
+        deprecations = find_deprecations(folder, python)
     except UserError as error:
         console.warn(error.text)
         return
@@ -60,5 +62,7 @@ def report(folder: Path, python: str, version: str) -> None:
         return
     console.warn("The DAGs use what Airflow has moved or removed; nothing here is changed or stops the upgrade:")
     console.table(
-        ["DAG file", "rule", "what"], [[one.location, one.rule, one.message] for one in deprecations], on_stderr=True
+        ["DAG file", "rule", "what"],
+        [[item.location, item.rule, item.message] for item in deprecations],
+        on_stderr=True,
     )

@@ -30,7 +30,7 @@ class Check:
     """
 
     name: str
-    look: Callable[[Settings, Engine], Finding]
+    function: Callable[[Settings, Engine], Finding]
     docker_only: bool = False
     asks_docker: bool = False
     swarm_only: bool = False
@@ -101,12 +101,12 @@ def examine() -> list[Result]:
     first = [Result("settings", _settings(current)), Result("engine", _engine(engine, why))]
     if engine.name != "standalone":
         first += run([DOCKER], current, engine)
-    is_silent = first[-1].name == DOCKER.name and first[-1].finding.state == "error"
+    is_docker_down = first[-1].name == DOCKER.name and first[-1].finding.state == "error"
     chosen = [check for check in CHECKS if _applies(check, engine)]
-    asked = run([check for check in chosen if not (is_silent and check.asks_docker)], current, engine)
-    by_name = {result.name: result for result in asked}
-    silent = Finding("skipped", "Docker does not answer.", "See the check of docker.")
-    return first + [by_name.get(check.name, Result(check.name, silent)) for check in chosen]
+    rest = run([check for check in chosen if not (is_docker_down and check.asks_docker)], current, engine)
+    by_name = {result.name: result for result in rest}
+    skipped = Finding("skipped", "Docker does not answer.", "See the check of docker.")
+    return first + [by_name.get(check.name, Result(check.name, skipped)) for check in chosen]
 
 
 def _applies(check: Check, engine: Engine) -> bool:
@@ -115,20 +115,20 @@ def _applies(check: Check, engine: Engine) -> bool:
 
 def run(checks: Sequence[Check], current: Settings, engine: Engine) -> list[Result]:
     """All ``checks`` at once; one that hangs is abandoned and reported. A defect in one is raised."""
-    jobs = {check.name: _begin(check, current, engine) for check in checks}
+    jobs = {check.name: _start_check(check, current, engine) for check in checks}
     wait(jobs.values(), SECONDS + GRACE_SECONDS)
     late = Finding("error", f"it could not be found out in {SECONDS:g} s.", "See whether a disk or a network hangs.")
     return [Result(name, job.result() if job.done() else late) for name, job in jobs.items()]
 
 
-def _begin(check: Check, current: Settings, engine: Engine) -> Future[Finding]:
+def _start_check(check: Check, current: Settings, engine: Engine) -> Future[Finding]:
     """Start a check in a thread that does not keep this program from ending."""
     job: Future[Finding] = Future()
 
     def work() -> None:
         try:
             with shell.within(SECONDS):
-                job.set_result(guarded(check.look)(current, engine))
+                job.set_result(guarded(check.function)(current, engine))
         except UserError as error:
             job.set_result(problem(error))
         except BaseException as defect:

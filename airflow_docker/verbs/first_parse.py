@@ -43,7 +43,7 @@ def location(error: dict[str, Any]) -> str:
     return f"{error['file']}:{error['line']}" if error["line"] else str(error["file"])
 
 
-def count(errors: Sequence[object]) -> str:
+def summary(errors: Sequence[object]) -> str:
     """How many files there are, in words; empty for none."""
     files = "1 DAG file" if len(errors) == 1 else f"{len(errors)} DAG files"
     return f"{files} cannot be imported" if errors else ""
@@ -69,8 +69,8 @@ def wait(engine: Engine) -> None:
     since = next((s.started for s in engine.states() if s.service == release.of(engine.settings).parser), "")
     wanted = _dag_files(_dags_folder(engine))
     seen: set[str] = set()
-    began = changed = time.monotonic()
-    while wanted - seen and time.monotonic() - began < FIRST_PARSE_SECONDS:
+    start = changed = time.monotonic()
+    while wanted - seen and time.monotonic() - start < FIRST_PARSE_SECONDS:
         if (now := _parsed_since(engine, since)) != seen:
             seen, changed = now, time.monotonic()
         elif seen and time.monotonic() - changed > _QUIET_SECONDS:
@@ -80,9 +80,9 @@ def wait(engine: Engine) -> None:
 
 def _parsed_since(engine: Engine, since: str) -> set[str]:
     """The files that were parsed since a time in ISO 8601 (UTC), with or without an error."""
-    moment = f"{since[:10]} {since[11:19]}+00:00"
-    parsed = f"SELECT fileloc FROM dag WHERE last_parsed_time >= '{moment}'"  # noqa: S608  a time, no input
-    failed = f"SELECT filename FROM import_error WHERE timestamp >= '{moment}'"  # noqa: S608
+    since_utc = f"{since[:10]} {since[11:19]}+00:00"
+    parsed = f"SELECT fileloc FROM dag WHERE last_parsed_time >= '{since_utc}'"  # noqa: S608  a time, no input
+    failed = f"SELECT filename FROM import_error WHERE timestamp >= '{since_utc}'"  # noqa: S608
     try:
         return {relative(row[0], _dags_folder(engine)) for row in engine.database.query(f"{parsed} UNION {failed}")}
     except UserError:

@@ -12,8 +12,7 @@ from airflow_docker import console, files
 from airflow_docker.engines import Engine, images
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings
-from airflow_docker.verbs import builds
-from airflow_docker.verbs import helm_values as chart
+from airflow_docker.verbs import builds, helm_values
 
 _HEADER = "# For the official Helm chart of Apache Airflow, by `inv helm`. Yours go into a second file of values.\n"
 _CLAIM = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
@@ -31,15 +30,15 @@ def write(engine: Engine, file: Path | None, claim_args: Iterable[str]) -> None:
     if file:
         files.require_new(file, "--file")
     image = built_image(engine)
-    text = as_yaml(chart.values(settings, image, claims))
+    text = as_yaml(helm_values.values(settings, image, claims))
     if file:
         files.write(file, text.encode())
     else:
         console.out(text.rstrip("\n"))
-    _tell(settings, image, claims, str(file or "FILE"))
+    _print_next_steps(settings, image, claims, str(file or "FILE"))
 
 
-def built_image(engine: Engine) -> chart.Image:
+def built_image(engine: Engine) -> helm_values.Image:
     """What was built last. Raises UserError if that is nothing, or of other settings."""
     engine.require()
     artifact = builds.built(engine)
@@ -47,13 +46,13 @@ def built_image(engine: Engine) -> chart.Image:
         raise UserError("inv helm", "nothing has been built with these settings.", "Type: inv build")
     digest = images.digest_of(images.inspect(artifact) or {}, artifact)
     repository, _, tag = artifact.rpartition(":")
-    known = images.pin_of(digest) if images.repository_of(digest) == repository else ""
-    return chart.Image(repository, tag, known)
+    pin = images.pin_of(digest) if images.repository_of(digest) == repository else ""
+    return helm_values.Image(repository, tag, pin)
 
 
 def claims_of(settings: Settings, claim_args: Iterable[str]) -> dict[str, str]:
     """What --claim says: a setting that names a folder, or a folder of EXTRA_MOUNTS -> the claim to take for it."""
-    known = [*chart.FOLDERS, "DAGS_DIR", "LOGS_DIR", *(inside for _, inside in settings.extra_mounts)]
+    known = [*helm_values.FOLDERS, "DAGS_DIR", "LOGS_DIR", *(inside for _, inside in settings.extra_mounts)]
     claims = {}
     for arg in claim_args:
         setting, _, claim = arg.rpartition("=")
@@ -83,13 +82,13 @@ def as_yaml(document: dict[str, Any]) -> str:
     return _HEADER + yaml.dump(document, Dumper=Dumper, sort_keys=False, width=10_000)
 
 
-def _tell(settings: Settings, image: chart.Image, claims: dict[str, str], file: str) -> None:
+def _print_next_steps(settings: Settings, image: helm_values.Image, claims: dict[str, str], file: str) -> None:
     """Say on standard error what is left to do by hand."""
     if "/" not in image.repository:
-        where = "the cluster cannot pull it from anywhere"
-        console.warn(f"AIRFLOW_IMAGE={image.repository} names no registry: {where}, so its nodes must have it.")
-    if not any(name in claims or settings.sources[name] != "default" for name in chart.ARCHIVES):
-        console.warn(f"no archive is named ({', '.join(chart.ARCHIVES)}), so tasks will find none.")
+        consequence = "the cluster cannot pull it from anywhere"
+        console.warn(f"AIRFLOW_IMAGE={image.repository} names no registry: {consequence}, so its nodes must have it.")
+    if not any(name in claims or settings.sources[name] != "default" for name in helm_values.ARCHIVES):
+        console.warn(f"no archive is named ({', '.join(helm_values.ARCHIVES)}), so tasks will find none.")
     if missing := [name for name in _files(settings) if not (settings.secrets_dir / name).is_file()]:
         console.warn(f"not in SECRETS_DIR yet: {', '.join(missing)}. Type: inv secrets")
     console.say("Once, in the namespace of the release:")
@@ -98,29 +97,33 @@ def _tell(settings: Settings, image: chart.Image, claims: dict[str, str], file: 
 
 
 def _files(settings: Settings) -> list[str]:
-    return [name for keys in chart.referenced(settings).values() for name in keys.values()]
+    return [name for keys in helm_values.referenced(settings).values() for name in keys.values()]
 
 
-def commands(settings: Settings, image: chart.Image, claims: dict[str, str], file: str) -> list[str]:
+def commands(settings: Settings, image: helm_values.Image, claims: dict[str, str], file: str) -> list[str]:
     """What makes the Secrets that the values name, and then starts Airflow. They hold paths, never contents."""
-    prefix = chart.prefix_of(settings)
+    prefix = helm_values.prefix_of(settings)
     lines = [f"docker push {image.repository}:{image.tag}"] if "/" in image.repository else []
-    for name, keys in chart.referenced(settings).items():
+    for name, keys in helm_values.referenced(settings).items():
         sources = {key: settings.secrets_dir / source for key, source in keys.items()}
-        lines.append(_moved(prefix, name, sources) if name in chart.HOSTS else _created(f"{prefix}-{name}", sources))
-    if secret := chart.git_secret(settings, claims):
-        lines.append(_created(f"{prefix}-git", {key: Path(source) for key, source in secret.items()}))
+        lines.append(
+            _create_host_secret(prefix, name, sources)
+            if name in helm_values.HOSTS
+            else _create_secret(f"{prefix}-{name}", sources)
+        )
+    if secret := helm_values.git_secret(settings, claims):
+        lines.append(_create_secret(f"{prefix}-git", {key: Path(source) for key, source in secret.items()}))
     return [*lines, shlex.join(["helm", "upgrade", "--install", prefix, "apache-airflow/airflow", "--values", file])]
 
 
-def _created(secret: str, sources: dict[str, Path]) -> str:
+def _create_secret(secret: str, sources: dict[str, Path]) -> str:
     options = [f"--from-file={key}={source}" for key, source in sources.items()]
     return shlex.join(["kubectl", "create", "secret", "generic", secret, *options])
 
 
-def _moved(prefix: str, name: str, sources: dict[str, Path]) -> str:
+def _create_host_secret(prefix: str, name: str, sources: dict[str, Path]) -> str:
     """The same for an address, whose host has another name there than on compose."""
     ((key, source),) = sources.items()
-    host = chart.HOSTS[name]
-    changed = shlex.join(["sed", f"s/@{host}:/@{prefix}-{host}:/", str(source)])
-    return f"{changed} | tr -d '\\n' | {_created(f'{prefix}-{name}', {key: Path('/dev/stdin')})}"
+    host = helm_values.HOSTS[name]
+    rewrite = shlex.join(["sed", f"s/@{host}:/@{prefix}-{host}:/", str(source)])
+    return f"{rewrite} | tr -d '\\n' | {_create_secret(f'{prefix}-{name}', {key: Path('/dev/stdin')})}"

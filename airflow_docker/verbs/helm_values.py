@@ -65,7 +65,7 @@ def values(settings: Settings, image: Image, claims: Mapping[str, str]) -> Value
         "uid": settings.airflow_uid,
         "gid": 0,
         "env": _env({**dict(sorted(settings.airflow_options.items())), "TZ": settings.tz}),
-        **_page(settings),
+        **_web_ui_config(settings),
         **_keys(settings),
         **_stores(settings),
         "dags": _dags(settings, claims),
@@ -89,7 +89,7 @@ def referenced(settings: Settings) -> dict[str, dict[str, str]]:
     """Secret, without the prefix -> its keys, and which file of SECRETS_DIR each of them is."""
     references = {
         "fernet-key": {"fernet-key": "fernet_key"},
-        **_page_keys(settings),
+        **_web_ui_keys(settings),
         "metadata": {"connection": "sql_alchemy_conn"},
         "postgres": {"password": "postgres_password"},
     }
@@ -99,7 +99,7 @@ def referenced(settings: Settings) -> dict[str, dict[str, str]]:
     return references | {"admin": {"admin_password": "admin_password"}, "tasks": tasks}
 
 
-def _page_keys(settings: Settings) -> dict[str, dict[str, str]]:
+def _web_ui_keys(settings: Settings) -> dict[str, dict[str, str]]:
     if _major(settings) == 2:
         return {"webserver-secret-key": {"webserver-secret-key": "webserver_secret_key"}}
     return {
@@ -121,13 +121,13 @@ def _keys(settings: Settings) -> Values:
     """The names of the Secrets of the infrastructure, where the chart wants them."""
     prefix = prefix_of(settings)
     if _major(settings) == 2:
-        page = {"webserverSecretKeySecretName": f"{prefix}-webserver-secret-key"}
+        web_ui_keys = {"webserverSecretKeySecretName": f"{prefix}-webserver-secret-key"}
     else:
-        page = {"apiSecretKeySecretName": f"{prefix}-api-secret-key", "jwtSecretName": f"{prefix}-jwt-secret"}
+        web_ui_keys = {"apiSecretKeySecretName": f"{prefix}-api-secret-key", "jwtSecretName": f"{prefix}-jwt-secret"}
     broker = {"brokerUrlSecretName": f"{prefix}-broker"} if is_celery(settings) else {}
     return {
         "fernetKeySecretName": f"{prefix}-fernet-key",
-        **page,
+        **web_ui_keys,
         "data": {"metadataSecretName": f"{prefix}-metadata", **broker},
     }
 
@@ -148,7 +148,7 @@ def _stores(settings: Settings) -> Values:
     return {**stores, "redis": redis, "images": {"redis": {"repository": repository, "tag": tag}}}
 
 
-def _page(settings: Settings) -> Values:
+def _web_ui_config(settings: Settings) -> Values:
     """The address of the web UI, for the chart's probes; Airflow has it from its variable."""
     section = "webserver" if _major(settings) == 2 else "api"
     url = settings.airflow_options.get(f"AIRFLOW__{section.upper()}__BASE_URL")
@@ -166,11 +166,11 @@ def _dags(settings: Settings, claims: Mapping[str, str]) -> Values:
     ref = settings.ao_workflows_ref or "HEAD"
     secret = {}
     if keys := git_secret(settings, claims):
-        wanted = "sshKeySecret" if "gitSshKey" in keys else "credentialsSecret"
-        secret = {wanted: f"{prefix_of(settings)}-git"}
+        kind = "sshKeySecret" if "gitSshKey" in keys else "credentialsSecret"
+        secret = {kind: f"{prefix_of(settings)}-git"}
     # What older versions of git-sync ask for, newer ones still prefer where it is set, as the chart does.
-    where = {"repo": url, "ref": ref, "branch": ref, "subPath": settings.dags_dir}
-    return {"gitSync": {"enabled": True, **where, **secret}}
+    source = {"repo": url, "ref": ref, "branch": ref, "subPath": settings.dags_dir}
+    return {"gitSync": {"enabled": True, **source, **secret}}
 
 
 def git_secret(settings: Settings, claims: Mapping[str, str]) -> dict[str, str]:
@@ -180,7 +180,7 @@ def git_secret(settings: Settings, claims: Mapping[str, str]) -> dict[str, str]:
         return {}
     if login:
         kinds = {"USERNAME": "USER_FILE", "PASSWORD": "PASSWORD_FILE"}
-        return {f"{begin}_{kind}": file for kind, file in kinds.items() for begin in ("GIT_SYNC", "GITSYNC")}
+        return {f"{prefix}_{kind}": file for kind, file in kinds.items() for prefix in ("GIT_SYNC", "GITSYNC")}
     is_ssh = url.startswith("ssh://") or "://" not in url
     return {"gitSshKey": "KEY_FILE"} if is_ssh else {}
 
@@ -244,14 +244,14 @@ def _folders(settings: Settings, claims: Mapping[str, str]) -> Iterable[tuple[st
 
     Of those that are not named, the tasks' own are empty folders of the pod, and archives are not there.
     """
-    for setting, places in FOLDERS.items():
+    for setting, paths in FOLDERS.items():
         if setting in claims or settings.sources[setting] != "default":
             source = _source(claims.get(setting), getattr(settings, setting.lower()))
         elif setting in ARCHIVES:
             continue
         else:
             source = {"emptyDir": {}}
-        yield setting.lower().replace("_", "-"), source, places
+        yield setting.lower().replace("_", "-"), source, paths
     for number, (host, path) in enumerate(settings.extra_mounts):
         yield f"extra-{number}", _source(claims.get(path), host), (path,)
 

@@ -21,17 +21,17 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 def logs(engine: Engine, services: list[str], *, follow: bool, tail: str, since: str) -> None:
     """Show the logs of services, of all by default. Raises UserError for unknown ones and bad flags."""
-    chosen = known(engine, services)
+    chosen = check_services(engine, services)
     if tail and not is_count(tail):
         raise UserError("--tail", f"'{tail}' is not a number of lines.", "Say for instance 100.", USAGE)
-    start = moment(since) if since else None
+    start = parse_since(since) if since else None
     engine.require()
     if not engine.states():
         console.warn(f"{engine.settings.compose_project_name} is not running")
-    _end(engine.logs(chosen, follow=follow, tail=int(tail) if tail else None, since=start))
+    _exit_with(engine.logs(chosen, follow=follow, tail=int(tail) if tail else None, since=start))
 
 
-def moment(text: str) -> datetime:
+def parse_since(text: str) -> datetime:
     """The time that ``10m``, ``1h30m``, ``2d``, or a date or time in ISO 8601 means. Raises UserError."""
     if parts := re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text):
         values = {name: int(value or 0) for name, value in zip(_UNITS.values(), parts.groups(), strict=True)}
@@ -44,7 +44,7 @@ def moment(text: str) -> datetime:
         raise UserError("--since", what, "Say for instance 10m, 2h, 3d or 2026-01-31T08:00.", USAGE) from None
 
 
-def known(engine: Engine, services: list[str]) -> list[str]:
+def check_services(engine: Engine, services: list[str]) -> list[str]:
     """The services, if there are such. Raises UserError naming those that there are."""
     for name in services:
         if name not in engine.services():
@@ -61,18 +61,18 @@ def airflow(engine: Engine, command: str) -> None:
         raise UserError("inv airflow", f"{problem} in {command!r}.", "Close what you opened.", USAGE) from None
     if not args:
         raise UserError("inv airflow", "which command?", 'Say for instance: inv airflow "dags list"', USAGE)
-    _end(ready(engine).execute("scheduler", ["airflow", *args]))
+    _exit_with(ready(engine).execute("scheduler", ["airflow", *args]))
 
 
 def shell(engine: Engine, service: str) -> None:
     """Open a shell where a service runs, the scheduler by default."""
-    known(engine, [service] if service else [])
-    _end(ready(engine).execute(service or "scheduler", ["bash"]))
+    check_services(engine, [service] if service else [])
+    _exit_with(ready(engine).execute(service or "scheduler", ["bash"]))
 
 
 def restart(engine: Engine, services: list[str], timeout: float) -> None:
     """End and start services, all of them by default, and wait until all is healthy; what does not run is started."""
-    known(engine, services)
+    check_services(engine, services)
     engine.require()
     engine.require_fit()
     replacement.undo_interrupted(engine)
@@ -110,7 +110,7 @@ def ready(engine: Engine) -> Engine:
     return engine.with_artifact(engine.running_artifact() or builds.require_last(engine))
 
 
-def _end(code: int) -> None:
+def _exit_with(code: int) -> None:
     """A program that the user asked to see ends with its own exit code."""
     if code:
         raise Exit(code=code if code > 0 else 128 - code)

@@ -20,7 +20,10 @@ def report(as_json: bool) -> None:
     elif not stacks:
         console.done("Nothing of ours runs on this machine")
     else:
-        rows = [[f["project"], f["engine"], f"{f['running']} of {f['services']}", f["where"]] for f in stacks]
+        rows = [
+            [entry["project"], entry["engine"], f"{entry['running']} of {entry['services']}", entry["where"]]
+            for entry in stacks
+        ]
         console.table(["project", "engine", "running", "where"], rows)
 
 
@@ -70,8 +73,8 @@ def _of_swarm() -> list[dict[str, Any]]:
     projects: dict[tuple[str, str], list[str]] = {}
     for service in images.listed(asked or "[]"):
         labels, wanted = service["Spec"]["Labels"], service["Spec"]["Mode"].get("Replicated", {}).get("Replicas", 0)
-        has = int(running[service["ID"][:12]].partition("/")[0])
-        states = ["running"] * has + ["missing"] * (wanted - has)
+        running_count = int(running[service["ID"][:12]].partition("/")[0])
+        states = ["running"] * running_count + ["missing"] * (wanted - running_count)
         projects.setdefault((labels[NAMESPACE], labels[WHERE]), []).extend(states)
     return [_entry(project, "swarm", where, states) for (project, where), states in sorted(projects.items())]
 

@@ -30,16 +30,16 @@ def rotate(engine: Engine, name: str) -> None:
         raise UserError("--rotate", f"there is no {name} yet.", "Type: inv secrets")
     require_no_other_engine(engine)
     db_version.require_same(engine)
-    new = {**old, **{each: secret_files.GENERATED[each]() for each in _with_new_key(engine, name)}}
+    new = {**old, **{key_name: secret_files.GENERATED[key_name]() for key_name in _with_new_key(engine, name)}}
     with files.locked(engine.settings.state_dir / replacement.LOCK, "backup"):
         if engine.database.exists():
             _change(operate.ready(engine), name, old, new)
         else:
             secret_files.put(engine.settings, engine.secret_owner, new)
-    for each in _with_new_key(engine, name):
-        console.done(f"{each} is a new one")
-    for word in _CONSEQUENCES.get(name, ()):
-        console.say(f"  {word}")
+    for key_name in _with_new_key(engine, name):
+        console.done(f"{key_name} is a new one")
+    for consequence in _CONSEQUENCES.get(name, ()):
+        console.say(f"  {consequence}")
 
 
 def _with_new_key(engine: Engine, name: str) -> list[str]:
@@ -53,9 +53,9 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
 
     An engine may give some of them to its services one by one, with nothing stopped.
     """
-    keys, runs, unchanged = _with_new_key(engine, name), bool(engine.states()), stack.is_unchanged(engine)
+    keys, is_running, unchanged = _with_new_key(engine, name), bool(engine.states()), stack.is_unchanged(engine)
     is_renewed = set(keys) <= set(engine.renewed_while_running)
-    is_stopped = runs and not is_renewed and keys != ["admin_password"]
+    is_stopped = is_running and not is_renewed and keys != ["admin_password"]
     if is_stopped:
         with console.step(f"Stopping {engine.settings.compose_project_name}"):
             stack.mark_dirty(engine)  # in case this is interrupted
@@ -67,7 +67,7 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
         if is_stopped:
             stack.start(engine, stack.START_SECONDS)
         raise
-    if is_stopped or (runs and is_renewed):
+    if is_stopped or (is_running and is_renewed):
         stack.start(engine, stack.START_SECONDS)
     elif unchanged:  # what runs has taken it in, and the next inv up need not
         stack.record_config(engine)

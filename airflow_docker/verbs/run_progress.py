@@ -40,7 +40,7 @@ class Run:
     run_id: str
     shown: dict[str, Attempt] = field(default_factory=dict)
     logs_shown: set[str] = field(default_factory=set)
-    spoke: float = 0.0
+    last_output: float = 0.0
 
     @property
     def where(self) -> str:
@@ -50,15 +50,15 @@ class Run:
     def follow(self) -> tuple[str, list[Attempt]]:
         """Show all until it has ended; its state and that of its tasks. Raises UserError if it cannot end."""
         while True:
-            state, attempts = self.look()
+            state, attempts = self.poll()
             self.update(attempts)
             if state in ENDED:
                 return state, attempts
-            if time.monotonic() - self.spoke > _QUIET_SECONDS:
+            if time.monotonic() - self.last_output > _QUIET_SECONDS:
                 self.wait_for(self.reason(state, attempts))
             time.sleep(_POLL_SECONDS)
 
-    def look(self) -> tuple[str, list[Attempt]]:
+    def poll(self) -> tuple[str, list[Attempt]]:
         """The state of the run, and the newest attempt of each task."""
         try:
             state, rows = self.engine.database.queries(
@@ -97,7 +97,7 @@ class Run:
         is_failure = attempt.state in ("failed", "up_for_retry")
         console_of = console.failed if is_failure else console.done if attempt.state == "success" else console.say
         console_of(describe(attempt) if is_failure or attempt.state == "success" else f"· {describe(attempt)}")
-        self.spoke = time.monotonic()
+        self.last_output = time.monotonic()
         if is_failure and attempt.task not in self.logs_shown and len(self.logs_shown) < _SHOWN_LOGS:
             self.logs_shown.add(attempt.task)
             self._show_log(attempt)
@@ -111,7 +111,7 @@ class Run:
     def wait_for(self, reason: str) -> None:
         """Say what is waited for; on a terminal the next line takes the place of this one."""
         console.transient(f"· {reason}")
-        self.spoke = time.monotonic()
+        self.last_output = time.monotonic()
 
     def reason(self, state: str, attempts: Sequence[Attempt]) -> str:
         """What is waited for, and why. Raises UserError if nothing runs any more."""
@@ -127,18 +127,18 @@ class Run:
         )
         if not rows:
             return "the DAG is gone, somebody has deleted it"
-        is_paused, most = rows[0]
+        is_paused, limit = rows[0]
         if is_paused in ("1", "t"):
             return f"the DAG is paused. Unpause it: {self.command} --unpause"
-        return self._limit(int(most or 0)) if state == "queued" else ""
+        return self._limit(int(limit or 0)) if state == "queued" else ""
 
-    def _limit(self, most: int) -> str:
+    def _limit(self, limit: int) -> str:
         """The active runs that leave no room for this one."""
         others = f"SELECT run_id FROM dag_run WHERE dag_id = {quoted(self.dag)} AND state = 'running'"  # noqa: S608
         active = [row[0] for row in self.engine.database.query(others)]
-        if not most or len(active) < most:
+        if not limit or len(active) < limit:
             return ""
-        return f"max_active_runs={most} is reached by {named(active)}"
+        return f"max_active_runs={limit} is reached by {named(active)}"
 
     def require_stack(self) -> None:
         """Raise UserError unless anything runs of the stack."""

@@ -40,7 +40,7 @@ def write(engine: Engine, file: Path | None) -> None:
     inventory = engine.inventory(artifact)
     if not inventory["lock"]:
         console.warn(f"{artifact} does not say what of it came from the lock: no hashes. Type: inv build")
-    text = bill(artifact, labels, inventory)
+    text = bill_of_materials(artifact, labels, inventory)
     if file:
         files.write(file, f"{text}\n".encode())
         console.done(f"{len(inventory['distributions'])} packages of {artifact} in {file}")
@@ -48,7 +48,7 @@ def write(engine: Engine, file: Path | None) -> None:
         console.out(text)
 
 
-def bill(artifact: str, labels: Mapping[str, str], inventory: Mapping[str, Any]) -> str:
+def bill_of_materials(artifact: str, labels: Mapping[str, str], inventory: Mapping[str, Any]) -> str:
     """The bill of an artifact with these labels, whose Python ``inventory`` this (see inventory.py).
 
     The same artifact gives the same bytes: the time is that of the commits, the serial number
@@ -72,36 +72,38 @@ def bill(artifact: str, labels: Mapping[str, str], inventory: Mapping[str, Any])
     tool = Component(name="airflow-docker", type=ComponentType.APPLICATION)
     created = datetime.fromisoformat(labels["org.opencontainers.image.created"])
     lock = {normal(name): block for block in resolver.blocks(inventory["lock"]) for name in resolver.locked(block)}
-    components = {normal(one["name"]): _component(one, lock) for one in inventory["distributions"]}
+    components = {
+        normal(distribution["name"]): _component_of(distribution, lock) for distribution in inventory["distributions"]
+    }
     bom = Bom(
         serial_number=uuid.uuid5(_NAMESPACE, fingerprint),
         metadata=BomMetaData(timestamp=created, component=application, tools=ToolRepository(components=[tool])),
         components=components.values(),
     )
-    needs = needed(inventory["distributions"], inventory["markers"])
-    bom.register_dependency(application, [components[name] for name in tops(needs)])
-    for name, others in needs.items():
+    graph = dependencies(inventory["distributions"], inventory["markers"])
+    bom.register_dependency(application, [components[name] for name in find_roots(graph)])
+    for name, others in graph.items():
         bom.register_dependency(components[name], [components[other] for other in sorted(others)])
     return make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=2)
 
 
-def _component(one: Mapping[str, Any], lock: Mapping[str, str]) -> Component:
+def _component_of(distribution: Mapping[str, Any], lock: Mapping[str, str]) -> Component:
     """A distribution, with what the lock has of it if that is where it came from."""
     from cyclonedx.model import HashAlgorithm, HashType
     from cyclonedx.model.component import Component
     from packageurl import PackageURL
     from packaging.version import Version
 
-    name, version = normal(one["name"]), one["version"]
+    name, version = normal(distribution["name"]), distribution["version"]
     block = lock.get(name, "")
     source = next(iter(resolver.locked(block).values()), "")
     is_ours = "://" in source or (source and Version(source) == Version(version))
-    where = {"vcs_url" if source.startswith("git+") else "download_url": _public(source)} if "://" in source else {}
-    purl = PackageURL("pypi", None, name, version, where)
+    origin = {"vcs_url" if source.startswith("git+") else "download_url": _public(source)} if "://" in source else {}
+    purl = PackageURL("pypi", None, name, version, origin)
     return Component(
-        name=one["name"], version=version, purl=purl, bom_ref=f"{name}=={version}",
+        name=distribution["name"], version=version, purl=purl, bom_ref=f"{name}=={version}",
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest) for digest in _hashes(block)] if is_ours else [],
-        licenses=_licenses(one["license"], one["classifiers"]),
+        licenses=_licenses(distribution["license"], distribution["classifiers"]),
     )  # fmt: skip
 
 
@@ -119,7 +121,7 @@ def _licenses(expression: str, classifiers: Iterable[str]) -> list[License]:
     """What the package says of its licence: an SPDX expression, a name, or what the classifiers name; or nothing."""
     from cyclonedx.contrib.license.factories import LicenseFactory
 
-    make = LicenseFactory()
+    factory = LicenseFactory()
     expression = expression.strip()
     if (
         expression
@@ -127,9 +129,9 @@ def _licenses(expression: str, classifiers: Iterable[str]) -> list[License]:
         and "\n" not in expression
         and len(expression) <= _LONGEST_LICENSE
     ):
-        return [make.make_from_string(expression)]
+        return [factory.make_from_string(expression)]
     names = sorted({classifier.split(" :: ")[-1] for classifier in classifiers} - {"OSI Approved"})
-    return [make.make_with_name(name) for name in names]
+    return [factory.make_with_name(name) for name in names]
 
 
 def _requirements(texts: Iterable[str]) -> list[Requirement]:
@@ -143,43 +145,43 @@ def _requirements(texts: Iterable[str]) -> list[Requirement]:
     return parsed
 
 
-def needed(distributions: Iterable[Mapping[str, Any]], markers: Mapping[str, str]) -> dict[str, set[str]]:
+def dependencies(distributions: Iterable[Mapping[str, Any]], markers: Mapping[str, str]) -> dict[str, set[str]]:
     """Package -> packages that it needs there, as its own metadata says.
 
     What an extra needs counts where another package asks for that extra.
     """
-    requires = {normal(one["name"]): _requirements(one["requires"]) for one in distributions}
-    needs: dict[str, set[str]] = {name: set() for name in requires}
-    open_ends = [(name, "") for name in requires]
-    seen = set(open_ends)
-    while open_ends:
-        name, extra = open_ends.pop()
+    requires = {normal(distribution["name"]): _requirements(distribution["requires"]) for distribution in distributions}
+    graph: dict[str, set[str]] = {name: set() for name in requires}
+    pending = [(name, "") for name in requires]
+    seen = set(pending)
+    while pending:
+        name, extra = pending.pop()
         for wanted in requires[name]:
             other = normal(wanted.name)
             if other in requires and (not wanted.marker or wanted.marker.evaluate({**markers, "extra": extra})):
-                needs[name] |= {other} - {name}
+                graph[name] |= {other} - {name}
                 new = {(other, asked) for asked in wanted.extras} - seen
                 seen |= new
-                open_ends += new
-    return needs
+                pending += new
+    return graph
 
 
-def tops(needs: Mapping[str, set[str]]) -> list[str]:
+def find_roots(graph: Mapping[str, set[str]]) -> list[str]:
     """Packages from which all are reached: those that no other needs, and one of each circle that nothing leads to."""
-    reach = {name: _reached(name, needs) for name in needs}
+    reach = {name: _reachable(name, graph) for name in graph}
     roots: list[str] = []
-    left = set(needs)
-    for name in sorted(needs, key=lambda one: (-len(reach[one]), one)):  # what leads to another reaches no less
+    left = set(graph)
+    for name in sorted(graph, key=lambda name: (-len(reach[name]), name)):  # what leads to another reaches no less
         if name in left:
             roots.append(name)
             left -= reach[name]
     return roots
 
 
-def _reached(name: str, needs: Mapping[str, set[str]]) -> set[str]:
+def _reachable(name: str, graph: Mapping[str, set[str]]) -> set[str]:
     """A package and all that it needs, directly or not."""
-    reached, new = set[str](), {name}
+    reachable, new = set[str](), {name}
     while new:
-        reached |= new
-        new = {other for one in new for other in needs[one]} - reached
-    return reached
+        reachable |= new
+        new = {other for package in new for other in graph[package]} - reachable
+    return reachable

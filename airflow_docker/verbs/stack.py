@@ -19,7 +19,7 @@ from airflow_docker.verbs import builds, first_parse
 
 START_SECONDS = 300.0
 """How long a start may take that is part of another verb."""
-_MOST_WORKERS = 100
+_MAX_WORKERS = 100
 _STOPPING = b"stopping"
 
 
@@ -108,8 +108,8 @@ def preflight(engine: Engine, *, will_build: bool, will_start: bool = True) -> N
 
 def worker_count(where: str, text: str) -> int:
     """How many workers ``text`` means. Raises UserError."""
-    if not is_count(text) or not 1 <= int(text) <= _MOST_WORKERS:
-        raise UserError(where, f"'{text}' is not a number from 1 to {_MOST_WORKERS}.", "Say for instance 4.", USAGE)
+    if not is_count(text) or not 1 <= int(text) <= _MAX_WORKERS:
+        raise UserError(where, f"'{text}' is not a number from 1 to {_MAX_WORKERS}.", "Say for instance 4.", USAGE)
     return int(text)
 
 
@@ -141,10 +141,10 @@ def start(engine: Engine, timeout: float, workers: int = 0) -> None:
     db_version.record(engine)
 
 
-def mark_dirty(engine: Engine, now: bytes = b"begun") -> None:
+def mark_dirty(engine: Engine, state: bytes = b"begun") -> None:
     """From now on something may run or be ending, and nobody knows with which settings: the next start renews all."""
     files.make_directory(engine.settings.state_dir, "STATE_DIR")  # somebody may have removed it while all ran
-    files.write(_digest_file(engine), now)
+    files.write(_digest_file(engine), state)
 
 
 def _stop_was_interrupted(engine: Engine) -> bool:

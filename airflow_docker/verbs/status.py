@@ -40,7 +40,7 @@ def report(engine: Engine, *, as_json: bool) -> None:
     if status["state"] == "unhealthy":
         errors.insert(0, UserError(name, "not all services are well.", "Type: inv up", FAILED))
     if _import_errors(status):
-        errors.append(UserError(name, f"{_in_a_word(status)}.", "Fix what is named above, then look again: inv dags"))
+        errors.append(UserError(name, f"{_summary(status)}.", "Fix what is named above, then look again: inv dags"))
     raise_all(errors)
 
 
@@ -56,7 +56,7 @@ def gather(engine: Engine) -> dict[str, Any]:
         full = [error.where for error in folders.full(settings)]
         state = "healthy" if verdict.all_ready and not full else "unhealthy"
         dags, size = _dags(engine) if states else (None, None)
-        noted = builds.record(engine)
+        build_record = builds.read_record(engine)
         return {
             "project": settings.compose_project_name,
             "engine": engine.name,
@@ -64,7 +64,7 @@ def gather(engine: Engine) -> dict[str, Any]:
             "address": release.address(settings),
             "problems": [_problem(e) for e in crashes.recent(engine, states)] if states else [],
             "services": [_service(s) for s in in_order(states, engine.services())],
-            "built": {"name": noted.get("artifact"), "at": noted.get("built")} if noted else None,
+            "built": {"name": build_record.get("artifact"), "at": build_record.get("built")} if build_record else None,
             "repositories": repositories.result(),
             "secrets": _secrets(engine),
             "dags": dags,
@@ -100,7 +100,7 @@ def _service(state: ServiceState) -> dict[str, Any]:
 
 def _repositories(engine: Engine) -> dict[str, Any]:
     """The commit that was built against the one that is checked out."""
-    revisions = builds.record(engine).get("revisions", {})
+    revisions = builds.read_record(engine).get("revisions", {})
     repositories = {}
     for source in repos.sources(engine.settings):
         built = revisions.get(source.name)
@@ -151,22 +151,22 @@ def _import_errors(parsed: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _show(status: dict[str, Any]) -> None:
-    console.out(f"{status['project']} ({status['engine']}): {_in_a_word(status)}, {status['address']}")
+    console.out(f"{status['project']} ({status['engine']}): {_summary(status)}, {status['address']}")
     if services := status["services"]:
-        called = names([(s["name"], s["number"]) for s in services])
-        rows = [_row(name, s) for name, s in zip(called, services, strict=True)]
+        labels = names([(s["name"], s["number"]) for s in services])
+        rows = [_row(name, s) for name, s in zip(labels, services, strict=True)]
         where = "host" if any(s["host"] for s in services) else ""
         console.table(["service", "state", "health", "since", "restarts", where, ""], rows)
     console.out("")
     console.table(["", ""], [[name, value] for name, value in _facts(status) if value])
 
 
-def _in_a_word(status: dict[str, Any]) -> str:
+def _summary(status: dict[str, Any]) -> str:
     """What the first line says: services that are healthy now may have lost something a moment ago."""
     state = str(status["state"])
     if state == "healthy" and status["problems"]:
         state = f"running, with problems ({len(status['problems'])})"
-    return ", ".join(filter(None, (state, first_parse.count(_import_errors(status)))))
+    return ", ".join(filter(None, (state, first_parse.summary(_import_errors(status)))))
 
 
 def names(services: Sequence[tuple[str, int]]) -> list[str]:

@@ -48,14 +48,14 @@ def _require_newer(old: Engine, version: str) -> None:
     """Raise UserError unless the database can be migrated to this version."""
     if not old.database.exists():
         return
-    has, noted = old.settings.airflow_version, db_version.read(old)
-    if noted and noted.begun and noted.begun != version:
+    current, recorded = old.settings.airflow_version, db_version.read(old)
+    if recorded and recorded.begun and recorded.begun != version:
         db_version.require_whole(old)
-    if has == version:
+    if current == version:
         todo = f"Type: inv up (with AIRFLOW_VERSION={version} in .env)"
         raise UserError("inv upgrade", f"the database is of Airflow {version} already.", todo, USAGE)
-    if db_version.is_older(version, has):
-        what = f"the database is of Airflow {has}, and no Airflow migrates it to an older one, as {version} is."
+    if db_version.is_older(version, current):
+        what = f"the database is of Airflow {current}, and no Airflow migrates it to an older one, as {version} is."
         todo = f"To go back, set AIRFLOW_VERSION={version} and restore a backup of that time: inv restore FILE --yes"
         raise UserError("inv upgrade", what, todo, USAGE)
 
@@ -110,7 +110,7 @@ def _dags_before(old: Engine) -> dict[str, Any] | None:
 
 def _warn_of_changes(before: dict[str, Any], after: dict[str, Any], settings: Settings) -> None:
     """Name the DAGs that only one of the two finds."""
-    appear, go = only_in(after, before), only_in(before, after)
+    appear, go = dags_only_in(after, before), dags_only_in(before, after)
     for names, what in ((appear, "appear"), (go, "are not found any more")):
         if names:
             console.warn(f"With Airflow {settings.airflow_version} these DAGs {what}: {', '.join(names)}")
@@ -119,7 +119,7 @@ def _warn_of_changes(before: dict[str, Any], after: dict[str, Any], settings: Se
         console.say(f"  Airflow 2 reads .airflowignore as regexp, 3 as glob. As 2 does: {_SYNTAX}=regexp in .env")
 
 
-def only_in(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+def dags_only_in(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The DAGs that one parse has found and another has not, each with its file."""
     known = {dag["dag"] for dag in other["dags"]}
     new = {dag["dag"]: dags.short(dag["file"], one["folder"]) for dag in one["dags"] if dag["dag"] not in known}
@@ -131,13 +131,13 @@ def _rollback_point(old: Engine, version: str) -> db_version.VersionRecord | Non
     if not old.database.exists():
         console.say("  There is no database yet, so there is nothing to back up.")
         return None
-    noted = db_version.read(old)
-    if noted and noted.begun:
-        if not Path(noted.backup).is_file():
+    recorded = db_version.read(old)
+    if recorded and recorded.begun:
+        if not Path(recorded.backup).is_file():
             what = "this backup, taken when the upgrade began, is needed to roll back, and it does not exist."
-            raise UserError(noted.backup, what, "Bring it back to its place.")
-        console.say(f"  This upgrade was begun before; to roll back it uses the backup of then: {noted.backup}")
-        return noted
+            raise UserError(recorded.backup, what, "Bring it back to its place.")
+        console.say(f"  This upgrade was begun before; to roll back it uses the backup of then: {recorded.backup}")
+        return recorded
     file = backup.create(old, None)
     running = (old.running_artifact() or builds.last_artifact(old) or "") if old.states() else ""
     return db_version.VersionRecord(old.settings.airflow_version, backup=str(file), begun=version, artifact=running)
@@ -168,10 +168,10 @@ def _switch(old: Engine, new: Engine, rollback_point: db_version.VersionRecord |
 def _rollback(old: Engine, new: Engine, rollback_point: db_version.VersionRecord, failure: Exception) -> None:
     """The database of the backup, and what ran, as before. Raises UserError with both reasons if that fails too."""
     try:
-        noted = db_version.read(new)
-        if noted and noted.begun:
+        recorded = db_version.read(new)
+        if recorded and recorded.begun:
             stack.stop(new)
-            backup.put_back(old, Path(rollback_point.backup))
+            backup.roll_back_to(old, Path(rollback_point.backup))
         if rollback_point.artifact:
             stack.start(old.with_artifact(rollback_point.artifact), stack.START_SECONDS)
     except UserError as second:

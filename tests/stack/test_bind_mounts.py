@@ -108,7 +108,7 @@ def test_folders_that_are_missing_or_others_are_named_before_anything_is_built(h
 def test_a_start_of_what_is_built_says_the_same_and_so_do_other_verbs_that_mount(here, engine):
     here.inv("secrets")
     here.inv("pull")
-    note = {"artifact": TINY, "settings": builds._deciding(here.settings)}
+    note = {"artifact": TINY, "settings": builds._build_settings(here.settings)}
     (here.settings.state_dir / "build.compose.json").write_text(json.dumps(note))
     named = outside(here)
     with hidden(engine, here.folder, *(folder for _, folder in named)):

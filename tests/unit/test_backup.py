@@ -27,7 +27,7 @@ from airflow_docker.errors import UserError
 from airflow_docker.secret_files import SecretOwner
 from airflow_docker.verbs import backup, operate, stack
 
-DESCRIBED = backup_file.Description("p", "standalone", "sqlite", "2.11.2", "airflow-docker 0", "2026-01-02T03:04:05Z")
+DESCRIPTION = backup_file.Description("p", "standalone", "sqlite", "2.11.2", "airflow-docker 0", "2026-01-02T03:04:05Z")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def packed(tmp_path):
         (folder / name).write_bytes(f"content of {name}".encode())
     file = tmp_path / "x.backup"
     with file.open("wb") as target:
-        backup_file.write(target, DESCRIBED, folder)
+        backup_file.write(target, DESCRIPTION, folder)
     return file, folder
 
 
@@ -72,10 +72,10 @@ def entries_of(file):
 
 def test_what_was_written_is_read_and_any_tar_program_reads_it_too(packed, tmp_path):
     file, folder = packed
-    described, found = unpacked(file, tmp_path)
-    assert replace(described, members={}) == DESCRIBED
+    description, target = unpacked(file, tmp_path)
+    assert replace(description, members={}) == DESCRIPTION
     for name in backup_file.MEMBERS:
-        assert (found / name).read_bytes() == (folder / name).read_bytes()
+        assert (target / name).read_bytes() == (folder / name).read_bytes()
     with tarfile.open(file) as tar:
         assert tar.getnames() == ["backup.json", *backup_file.MEMBERS]
         assert {entry.mode for entry in tar} == {0o600}
@@ -103,12 +103,12 @@ def test_every_length_but_the_whole_is_refused(packed, tmp_path):
 def test_every_changed_byte_is_noticed_before_anything_is_unpacked(packed, tmp_path):
     file, _ = packed
     content = bytearray(file.read_bytes())
-    for place in range(len(content)):
-        content[place] ^= 0x01
+    for position in range(len(content)):
+        content[position] ^= 0x01
         file.write_bytes(content)
         with pytest.raises(UserError):
             backup_file._require_seal(file)
-        content[place] ^= 0x01
+        content[position] ^= 0x01
     file.write_bytes(content)
     backup_file._require_seal(file)
 
@@ -116,13 +116,13 @@ def test_every_changed_byte_is_noticed_before_anything_is_unpacked(packed, tmp_p
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "keys/../../evil", "keys", "evil", "database"])
 def test_a_member_of_another_name_is_refused_and_nothing_is_written_elsewhere(packed, tmp_path, name):
     entries = entries_of(packed[0])
-    for place in (0, 3, len(entries)):
-        crafted = sealed(tmp_path, [*entries[:place], (tarfile.TarInfo(name), b"x"), *entries[place:]])
+    for position in (0, 3, len(entries)):
+        crafted = sealed(tmp_path, [*entries[:position], (tarfile.TarInfo(name), b"x"), *entries[position:]])
         before = snapshot(tmp_path)
         with pytest.raises(UserError, match="is no backup"):
             unpacked(crafted, tmp_path)
-        made = {path for path in snapshot(tmp_path) if path not in before}
-        assert all(path.startswith("out-") for path in made)
+        created = {path for path in snapshot(tmp_path) if path not in before}
+        assert all(path.startswith("out-") for path in created)
         assert not Path("/tmp/evil").exists()
 
 
@@ -139,22 +139,22 @@ def test_members_must_be_all_there_and_as_described(packed, tmp_path):
     for missing in range(len(entries)):
         with pytest.raises(UserError, match="is no backup"):
             unpacked(sealed(tmp_path, entries[:missing] + entries[missing + 1 :]), tmp_path)
-    for place in range(1, len(entries)):
-        entry, content = entries[place]
+    for position in range(1, len(entries)):
+        entry, content = entries[position]
         for other in (b"X" + content[1:], content + b"x"):
             with pytest.raises(UserError, match=f"{entry.name} is not"):
-                unpacked(sealed(tmp_path, [*entries[:place], (entry, other), *entries[place + 1 :]]), tmp_path)
+                unpacked(sealed(tmp_path, [*entries[:position], (entry, other), *entries[position + 1 :]]), tmp_path)
 
 
 @pytest.mark.parametrize("text", [b"", b"no json", b"[]", b"{}", b'{"format": 1}', b'{"format": 1, "members": 3}'])
 def test_a_description_that_is_none_is_refused(text):
     with pytest.raises(UserError, match="is no backup"):
-        backup_file.description(text)
+        backup_file.parse_description(text)
 
 
 def test_a_later_format_says_what_to_do():
     with pytest.raises(UserError, match=r"format 2, and this airflow-docker knows format 1\. Use the"):
-        backup_file.description(b'{"format": 2}')
+        backup_file.parse_description(b'{"format": 2}')
 
 
 def test_other_programs_files_are_refused(tmp_path):
@@ -209,20 +209,24 @@ def test_a_wrong_passphrase_is_one_sentence(cheap):
 
 
 def test_a_cut_changed_or_reordered_encrypted_file_is_refused(cheap):
-    whole = encrypted(bytes(range(200)))
+    ciphertext = encrypted(bytes(range(200)))
     start, step = encryption._HEADER.size, 64 + 16
-    for length in range(len(encryption.MAGIC), len(whole)):
+    for length in range(len(encryption.MAGIC), len(ciphertext)):
         with pytest.raises(UserError):
-            decrypted(whole[:length])
-    for place in range(len(encryption.MAGIC), len(whole)):
+            decrypted(ciphertext[:length])
+    for position in range(len(encryption.MAGIC), len(ciphertext)):
         with pytest.raises(UserError):
-            decrypted(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-    first, second, rest = whole[start : start + step], whole[start + step : start + 2 * step], whole[start + 2 * step :]
+            decrypted(ciphertext[:position] + bytes([ciphertext[position] ^ 1]) + ciphertext[position + 1 :])
+    first, second, rest = (
+        ciphertext[start : start + step],
+        ciphertext[start + step : start + 2 * step],
+        ciphertext[start + 2 * step :],
+    )
     for mixed in (second + first + rest, second + rest, first + rest, first + first + second + rest):
         with pytest.raises(UserError):
-            decrypted(whole[:start] + mixed)
+            decrypted(ciphertext[:start] + mixed)
     with pytest.raises(UserError):
-        decrypted(whole + b"x")
+        decrypted(ciphertext + b"x")
 
 
 def test_a_header_cannot_ask_for_all_the_memory(cheap):
@@ -236,12 +240,12 @@ def test_a_header_cannot_ask_for_all_the_memory(cheap):
 KEYS = {name: f"old-{name}" for name in secret_files.OF_DATABASE}
 
 
-def make_database(file, word):
+def make_database(file, version):
     file.parent.mkdir(parents=True, exist_ok=True)
     opened = sqlite3.connect(file)
     opened.execute("PRAGMA journal_mode=WAL")
     opened.execute("CREATE TABLE alembic_version (version)")
-    opened.execute("INSERT INTO alembic_version VALUES (?)", [word])
+    opened.execute("INSERT INTO alembic_version VALUES (?)", [version])
     opened.commit()
     return opened
 
@@ -279,13 +283,13 @@ def filled(engine):
     return engine
 
 
-def made(engine):
+def make_backup(engine):
     backup.create(engine, engine.settings.state_dir / "it")
     return engine.settings.state_dir / "it"
 
 
 def test_a_backup_is_for_its_owner_and_holds_no_secret_of_the_application(filled):
-    file = made(filled)
+    file = make_backup(filled)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert b"hunter2" not in gzip.decompress(file.read_bytes())
     with tarfile.open(file) as tar:
@@ -297,7 +301,7 @@ def test_a_backup_is_for_its_owner_and_holds_no_secret_of_the_application(filled
 
 def test_a_backup_says_what_runs_and_not_what_was_assembled_last(filled):
     filled.running_artifact, filled.labels = lambda: "it", lambda name: {"airflow-docker.fingerprint": name}
-    with tarfile.open(made(filled)) as tar:
+    with tarfile.open(make_backup(filled)) as tar:
         assert json.load(tar.extractfile("manifest.json")) == {"airflow-docker.fingerprint": "it"}
 
 
@@ -313,26 +317,26 @@ def test_a_database_is_copied_whole_while_another_writes(filled, tmp_path):
 def test_a_backup_that_fails_leaves_nothing(filled, monkeypatch):
     before = snapshot(filled.settings.state_dir)
 
-    def full(*_):
+    def fail_for_room(*_):
         raise OSError(28, "No space left on device", "x")
 
-    monkeypatch.setattr(backup_file, "_measured", full)
+    monkeypatch.setattr(backup_file, "_size_and_digest", fail_for_room)
     with pytest.raises(OSError, match="No space"):
-        made(filled)
+        make_backup(filled)
     assert snapshot(filled.settings.state_dir) == before
 
 
 def test_without_a_database_or_its_keys_there_is_nothing_to_back_up(engine, filled):
     (engine.settings.secrets_dir / "fernet_key").unlink()
     with pytest.raises(UserError, match="there is no fernet_key"):
-        made(engine)
+        make_backup(engine)
     filled.database.file.unlink()
     with pytest.raises(UserError, match="there is no database yet"):
-        made(engine)
+        make_backup(engine)
 
 
 def test_restore_needs_consent_for_what_it_replaces(filled, monkeypatch):
-    file = made(filled)
+    file = make_backup(filled)
     before = snapshot(filled.database.folder)
     with pytest.raises(UserError, match="p has a database, which this would replace"):
         backup.restore(filled, file)
@@ -348,7 +352,7 @@ def test_restore_needs_consent_for_what_it_replaces(filled, monkeypatch):
 
 
 def test_a_backup_of_another_engine_or_airflow_says_what_to_set(filled, monkeypatch):
-    file = made(filled)
+    file = make_backup(filled)
     monkeypatch.setattr(Sqlite, "kind", "postgres")
     with pytest.raises(UserError, match=r"its database is sqlite, .* Set ENGINE=standalone"):
         backup.restore(filled, file, yes=True)
@@ -362,7 +366,7 @@ def test_a_backup_of_another_engine_or_airflow_says_what_to_set(filled, monkeypa
 
 
 def test_restore_replaces_database_and_keys_and_keeps_other_files(filled):
-    file = made(filled)
+    file = make_backup(filled)
     opened = make_database(filled.database.file.with_name("new.db"), "new")
     opened.close()
     filled.database.file.with_name("new.db").replace(filled.database.file)
@@ -431,19 +435,19 @@ def test_after_a_kill_at_any_moment_there_is_the_old_or_the_new(filled, tmp_path
             replacement.undo_interrupted(filled)
         replacement.undo_interrupted(filled)
         assert not replacement.is_pending(filled)
-        found = (
+        outcome = (
             content_of(filled.database) if filled.database.exists() else None,
             secret_files.saved_keys(filled.settings),
         )
-        assert found in [(None, {}) if is_fresh else ("old", KEYS), ("new", keys)], count
-        undone, finished = undone + (found[1] != keys), finished + (found[1] == keys)
+        assert outcome in [(None, {}) if is_fresh else ("old", KEYS), ("new", keys)], count
+        undone, finished = undone + (outcome[1] != keys), finished + (outcome[1] == keys)
         if is_whole:
             break
     assert is_whole and undone > 5 and finished
 
 
 def test_a_restore_that_fails_gives_its_own_reason_if_nothing_starts_again(filled, monkeypatch, capsys):
-    file, filled.states = made(filled), lambda: ["running"]
+    file, filled.states = make_backup(filled), lambda: ["running"]
     monkeypatch.setattr(stack, "down", lambda engine: None)
     monkeypatch.setattr(stack, "up", lambda engine, timeout: raising(UserError("AIRFLOW_VERSION", "is older.")))
     monkeypatch.setattr(replacement, "replace", lambda *_: raising(UserError("database", "has no room.")))
@@ -453,53 +457,53 @@ def test_a_restore_that_fails_gives_its_own_reason_if_nothing_starts_again(fille
 
 
 def test_a_full_disk_is_a_reason_like_any_other(filled, monkeypatch):
-    file = made(filled)
+    file = make_backup(filled)
     monkeypatch.setattr(replacement, "replace", lambda *_: raising(OSError(errno.ENOSPC, "No space left", "/x")))
     with pytest.raises(UserError, match=r"^/x: there is no room left"):
-        backup.put_back(filled, file)
+        backup.roll_back_to(filled, file)
 
 
 def raising(error):
     raise error
 
 
-def make_again(database, word):
+def make_again(database, version):
     for file in database.file.parent.glob("airflow.db*"):
         file.unlink()
-    make_database(database.file, word).close()
+    make_database(database.file, version).close()
 
 
-def kept_password(engine):
+def saved_password(engine):
     return secret_files.saved_keys(engine.settings, ["admin_password"])["admin_password"]
 
 
 def test_a_new_password_of_the_admin_is_taken_in_whenever_the_run_ended(filled, monkeypatch):
     old, new = {**KEYS, "admin_password": "old"}, {**KEYS, "admin_password": "new"}
     secret_files.put(filled.settings, filled.secret_owner, old)
-    taken = []
+    applied = []
 
-    def take(result):
+    def answer_with(result):
         def apply_key(name):
-            taken.append(kept_password(filled))
+            applied.append(saved_password(filled))
             if isinstance(result, BaseException):
                 raise result
             return CompletedProcess([], result, "", "it does not fit")
 
         filled.apply_key = apply_key
 
-    take(1)
+    answer_with(1)
     with pytest.raises(UserError, match="it does not fit"):
         replacement.change_admin_password(filled, old, new)
-    assert kept_password(filled) == "old"
+    assert saved_password(filled) == "old"
     replacement.end_interrupted(filled)
-    assert taken == ["new"]
-    take(Killed())
+    assert applied == ["new"]
+    answer_with(Killed())
     with pytest.raises(Killed):
         replacement.change_admin_password(filled, old, new)
-    take(0)
+    answer_with(0)
     for _ in range(2):
         replacement.end_interrupted(filled)
-    assert (kept_password(filled), taken) == ("new", ["new", "new", "new"])
+    assert (saved_password(filled), applied) == ("new", ["new", "new", "new"])
 
 
 def test_before_a_restart_an_interrupted_restore_is_undone(filled, tmp_path, monkeypatch):

@@ -359,7 +359,7 @@ def test_doctor_checks_docker_desktops_machine(mac, make_settings):
     assert machine.memory(settings, engine).remedy.endswith("Give Docker more: Docker Desktop, Settings, Resources.")
     mac(docker_desktop.INFO | {"DockerRootDir": "/no/such/folder"})  # it is one of the virtual machine
     assert machine.docker_disk(settings, engine).state == "skipped"
-    assert remote.has_ways_of_its_own()
+    assert remote.pulls_through_proxy()
     assert remote.postgres_image(settings, engine).state == "warning"  # only its proxy knows
 
 

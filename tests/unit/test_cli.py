@@ -16,24 +16,24 @@ from airflow_docker.requirements import resolver
 
 @pytest.fixture
 def inv(tmp_path):
-    """Run a verb with a .env of its own; exit code and all that was said."""
+    """Run a verb with a .env of its own; exit code and output."""
 
     def run(*args, env="", **environ):
         (tmp_path / ".env").write_text(env)
         command = [*INV, *args]
-        whole = os.environ | {"ENV_FILE": str(tmp_path / ".env")} | environ
+        environment = os.environ | {"ENV_FILE": str(tmp_path / ".env")} | environ
         result = subprocess.run(
-            command, env=whole, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=tmp_path
+            command, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=tmp_path
         )
-        said = result.stdout + result.stderr
-        assert "Traceback" not in said, said
-        return result.returncode, said
+        output = result.stdout + result.stderr
+        assert "Traceback" not in output, output
+        return result.returncode, output
 
     return run
 
 
 @pytest.mark.parametrize(
-    ("args", "env", "code", "said"),
+    ("args", "env", "code", "message"),
     [
         (["config"], "AIRFLOW_PORT=x\n", 2, "AIRFLOW_PORT: 'x' is not"),
         (["up", "--timeout", "soon"], "", 2, "--timeout: 'soon' is not a whole number of seconds."),
@@ -52,9 +52,9 @@ def inv(tmp_path):
         (["nonsense"], "", 2, "inv: No idea what 'nonsense' is. See: inv --list"),
     ],
 )
-def test_each_mistake_is_one_sentence(inv, args, env, code, said):
-    found, text = inv(*args, env=env)
-    assert (found, said in text) == (code, True), text
+def test_each_mistake_is_one_sentence(inv, args, env, code, message):
+    exit_code, output = inv(*args, env=env)
+    assert (exit_code, message in output) == (code, True), output
 
 
 @pytest.mark.parametrize("wrong", ["another hash", "no hash", ""])
@@ -65,11 +65,11 @@ def test_our_own_packages_are_installed_with_the_hashes_that_stand_there_or_not_
     package = re.search(r"^invoke==\S+( \\\n    --hash=\S+)+\n", (PROJECT / "requirements.txt").read_text(), re.M)[0]
     bad = {"another hash": re.sub(r"[0-9a-f]{64}", "0" * 64, package), "no hash": package.split(" ")[0] + "\n"}
     (tmp_path / "requirements.txt").write_text(bad.get(wrong, package))
-    made = subprocess.run(
+    result = subprocess.run(
         [tmp_path / "inv"], capture_output=True, text=True, env=os.environ | {"PYTHON": sys._base_executable}
     )
     installed = list((tmp_path / ".venv").glob("lib/python*/site-packages/invoke"))
-    assert ("could not be installed (see above)" in made.stderr) == bool(wrong), made.stderr
+    assert ("could not be installed (see above)" in result.stderr) == bool(wrong), result.stderr
     assert (installed == []) == bool(wrong)
 
 
@@ -115,8 +115,8 @@ def test_what_the_system_refuses_is_a_sentence(inv, tmp_path):
 
 
 def test_what_a_terminal_has_no_letter_for_is_escaped(inv):
-    code, said = inv("config", env="LOGS_DIR=/ы\n", PYTHONIOENCODING="latin-1")
-    assert (code, r"/\u044b" in said) == (0, True)
+    code, output = inv("config", env="LOGS_DIR=/ы\n", PYTHONIOENCODING="latin-1")
+    assert (code, r"/\u044b" in output) == (0, True)
 
 
 def test_the_version_is_ours_with_that_of_invoke(inv):
@@ -145,31 +145,31 @@ def test_compiled_modules_are_kept_unless_python_is_not_to(inv, tmp_path, monkey
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     none = {} if keeps else {"PYTHONDONTWRITEBYTECODE": "1"}
     inv("config", PYTHONPYCACHEPREFIX=str(tmp_path / "compiled"), **none)
-    kept = {file.name.partition(".")[0] for file in (tmp_path / "compiled").rglob("*.pyc")}
-    assert ({"tasks", "config", "console"} <= kept) == keeps
+    compiled = {file.name.partition(".")[0] for file in (tmp_path / "compiled").rglob("*.pyc")}
+    assert ({"tasks", "config", "console"} <= compiled) == keeps
 
 
 def test_a_pull_with_nothing_new_loads_no_gitpython(inv, remote, tmp_path):
     env = "".join(f"{name}_URL={remote.bare}\n" for name in ("AO_WORKFLOWS", "ARCHIVE_OPS"))
     assert inv("pull", env=env)[0] == 0
-    code, said = inv("pull", env=env, PYTHONPROFILEIMPORTTIME="1")
-    assert code == 0 and said.count("already at") == 2
-    loaded = set(re.findall(r"^import time:.*\| +(\S+)$", said, re.M))
+    code, output = inv("pull", env=env, PYTHONPROFILEIMPORTTIME="1")
+    assert code == 0 and output.count("already at") == 2
+    loaded = set(re.findall(r"^import time:.*\| +(\S+)$", output, re.M))
     heavy = {"git", "rich", "packaging", "psutil", "airflow_docker.engines", "airflow_docker.building"}
     assert "airflow_docker.sources.checkouts" in loaded and not loaded & heavy
 
 
 def test_what_is_started_inherits_no_secret(inv, tmp_path):
-    """The real git is started by a script that notes what it was given."""
+    """The real git is started by a script that notes its environment."""
     (tmp_path / "git").write_text(f'#!/bin/sh\nenv >>"{tmp_path}/noted"\nexec "$REAL_GIT" "$@"\n')
     (tmp_path / "git").chmod(0o755)
-    given = {
+    environment = {
         "SECRET_AWS__default__key": "marker-secret", "BACKUP_PASSPHRASE": "marker-passphrase",
         "AO_WORKFLOWS_URL": "http://me:marker-url@127.0.0.1:1/x", "ARCHIVE_OPS_URL": "http://me:marker-url@127.0.0.1:1/y",
         "PIP_INDEX_URL": "http://me:marker-index@127.0.0.1:1/", "UV_INDEX_COMPANY_PASSWORD": "marker-index",
     }  # fmt: skip
     path = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "REAL_GIT": shutil.which("git")}
-    code, said = inv("pull", **given, **path)
-    assert code == 1 and "the host '127.0.0.1' does not answer on port 1" in said
+    code, output = inv("pull", **environment, **path)
+    assert code == 1 and "the host '127.0.0.1' does not answer on port 1" in output
     noted = (tmp_path / "noted").read_text()
-    assert "GIT_TERMINAL_PROMPT=0" in noted and "marker" not in noted and "marker" not in said
+    assert "GIT_TERMINAL_PROMPT=0" in noted and "marker" not in noted and "marker" not in output

@@ -48,19 +48,19 @@ class Engine:
     def report_killed(self):
         self.asked.append("report")
 
-    def ask(self, service, words):
-        assert (service, words[:2]) == ("scheduler", ["python", "-c"])
-        self.asked.append(words[3:])
-        return CompletedProcess(words, 0, json.dumps(self.answers.get(words[3], {})), "")
+    def ask(self, service, args):
+        assert (service, args[:2]) == ("scheduler", ["python", "-c"])
+        self.asked.append(args[3:])
+        return CompletedProcess(args, 0, json.dumps(self.answers.get(args[3], {})), "")
 
 
 @pytest.fixture
 def engine(make_settings, monkeypatch):
-    made = Engine(make_settings(""))
+    engine = Engine(make_settings(""))
     monkeypatch.setattr(dag_run.db_version, "require_same", lambda engine: None)
     monkeypatch.setattr(dag_run, "ready", lambda engine: engine)
     monkeypatch.setattr(run_progress.time, "sleep", lambda seconds: None)
-    return made
+    return engine
 
 
 @pytest.fixture
@@ -103,27 +103,27 @@ def test_the_log_of_the_first_failed_attempt_is_shown_and_of_three_tasks_at_most
         log.parent.mkdir(parents=True)
         log.write_text(f"last of {task}\n")
     followed.update([Attempt("a", 1, "up_for_retry")])
-    assert f"last of a in {log.parent.parent}" not in (said := shown(capsys)) and said[-2:] == ["last of a", "---"]
+    assert f"last of a in {log.parent.parent}" not in (lines := shown(capsys)) and lines[-2:] == ["last of a", "---"]
     followed.update([Attempt("a", 2, "failed")])
     assert shown(capsys) == ["✗ a: failed (try 2)"]
     followed.update([Attempt(task, 1, "failed") for task in ("b", "c", "d")])
-    said = shown(capsys)
-    assert "last of b" in said and "last of c" in said and "last of d" not in said
+    lines = shown(capsys)
+    assert "last of b" in lines and "last of c" in lines and "last of d" not in lines
 
 
 def test_the_log_of_an_attempt_is_that_one_or_else_the_newest(tmp_path):
-    place = tmp_path / "dag_id=d/run_id=r/task_id=t/map_index=3"
-    place.mkdir(parents=True)
-    (place / "attempt=1.log").write_text(
+    folder = tmp_path / "dag_id=d/run_id=r/task_id=t/map_index=3"
+    folder.mkdir(parents=True)
+    (folder / "attempt=1.log").write_text(
         '{"event": "Task failed", "error_detail": [{"exc_type": "E", "exc_value": "x"}]}\n'
     )
-    (place / "attempt=2.log").write_text("a\nb\nc\n")
-    assert task_logs.file_of(tmp_path, "d", "r", "t[3]", 1) == place / "attempt=1.log"
-    assert task_logs.file_of(tmp_path, "d", "r", "t[3]", 9) == place / "attempt=2.log"
+    (folder / "attempt=2.log").write_text("a\nb\nc\n")
+    assert task_logs.file_of(tmp_path, "d", "r", "t[3]", 1) == folder / "attempt=1.log"
+    assert task_logs.file_of(tmp_path, "d", "r", "t[3]", 9) == folder / "attempt=2.log"
     assert task_logs.file_of(tmp_path, "d", "r", "t", 1) is None
-    assert task_logs.last_lines(place / "attempt=1.log", 9) == ["Task failed", "E: x"]
-    assert task_logs.last_lines(place / "attempt=2.log", 2) == ["b", "c"]
-    assert task_logs.last_lines(place, 2) == ["(it cannot be read: Is a directory)"]
+    assert task_logs.last_lines(folder / "attempt=1.log", 9) == ["Task failed", "E: x"]
+    assert task_logs.last_lines(folder / "attempt=2.log", 2) == ["b", "c"]
+    assert task_logs.last_lines(folder, 2) == ["(it cannot be read: Is a directory)"]
 
 
 # --- waiting ---
@@ -157,12 +157,12 @@ def test_it_is_said_at_once_and_then_every_five_seconds(followed, engine, monkey
     now, lines = [1000.0], []
     monkeypatch.setattr(run_progress.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(run_progress.time, "sleep", lambda seconds: now.append(now.pop() + seconds))
-    monkeypatch.setattr(console, "transient", lambda words: lines.append((now[0] - 1000, words)))
+    monkeypatch.setattr(console, "transient", lambda text: lines.append((now[0] - 1000, text)))
     states = iter(["queued"] * 21 + ["success"])
     engine.tables |= {"dag": [["f", "1"]], "active": [["r0"]]}
-    monkeypatch.setattr(Run, "look", lambda self: (next(states), []))
+    monkeypatch.setattr(Run, "poll", lambda self: (next(states), []))
     assert followed.follow() == ("success", [])
-    assert {words for _, words in lines} == {"· the run waits: max_active_runs=1 is reached by r0"}
+    assert {text for _, text in lines} == {"· the run waits: max_active_runs=1 is reached by r0"}
     times = [time for time, _ in lines]
     assert times[0] == 0 and times[-1] >= 16
     assert max(later - time for time, later in itertools.pairwise(times)) <= 5
@@ -211,12 +211,12 @@ def test_a_line_that_is_replaced_on_a_terminal_is_one_of_many_elsewhere(monkeypa
 def test_it_is_not_silent_while_airflow_loads(engine, monkeypatch, capsys):
     asked = threading.Event()
     monkeypatch.setattr(dag_run, "_QUIET_SECONDS", 0.01)
-    monkeypatch.setattr(console, "transient", lambda words: (lines.append(words), asked.set()))
+    monkeypatch.setattr(console, "transient", lambda text: (lines.append(text), asked.set()))
     lines = []
 
-    def ask(service, words):
+    def ask(service, args):
         assert asked.wait(20)
-        return CompletedProcess(words, 0, "{}", "")
+        return CompletedProcess(args, 0, "{}", "")
 
     engine.ask = ask
     with pytest.raises(UserError, match="no task has run"):
@@ -233,11 +233,11 @@ def test_a_paused_dag_is_named_with_what_runs_it(engine):
     )
     engine.tables |= {"task_instance": [["work", "-1", "1", "success"]]}
     dag_run.run(engine, "quick", '{"a": 1}', True)
-    assert [(words[0], words[3:]) for words in engine.asked] == [("trigger", ['{"a": 1}', "YES"])]
+    assert [(args[0], args[3:]) for args in engine.asked] == [("trigger", ['{"a": 1}', "YES"])]
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (
             {"params": [["work", "None is not of type 'string'"], ["count", "'a' is not of type 'integer'"]]},
@@ -247,11 +247,11 @@ def test_a_paused_dag_is_named_with_what_runs_it(engine):
         ({"error": "ValueError: no"}, "quick: could not be triggered (ValueError: no). Type: inv status"),
     ],
 )
-def test_what_airflow_refuses_is_one_sentence(engine, answer, said):
+def test_what_airflow_refuses_is_one_sentence(engine, answer, message):
     engine.answers["trigger"] = answer
     with pytest.raises(UserError) as refused:
         dag_run.run(engine, "quick", "", False)
-    assert refused.value.text == said
+    assert refused.value.text == message
 
 
 def test_an_unknown_run_is_an_error_with_the_newest_ones(engine):

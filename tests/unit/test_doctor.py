@@ -23,18 +23,18 @@ from airflow_docker.errors import UserError
 from airflow_docker.sources import repos
 from airflow_docker.verbs import builds, doctor
 from airflow_docker.verbs.checks import machine, programs, project
-from airflow_docker.verbs.checks import remote as elsewhere
-from airflow_docker.verbs.checks import swarm as several
+from airflow_docker.verbs.checks import remote as remote_checks
+from airflow_docker.verbs.checks import swarm as swarm_checks
 from airflow_docker.verbs.doctor import Check
 
 DAGS = "airflow-docker/dags"
 
 
-def state(look, settings, engine=Standalone):
+def state(check, settings, engine=Standalone):
     """A finding as text, to look for words in; whatever is not ok must say what to do."""
-    found = doctor.run([Check("it", look)], settings, engine(settings))[0].finding
-    assert bool(found.remedy) is (found.state != "ok")
-    return f"{found.state}: {found.detail} -> {found.remedy}"
+    finding = doctor.run([Check("it", check)], settings, engine(settings))[0].finding
+    assert bool(finding.remedy) is (finding.state != "ok")
+    return f"{finding.state}: {finding.detail} -> {finding.remedy}"
 
 
 @pytest.fixture
@@ -62,8 +62,8 @@ def test_checks_run_at_once(make_settings):
         return doctor.ok("met")
 
     settings = make_settings()
-    found = doctor.run([Check("a", meet), Check("b", meet)], settings, Standalone(settings))
-    assert [(r.name, r.finding.state) for r in found] == [("a", "ok"), ("b", "ok")]
+    results = doctor.run([Check("a", meet), Check("b", meet)], settings, Standalone(settings))
+    assert [(r.name, r.finding.state) for r in results] == [("a", "ok"), ("b", "ok")]
 
 
 def test_one_that_hangs_is_reported_and_the_others_are_heard(make_settings, monkeypatch):
@@ -75,12 +75,12 @@ def test_one_that_hangs_is_reported_and_the_others_are_heard(make_settings, monk
         Check("in a program", lambda s, e: shell.capture(["sleep", "600"])),
         Check("well", lambda s, e: doctor.ok("well")),
     ]
-    found = [r.finding for r in doctor.run(checks, settings, Standalone(settings))]
+    findings = [r.finding for r in doctor.run(checks, settings, Standalone(settings))]
     never.set()
-    assert [f.state for f in found] == ["error", "error", "ok"]
-    assert "could not be found out in 0.2 s" in found[0].detail
-    assert "sleep 600: no answer within 0." in found[1].detail
-    assert all(f.remedy for f in found[:2])
+    assert [f.state for f in findings] == ["error", "error", "ok"]
+    assert "could not be found out in 0.2 s" in findings[0].detail
+    assert "sleep 600: no answer within 0." in findings[1].detail
+    assert all(f.remedy for f in findings[:2])
 
 
 def test_what_a_user_can_cause_is_a_finding_and_a_defect_is_raised(make_settings, tmp_path):
@@ -121,8 +121,8 @@ def test_a_folder_named_like_a_missing_program_is_not_taken_for_it(tmp_path, mon
 
 
 def test_programs_that_are_there(make_settings):
-    for look in (programs.git, programs.uv, programs.python):
-        assert state(look, make_settings()).startswith("ok: ")
+    for check in (programs.git, programs.uv, programs.python):
+        assert state(check, make_settings()).startswith("ok: ")
 
 
 def test_programs_that_are_too_old_or_missing(make_settings, docker, tmp_path, monkeypatch):
@@ -142,12 +142,12 @@ def test_programs_that_are_too_old_or_missing(make_settings, docker, tmp_path, m
 
 
 @pytest.mark.parametrize(
-    ("version", "said"), [("v2.26.1-4", "ok"), ("2.20.0", "ok"), ("2.19.9", "warning"), ("1.29.2", "error")]
+    ("version", "expected"), [("v2.26.1-4", "ok"), ("2.20.0", "ok"), ("2.19.9", "warning"), ("1.29.2", "error")]
 )
-def test_the_version_of_compose(make_settings, docker, version, said):
+def test_the_version_of_compose(make_settings, docker, version, expected):
     docker(f"echo {version}")
-    found = state(programs.compose, make_settings(), Compose)
-    assert found.startswith(f"{said}: ") and version.removeprefix("v") in found
+    finding = state(programs.compose, make_settings(), Compose)
+    assert finding.startswith(f"{expected}: ") and version.removeprefix("v") in finding
 
 
 @pytest.mark.parametrize(("version", "executor", "fits"), [
@@ -156,9 +156,9 @@ def test_the_version_of_compose(make_settings, docker, version, said):
 ])  # fmt: skip
 def test_a_compose_that_would_pass_over_tags_runs_nothing_that_has_them(make_settings, docker, version, executor, fits):
     docker(f"echo {version}")
-    made = Compose(make_settings(f"EXECUTOR={executor}\n"))
+    engine = Compose(make_settings(f"EXECUTOR={executor}\n"))
     with nullcontext() if fits else pytest.raises(UserError, match=r"does not understand celery.yaml. Install 2.24.4"):
-        made.require_fit()
+        engine.require_fit()
 
 
 @pytest.mark.parametrize("kind", ["rootless", "userns"])
@@ -171,7 +171,7 @@ def test_an_engine_that_maps_users_is_not_taken(make_settings, docker, kind):
 @pytest.mark.parametrize("name", ["a..b/team", "127.0.0.1:99999999", "x" * 70 + ".example.org"])
 def test_a_registry_that_none_can_be_called_does_not_answer(make_settings, name):
     assert f"IMAGE_REGISTRY: {name} does not answer" in state(
-        several.registry, make_settings(f"IMAGE_REGISTRY={name}\n")
+        swarm_checks.registry, make_settings(f"IMAGE_REGISTRY={name}\n")
     )
 
 
@@ -181,9 +181,9 @@ def test_a_registry_that_none_can_be_called_does_not_answer(make_settings, name)
 def test_room_is_that_of_the_place_where_a_folder_would_be_made(make_settings, tmp_path, monkeypatch):
     settings = make_settings("BUILD_DIR=a/b\n")
     monkeypatch.setattr(machine, "DISK_NEEDED", 0)
-    monkeypatch.setattr(machine, "DISK_WISHED", 0)
+    monkeypatch.setattr(machine, "DISK_RECOMMENDED", 0)
     assert state(machine.build_disk, settings).endswith(f"GB are free at {tmp_path} -> ")
-    monkeypatch.setattr(machine, "DISK_WISHED", 10**18)
+    monkeypatch.setattr(machine, "DISK_RECOMMENDED", 10**18)
     assert state(machine.state_disk, settings).startswith("warning: only ")
     monkeypatch.setattr(machine, "DISK_NEEDED", 10**18)
     assert state(machine.build_disk, settings).startswith("error: only ")
@@ -201,9 +201,9 @@ def test_dockers_own_folder(make_settings, docker, tmp_path):
 
 
 def test_memory(make_settings, docker, monkeypatch):
-    monkeypatch.setattr(machine, "MEMORY_WISHED", 0)
+    monkeypatch.setattr(machine, "MEMORY_RECOMMENDED", 0)
     assert state(machine.memory, make_settings()).startswith("ok: ")
-    monkeypatch.setattr(machine, "MEMORY_WISHED", 10**18)
+    monkeypatch.setattr(machine, "MEMORY_RECOMMENDED", 10**18)
     assert state(machine.memory, make_settings()).startswith("warning: only ")
     monkeypatch.setattr(machine, "is_macos", lambda: True)
     docker("echo 2000000000")
@@ -253,8 +253,8 @@ def test_a_uid_that_files_cannot_be_handed_to(make_settings, monkeypatch):
     if os.geteuid() == 0:
         assert state(project.uid, make_settings("AIRFLOW_UID=4242\n"), Compose).startswith("ok: ")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    said = state(project.uid, make_settings("AIRFLOW_UID=4242\n"), Compose)
-    assert said.startswith("error: AIRFLOW_UID: ") and "Leave it unset" in said
+    finding = state(project.uid, make_settings("AIRFLOW_UID=4242\n"), Compose)
+    assert finding.startswith("error: AIRFLOW_UID: ") and "Leave it unset" in finding
 
 
 def test_folders_that_are_made_later_are_no_fault_and_are_not_made_now(make_settings, tmp_path):
@@ -266,20 +266,20 @@ def test_folders_that_are_made_later_are_no_fault_and_are_not_made_now(make_sett
 
 def test_folders_that_stop_up(make_settings, tmp_path):
     (tmp_path / "file").write_text("x")
-    said = state(project.host_folders, make_settings("ARCH_ROOT=none\nLOGS_DIR=file/logs\n"), Compose)
-    assert said.startswith("error: ")
-    assert f"LOGS_DIR: {tmp_path}/file is not a folder." in said
-    assert f"ARCH_ROOT: there is no folder {tmp_path}/none." in said and "Make or mount it" in said
+    finding = state(project.host_folders, make_settings("ARCH_ROOT=none\nLOGS_DIR=file/logs\n"), Compose)
+    assert finding.startswith("error: ")
+    assert f"LOGS_DIR: {tmp_path}/file is not a folder." in finding
+    assert f"ARCH_ROOT: there is no folder {tmp_path}/none." in finding and "Make or mount it" in finding
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders of another uid")
 def test_folders_of_somebody_else(make_settings, tmp_path):
     (tmp_path / "logs").mkdir(mode=0o755)
     (tmp_path / "archive").mkdir(mode=0o755)
-    said = state(project.host_folders, make_settings("LOGS_DIR=logs\nAIRFLOW_UID=50000\n"), Compose)
-    assert said.startswith("error: LOGS_DIR: ") and f"sudo chown 50000 {tmp_path}/logs" in said
-    said = state(project.host_folders, make_settings("ARCH_ROOT=archive\nAIRFLOW_UID=50000\n"), Compose)
-    assert said.startswith("warning: ARCH_ROOT: ")  # up leaves archives as they are
+    finding = state(project.host_folders, make_settings("LOGS_DIR=logs\nAIRFLOW_UID=50000\n"), Compose)
+    assert finding.startswith("error: LOGS_DIR: ") and f"sudo chown 50000 {tmp_path}/logs" in finding
+    finding = state(project.host_folders, make_settings("ARCH_ROOT=archive\nAIRFLOW_UID=50000\n"), Compose)
+    assert finding.startswith("warning: ARCH_ROOT: ")  # up leaves archives as they are
 
 
 def test_the_dag_folder_counts_once_there_is_a_checkout(make_settings, tmp_path):
@@ -298,8 +298,8 @@ def test_build_dir_of_somebody_else(make_settings, tmp_path):
     (tmp_path / "b").mkdir()
     assert state(project.build_dir, settings).startswith("ok: ")
     (tmp_path / "b/mine").write_text("x")
-    said = state(project.build_dir, settings)
-    assert said.startswith("error: BUILD_DIR: ") and "Name another folder" in said
+    finding = state(project.build_dir, settings)
+    assert finding.startswith("error: BUILD_DIR: ") and "Name another folder" in finding
     assert state(project.build_dir, make_settings("BUILD_DIR=b/mine/c\n")).startswith("error: BUILD_DIR: ")
     assert os.listdir(tmp_path / "b") == ["mine"]
 
@@ -307,23 +307,23 @@ def test_build_dir_of_somebody_else(make_settings, tmp_path):
 def test_secrets(make_settings, tmp_path):
     settings, folder = make_settings("SECRET_AWS__default__key=v\n"), tmp_path / ".secrets"
 
-    def said(settings=settings):
+    def finding(settings=settings):
         return state(project.secrets, settings, Compose)
 
-    assert said().startswith("warning: nothing is written yet") and said().endswith("inv up writes them.")
+    assert finding().startswith("warning: nothing is written yet") and finding().endswith("inv up writes them.")
     secret_files.write(settings, Compose(settings).secret_owner)
     before = snapshot(folder)
-    assert said().startswith(f"ok: all {len(secret_files.files_of(settings))} files")
-    stale = said(make_settings("SECRET_AWS__default__key=hunter2\n"))
+    assert finding().startswith(f"ok: all {len(secret_files.files_of(settings))} files")
+    stale = finding(make_settings("SECRET_AWS__default__key=hunter2\n"))
     assert stale.startswith("warning: aws-credentials: stale") and "hunter2" not in stale
-    assert "there is no file" in said(make_settings("SECRET_AWS_FILE=none\n"))
+    assert "there is no file" in finding(make_settings("SECRET_AWS_FILE=none\n"))
     assert snapshot(folder) == before
     (folder / "fernet_key").chmod(0o444)
-    assert said() == "error: fernet_key: others may read it (mode 0444). -> Type: inv secrets"
+    assert finding() == "error: fernet_key: others may read it (mode 0444). -> Type: inv secrets"
     folder.chmod(0o755)
-    assert said().startswith("error: SECRETS_DIR: others may enter") and f"chmod 700 {folder}" in said()
-    assert said(make_settings("SECRETS_DIR=.env\n")).startswith("error: SECRETS_DIR: ")
-    assert said(make_settings("SECRETS_DIR=.env/s\n")).startswith("error: SECRETS_DIR: ")
+    assert finding().startswith("error: SECRETS_DIR: others may enter") and f"chmod 700 {folder}" in finding()
+    assert finding(make_settings("SECRETS_DIR=.env\n")).startswith("error: SECRETS_DIR: ")
+    assert finding(make_settings("SECRETS_DIR=.env/s\n")).startswith("error: SECRETS_DIR: ")
 
 
 # --- what comes from elsewhere ---
@@ -331,17 +331,17 @@ def test_secrets(make_settings, tmp_path):
 
 @pytest.fixture
 def repository(make_settings, remote):
-    """What is found of a repository, by the settings given."""
+    """The finding on a repository, by its settings."""
 
-    def look(ref="", url=None, with_checkout=False):
+    def finding_of(ref="", url=None, with_checkout=False):
         settings = make_settings(f"AO_WORKFLOWS_URL={url or remote.bare}\nAO_WORKFLOWS_REF={ref}\nWORKFLOW_DEV_DIR=w\n")
         if with_checkout and not settings.workflow_dev_dir.exists():
             git(remote.tree, "clone", "--quiet", str(remote.bare), str(settings.workflow_dev_dir))
-        found = state(elsewhere.workflows, settings)
+        finding = state(remote_checks.workflows, settings)
         assert with_checkout or not settings.workflow_dev_dir.exists()
-        return found
+        return finding
 
-    return look
+    return finding_of
 
 
 def test_a_repository_and_its_ref(repository, remote):
@@ -351,9 +351,9 @@ def test_a_repository_and_its_ref(repository, remote):
     for ref in ("", "main", "v1", commit, commit[:10]):
         assert repository(ref).startswith("ok: "), ref
     for ref in ("nope", "mai", "v1^{}"):
-        said = repository(ref)
-        assert said.startswith(f"error: AO_WORKFLOWS_REF: '{ref}' is no branch, tag or commit of"), ref
-        assert "git ls-remote" in said
+        finding = repository(ref)
+        assert finding.startswith(f"error: AO_WORKFLOWS_REF: '{ref}' is no branch, tag or commit of"), ref
+        assert "git ls-remote" in finding
 
 
 def test_a_commit_that_no_branch_ends_at_is_known_by_the_checkout_alone(repository, remote):
@@ -364,8 +364,8 @@ def test_a_commit_that_no_branch_ends_at_is_known_by_the_checkout_alone(reposito
 
 
 def test_a_remote_that_is_not_there_stops_up_only_where_there_is_no_checkout(repository, tmp_path):
-    said = repository(url=tmp_path / "none")
-    assert said == f"error: AO_WORKFLOWS_URL: there is nothing at {tmp_path}/none. -> Correct the path."
+    finding = repository(url=tmp_path / "none")
+    assert finding == f"error: AO_WORKFLOWS_URL: there is nothing at {tmp_path}/none. -> Correct the path."
     assert repository("nope", with_checkout=True).startswith("warning: ")
 
 
@@ -379,50 +379,54 @@ def test_a_remote_that_says_nothing_and_credentials_that_stay_hidden(repository,
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        said = repository(url=f"http://me:hunter2@127.0.0.1:{silent.getsockname()[1]}/x.git")
-    assert said.startswith("error: AO_WORKFLOWS_URL: http://127.0.0.1:") and "has not answered in " in said
-    assert "hunter2" not in said
+        finding = repository(url=f"http://me:hunter2@127.0.0.1:{silent.getsockname()[1]}/x.git")
+    assert finding.startswith("error: AO_WORKFLOWS_URL: http://127.0.0.1:") and "has not answered in " in finding
+    assert "hunter2" not in finding
 
 
 def test_both_repositories_are_looked_at(make_settings, tmp_path):
     one, other = Remote(tmp_path / "one"), Remote(tmp_path / "other")
     settings = make_settings(f"AO_WORKFLOWS_URL={one.bare}\nARCHIVE_OPS_URL={other.bare}\nARCHIVE_OPS_REF=nope\n")
     assert [source.name for source in repos.sources(settings)] == ["ao-workflows", "archive-ops"]
-    assert state(elsewhere.workflows, settings).startswith("ok: ")
-    assert state(elsewhere.archive_ops, settings).startswith("error: ARCHIVE_OPS_REF: ")
+    assert state(remote_checks.workflows, settings).startswith("ok: ")
+    assert state(remote_checks.archive_ops, settings).startswith("error: ARCHIVE_OPS_REF: ")
 
 
 def test_images(make_settings, docker, monkeypatch):
     pinned = f"x/airflow@sha256:{'01' * 32}"
     settings = make_settings(f"AIRFLOW_BASE_IMAGE={pinned}\n")
-    look = elsewhere.base_image
+    check = remote_checks.base_image
     docker("[ $1 = image ] && echo '[{\"Id\": 1}]'")
-    assert state(look, settings, Compose) == f"ok: {pinned} is here -> "
+    assert state(check, settings, Compose) == f"ok: {pinned} is here -> "
     docker("[ $1 != image ]")
-    assert state(look, settings, Compose) == f"ok: {pinned} is not here; it can be pulled -> "
+    assert state(check, settings, Compose) == f"ok: {pinned} is not here; it can be pulled -> "
     refuses = "case $1 in version) ;; info) echo '%s' ;; *) echo 'no such manifest' >&2; exit 1 ;; esac"
     docker(refuses % "http://me:hunter2@proxy[]")  # which may have it
-    said = state(look, settings, Compose)
-    assert said.startswith("warning: AIRFLOW_BASE_IMAGE: ") and "hunter2" not in said
+    finding = state(check, settings, Compose)
+    assert finding.startswith("warning: AIRFLOW_BASE_IMAGE: ") and "hunter2" not in finding
     docker(refuses % "[]")
-    said = state(look, settings, Compose)
-    assert said.startswith("error: AIRFLOW_BASE_IMAGE: ") and "(no such manifest)" in said and "docker pull x/" in said
-    monkeypatch.setattr(elsewhere, "REGISTRY_SECONDS", 0.3)
+    finding = state(check, settings, Compose)
+    assert (
+        finding.startswith("error: AIRFLOW_BASE_IMAGE: ")
+        and "(no such manifest)" in finding
+        and "docker pull x/" in finding
+    )
+    monkeypatch.setattr(remote_checks, "REGISTRY_SECONDS", 0.3)
     docker("case $1 in version) ;; info) echo '[]' ;; image) exit 1 ;; *) exec sleep 600 ;; esac")
     assert "POSTGRES_IMAGE: postgres:16 is not here, and cannot be had (no answer" in state(
-        elsewhere.postgres_image, settings, Compose
+        remote_checks.postgres_image, settings, Compose
     )
 
 
 def test_a_base_image_is_not_needed_once_there_is_a_build(make_settings, docker):
     settings = make_settings()
     docker("case $1 in version) ;; info) echo '[]' ;; *) [ $3 = ours ] && echo '[{}]' ;; esac")
-    assert state(elsewhere.base_image, settings, Compose).startswith("error: ")
+    assert state(remote_checks.base_image, settings, Compose).startswith("error: ")
     settings.state_dir.mkdir()
-    record = {"artifact": "ours", "settings": builds._deciding(settings)}
+    record = {"artifact": "ours", "settings": builds._build_settings(settings)}
     (settings.state_dir / "build.compose.json").write_text(json.dumps(record))
-    assert state(elsewhere.base_image, settings, Compose).startswith("warning: ")
-    assert state(elsewhere.postgres_image, settings, Compose).startswith("error: ")
+    assert state(remote_checks.base_image, settings, Compose).startswith("warning: ")
+    assert state(remote_checks.postgres_image, settings, Compose).startswith("error: ")
 
 
 # --- the verb ---
@@ -437,42 +441,42 @@ def inv(tmp_path):
         command = [sys.executable, "-m", "invoke", "--search-root", str(PROJECT), *args]
         environ = os.environ | {"ENV_FILE": str(tmp_path / ".env"), "ENGINE": "standalone"}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | kwargs
-        done = subprocess.run(command, env=environ, text=True, stdin=subprocess.DEVNULL, **pipes)
-        return done.returncode, done.stdout, done.stderr
+        result = subprocess.run(command, env=environ, text=True, stdin=subprocess.DEVNULL, **pipes)
+        return result.returncode, result.stdout, result.stderr
 
     return run
 
 
 def test_settings_that_cannot_be_read_are_a_failed_check(inv):
-    code, said, error = inv("doctor", "--json", env="AIRFLOW_PORT=x\nSTATE_DIRR=y\n")
-    found = json.loads(said)
-    assert (code, found["ok"], [c["name"] for c in found["checks"]]) == (2, False, ["settings"])
-    assert "AIRFLOW_PORT: 'x' is not" in found["checks"][0]["found"]
-    assert "STATE_DIRR" in found["checks"][0]["found"] and "Did you mean STATE_DIR?" in found["checks"][0]["remedy"]
+    code, output, error = inv("doctor", "--json", env="AIRFLOW_PORT=x\nSTATE_DIRR=y\n")
+    report = json.loads(output)
+    assert (code, report["ok"], [c["name"] for c in report["checks"]]) == (2, False, ["settings"])
+    assert "AIRFLOW_PORT: 'x' is not" in report["checks"][0]["found"]
+    assert "STATE_DIRR" in report["checks"][0]["found"] and "Did you mean STATE_DIR?" in report["checks"][0]["remedy"]
     assert "Traceback" not in error
-    code, said, error = inv("doctor", env="AIRFLOW_PORT=x\n")
-    assert code == 2 and "✗ settings: See .env.example." in said
+    code, output, error = inv("doctor", env="AIRFLOW_PORT=x\n")
+    assert code == 2 and "✗ settings: See .env.example." in output
 
 
 def test_there_is_no_dry_run_of_it(inv):
-    code, said, error = inv("--dry", "doctor")
-    assert (code, said) == (2, "") and "--dry: no verb has a dry run." in error
+    code, output, error = inv("--dry", "doctor")
+    assert (code, output) == (2, "") and "--dry: no verb has a dry run." in error
 
 
 def test_the_table_fits_a_terminal_and_cuts_nothing(inv, tmp_path):
-    place = tmp_path / "/".join(["a-long-name"] * 12)
+    long_path = tmp_path / "/".join(["a-long-name"] * 12)
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (50, 80))
-    said = []
-    reader = threading.Thread(target=lambda: said.append(read_all(master)))
+    output = []
+    reader = threading.Thread(target=lambda: output.append(read_all(master)))
     reader.start()
-    code, *_ = inv("doctor", env=f"BUILD_DIR={place}\nAO_WORKFLOWS_URL=none\nARCHIVE_OPS_URL=none\n", stdout=slave)
+    code, *_ = inv("doctor", env=f"BUILD_DIR={long_path}\nAO_WORKFLOWS_URL=none\nARCHIVE_OPS_URL=none\n", stdout=slave)
     os.close(slave)
     reader.join()
-    table, _, remedies = said[0].partition("What to do:")
+    table, _, remedies = output[0].partition("What to do:")
     assert code == 1 and "✗ ao-workflows: Correct the path." in remedies.splitlines()
     assert max(map(len, table.splitlines())) <= 80
-    assert str(place) in "".join(line.strip() for line in table.splitlines())
+    assert str(long_path) in "".join(line.strip() for line in table.splitlines())
 
 
 def read_all(terminal):
@@ -488,10 +492,10 @@ def read_all(terminal):
 
 
 def test_every_check_is_run():
-    modules = (machine, programs, project, elsewhere, several)
+    modules = (machine, programs, project, remote_checks, swarm_checks)
     checks = {
         value for module in modules for name, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
         and list(inspect.signature(value).parameters) == ["settings", "engine"]
     }  # fmt: skip
-    assert checks == {check.look for check in (doctor.DOCKER, *doctor.CHECKS)}
+    assert checks == {check.function for check in (doctor.DOCKER, *doctor.CHECKS)}

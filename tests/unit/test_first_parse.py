@@ -48,10 +48,10 @@ def engine(make_settings, tmp_path):
 
 
 def test_the_wait_ends_when_each_file_was_parsed_since_the_start(engine, clock):
-    made = engine([], [["/opt/airflow/dags/a.py"]], [["/opt/airflow/dags/a.py"], ["sub/b.py"]])
-    first_parse.wait(made)
-    assert len(made.database.asked) == 3 and clock.seconds == 1.5
-    assert made.database.asked[0].count("'2026-11-27 09:20:44+00:00'") == 2
+    parsing_engine = engine([], [["/opt/airflow/dags/a.py"]], [["/opt/airflow/dags/a.py"], ["sub/b.py"]])
+    first_parse.wait(parsing_engine)
+    assert len(parsing_engine.database.asked) == 3 and clock.seconds == 1.5
+    assert parsing_engine.database.asked[0].count("'2026-11-27 09:20:44+00:00'") == 2
 
 
 def test_a_file_without_a_dag_is_not_waited_for_long(engine, clock):
@@ -67,9 +67,9 @@ def test_the_wait_is_bounded(engine, clock, answer):
 
 def test_each_file_is_named_with_line_error_and_remedy(engine, capsys):
     first_parse.warn(engine([["/opt/airflow/dags/a.py", TRACEBACK], ["sub/b.py", "no traceback"]]))
-    said = capsys.readouterr().err.splitlines()
-    assert said[0].startswith("! a.py:7: this DAG file cannot be imported (KeyError: 1). Fix it")
-    assert said[1].startswith("! sub/b.py: this DAG file cannot be imported (no traceback).")
+    warnings = capsys.readouterr().err.splitlines()
+    assert warnings[0].startswith("! a.py:7: this DAG file cannot be imported (KeyError: 1). Fix it")
+    assert warnings[1].startswith("! sub/b.py: this DAG file cannot be imported (no traceback).")
 
 
 def test_a_database_that_does_not_answer_is_no_import_error(engine, capsys):
@@ -78,8 +78,8 @@ def test_a_database_that_does_not_answer_is_no_import_error(engine, capsys):
 
 
 @pytest.mark.parametrize(
-    ("number", "words"),
+    ("number", "text"),
     [(0, ""), (1, "1 DAG file cannot be imported"), (2, "2 DAG files cannot be imported")],
 )
-def test_how_many(number, words):
-    assert first_parse.count([None] * number) == words
+def test_how_many(number, text):
+    assert first_parse.summary([None] * number) == text

@@ -76,17 +76,17 @@ CHART = {
 }
 
 
-def misfits(made, kind, where=""):
+def misfits(value, kind, where=""):
     """What of the values is not in the table, or of another type."""
     if isinstance(kind, dict):
-        if not isinstance(made, dict):
+        if not isinstance(value, dict):
             return [where]
         return [
-            bad for key in made for bad in (misfits(made[key], kind[key], f"{where}.{key}") if key in kind else [key])
+            bad for key in value for bad in (misfits(value[key], kind[key], f"{where}.{key}") if key in kind else [key])
         ]
     if isinstance(kind, list):
-        return [bad for item in made for bad in misfits(item, kind[0], f"{where}[]")]
-    return [] if type(made) is kind else [where]
+        return [bad for item in value for bad in misfits(item, kind[0], f"{where}[]")]
+    return [] if type(value) is kind else [where]
 
 
 @pytest.fixture
@@ -168,41 +168,47 @@ def test_the_plainest_settings_in_the_words_of_the_chart(settings):
 
 
 def test_workers_have_what_the_tasks_need_and_the_scheduler_has_not(settings):
-    made = values(settings("MEMORY_LIMIT=512m\n", executor="CeleryExecutor"))
+    chart_values = values(settings("MEMORY_LIMIT=512m\n", executor="CeleryExecutor"))
     limit = {"resources": {"limits": {"memory": "512Mi"}}}
-    assert made["workers"] == {"celery": {"replicas": 3, **limit, **TASKS}}
-    assert made["scheduler"] == made["webserver"] == made["triggerer"] == limit
-    assert made["data"] == {"metadataSecretName": "af-metadata", "brokerUrlSecretName": "af-broker"}
-    assert made["redis"] == {"enabled": True, "passwordSecretName": "af-redis"}
-    assert made["images"] == {"redis": {"repository": "redis", "tag": "7.2"}}
+    assert chart_values["workers"] == {"celery": {"replicas": 3, **limit, **TASKS}}
+    assert chart_values["scheduler"] == chart_values["webserver"] == chart_values["triggerer"] == limit
+    assert chart_values["data"] == {"metadataSecretName": "af-metadata", "brokerUrlSecretName": "af-broker"}
+    assert chart_values["redis"] == {"enabled": True, "passwordSecretName": "af-redis"}
+    assert chart_values["images"] == {"redis": {"repository": "redis", "tag": "7.2"}}
 
 
 @pytest.mark.parametrize("name", ["redis:7.2", "host:5000/redis", f"redis:7.2@sha256:{'a' * 64}"])
 def test_the_image_of_redis_is_what_the_chart_makes_of_its_two_halves(settings, name):
     halves = values(settings(executor="CeleryExecutor", redis_image=name))["images"]["redis"]
-    whole = f"{halves['repository']}:{halves['tag']}"
-    assert whole == (name if name != "host:5000/redis" else f"{name}:latest")
+    all_values = f"{halves['repository']}:{halves['tag']}"
+    assert all_values == (name if name != "host:5000/redis" else f"{name}:latest")
 
 
 def test_airflow_3_has_other_services_and_keys(settings):
-    made = values(settings("AIRFLOW_VERSION=3.3.2\nMEMORY_LIMIT=4g\n"))
-    assert made["airflowVersion"] == "3.3.2"
-    assert made["apiSecretKeySecretName"] == "af-api-secret-key" and made["jwtSecretName"] == "af-jwt-secret"
+    chart_values = values(settings("AIRFLOW_VERSION=3.3.2\nMEMORY_LIMIT=4g\n"))
+    assert chart_values["airflowVersion"] == "3.3.2"
+    assert (
+        chart_values["apiSecretKeySecretName"] == "af-api-secret-key"
+        and chart_values["jwtSecretName"] == "af-jwt-secret"
+    )
     limit = {"resources": {"limits": {"memory": "4Gi"}}}
-    assert made["apiServer"] == made["dagProcessor"] == made["triggerer"] == limit
-    assert not {"webserver", "workers", "webserverSecretKeySecretName"} & set(made)
+    assert chart_values["apiServer"] == chart_values["dagProcessor"] == chart_values["triggerer"] == limit
+    assert not {"webserver", "workers", "webserverSecretKeySecretName"} & set(chart_values)
 
 
 def test_a_digest_is_named_where_it_is_known(settings):
     image = Image("team/airflow", "0123456789ab", "sha256:" + "a" * 64)
-    made = helm_values.values(settings(), image, {})
-    assert made["defaultAirflowDigest"] == "sha256:" + "a" * 64 and made["defaultAirflowTag"] == "0123456789ab"
+    chart_values = helm_values.values(settings(), image, {})
+    assert (
+        chart_values["defaultAirflowDigest"] == "sha256:" + "a" * 64
+        and chart_values["defaultAirflowTag"] == "0123456789ab"
+    )
 
 
 def test_folders_are_claims_or_what_is_named_or_nothing(settings):
     text = "SHM_SIZE=64m\nARCH_ROOT=/mnt\nARCHIVE2_DIR=/nas/two\nAPP_LOG_DIR=/var/log/app\nEXTRA_MOUNTS=/a:/b,/data:/data\n"
-    made = values(settings(text), ARCHIVE0_DIR="zero", WORK_DATA_DIR="work", **{"/b": "extra"})["scheduler"]
-    assert made["extraVolumes"][1:] == [
+    chart_values = values(settings(text), ARCHIVE0_DIR="zero", WORK_DATA_DIR="work", **{"/b": "extra"})["scheduler"]
+    assert chart_values["extraVolumes"][1:] == [
         {"name": "app-log-dir", "hostPath": {"path": "/var/log/app", "type": "Directory"}},
         {"name": "work-data-dir", "persistentVolumeClaim": {"claimName": "work"}},
         {"name": "arch-root", "hostPath": {"path": "/mnt", "type": "Directory"}},
@@ -212,7 +218,7 @@ def test_folders_are_claims_or_what_is_named_or_nothing(settings):
         {"name": "extra-1", "hostPath": {"path": "/data", "type": "Directory"}},
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
     ]
-    assert made["extraVolumeMounts"][6:] == [
+    assert chart_values["extraVolumeMounts"][6:] == [
         {"name": "arch-root", "mountPath": "/mnt"},
         {"name": "archive0-dir", "mountPath": "/home/airflow/extern/Archive0"},
         {"name": "archive2-dir", "mountPath": "/home/airflow/extern/Archive2"},
@@ -225,7 +231,7 @@ def test_folders_are_claims_or_what_is_named_or_nothing(settings):
 def test_folders_and_secrets_are_where_compose_has_them():
     scheduler = yaml.safe_load((PROJECT / "compose.yaml").read_text())["services"]["scheduler"]
     there = {(v["source"].strip("${}"), v["target"]) for v in scheduler["volumes"]}
-    ours = {(name, place) for name, places in helm_values.FOLDERS.items() for place in places}
+    ours = {(name, path) for name, paths in helm_values.FOLDERS.items() for path in paths}
     assert {pair for pair in there if pair[1].startswith(("/home", "/mnt"))} == ours
     assert (
         {"db_apps", "drs_cnf", "aws"} == {name.lower() for name in secret_files.FILE_NAMES} <= set(scheduler["secrets"])
@@ -233,9 +239,9 @@ def test_folders_and_secrets_are_where_compose_has_them():
 
 
 def test_dags_and_logs_may_come_from_claims(settings):
-    made = values(settings("AO_WORKFLOWS_URL=/srv/git/x\n"), DAGS_DIR="dags", LOGS_DIR="logs")
-    assert made["dags"] == {"persistence": {"enabled": True, "existingClaim": "dags"}}
-    assert made["logs"] == {"persistence": {"enabled": True, "existingClaim": "logs"}}
+    chart_values = values(settings("AO_WORKFLOWS_URL=/srv/git/x\n"), DAGS_DIR="dags", LOGS_DIR="logs")
+    assert chart_values["dags"] == {"persistence": {"enabled": True, "existingClaim": "dags"}}
+    assert chart_values["logs"] == {"persistence": {"enabled": True, "existingClaim": "logs"}}
 
 
 @pytest.mark.parametrize(
@@ -249,10 +255,10 @@ def test_dags_and_logs_may_come_from_claims(settings):
     ],
 )
 def test_git_sync_takes_what_the_settings_pull(settings, url, repo, secret):
-    made = settings(f"AO_WORKFLOWS_URL={url}\nAO_WORKFLOWS_REF=v1\nDAGS_DIR=my/dags\n")
+    chosen = settings(f"AO_WORKFLOWS_URL={url}\nAO_WORKFLOWS_REF=v1\nDAGS_DIR=my/dags\n")
     wanted = {"enabled": True, "repo": repo, "ref": "v1", "branch": "v1", "subPath": "my/dags", **secret}
-    assert values(made)["dags"] == {"gitSync": wanted}
-    commands = "\n".join(helm.commands(made, IMAGE, {}, "f"))
+    assert values(chosen)["dags"] == {"gitSync": wanted}
+    commands = "\n".join(helm.commands(chosen, IMAGE, {}, "f"))
     assert ("af-git" in commands) == bool(secret) and "hunter2" not in commands
 
 
@@ -260,38 +266,40 @@ def test_git_sync_takes_what_the_settings_pull(settings, url, repo, secret):
 def test_options_are_variables_and_the_address_of_the_page_is_known_to_the_probes(settings, version, section):
     url = "https://h.example/airflow"
     option = f"AIRFLOW__{section.upper()}__BASE_URL"
-    made = values(settings(f"AIRFLOW_VERSION={version}\n{option}={url}\nAIRFLOW__CORE__PARALLELISM=8\n"))
-    assert {"name": "AIRFLOW__CORE__PARALLELISM", "value": "8"} in made["env"]
-    assert {"name": option, "value": url} in made["env"] and made["config"] == {section: {"base_url": url}}
+    chart_values = values(settings(f"AIRFLOW_VERSION={version}\n{option}={url}\nAIRFLOW__CORE__PARALLELISM=8\n"))
+    assert {"name": "AIRFLOW__CORE__PARALLELISM", "value": "8"} in chart_values["env"]
+    assert {"name": option, "value": url} in chart_values["env"] and chart_values["config"] == {
+        section: {"base_url": url}
+    }
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("AO_WORKFLOWS_URL=/srv/git/x\n", "AO_WORKFLOWS_URL: /srv/git/x is on this machine alone"),
         ("AO_WORKFLOWS_URL=file:///srv/git/x\n", "is on this machine alone"),
         ("AIRFLOW_VERSION=2.10.5\n", "AIRFLOW_VERSION: the Helm chart runs Airflow from 2.11.0 on, not 2.10.5"),
     ],
 )
-def test_what_kubernetes_cannot_do_is_said(settings, text, said):
-    with pytest.raises(UserError, match=said):
+def test_what_kubernetes_cannot_do_is_said(settings, text, message):
+    with pytest.raises(UserError, match=message):
         values(settings(text))
 
 
 @pytest.mark.parametrize(("name", "prefix"), [("af_demo", "af-demo"), ("1st", ""), ("a" * 41, ""), ("af-", "")])
 def test_names_are_such_as_kubernetes_takes(settings, name, prefix):
-    made = settings(COMPOSE_PROJECT_NAME=name)
+    chosen = settings(COMPOSE_PROJECT_NAME=name)
     if prefix:
-        assert helm_values.prefix_of(made) == prefix
+        assert helm_values.prefix_of(chosen) == prefix
     else:
         with pytest.raises(
             UserError, match=f"COMPOSE_PROJECT_NAME: Kubernetes takes no names that begin with '{name}-'"
         ):
-            helm_values.prefix_of(made)
+            helm_values.prefix_of(chosen)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("args", "message"),
     [
         (["ARCH_ROOT"], "'ARCH_ROOT' is for none of"),
         (["STATE_DIR=x"], "'STATE_DIR=x' is for none of"),
@@ -299,24 +307,24 @@ def test_names_are_such_as_kubernetes_takes(settings, name, prefix):
         (["ARCH_ROOT=A_b"], "'A_b' is no name of a claim"),
     ],
 )
-def test_claims_that_are_none(settings, given, said):
-    with pytest.raises(UserError, match=said) as error:
-        helm.claims_of(settings(), given)
+def test_claims_that_are_none(settings, args, message):
+    with pytest.raises(UserError, match=message) as error:
+        helm.claims_of(settings(), args)
     assert error.value.code == 2
 
 
 def test_claims_are_for_settings_and_for_mounted_folders(settings):
-    given = ["ARCH_ROOT=nas", "DAGS_DIR=dags", "/b=extra.1"]
-    assert helm.claims_of(settings("EXTRA_MOUNTS=/a:/b\n"), given) == {
+    args = ["ARCH_ROOT=nas", "DAGS_DIR=dags", "/b=extra.1"]
+    assert helm.claims_of(settings("EXTRA_MOUNTS=/a:/b\n"), args) == {
         "ARCH_ROOT": "nas", "DAGS_DIR": "dags", "/b": "extra.1",
     }  # fmt: skip
 
 
 def test_commands_name_files_and_the_values_name_what_they_make(settings, tmp_path):
-    made = settings(executor="CeleryExecutor")
+    chosen = settings(executor="CeleryExecutor")
     create = "kubectl create secret generic"
     folder = f"{tmp_path}/.secrets"
-    assert helm.commands(made, IMAGE, {}, "v.yaml") == [
+    assert helm.commands(chosen, IMAGE, {}, "v.yaml") == [
         "docker push registry.example.org/team/airflow:0123456789ab",
         f"{create} af-fernet-key --from-file=fernet-key={folder}/fernet_key",
         f"{create} af-webserver-secret-key --from-file=webserver-secret-key={folder}/webserver_secret_key",
@@ -336,18 +344,18 @@ def test_commands_name_files_and_the_values_name_what_they_make(settings, tmp_pa
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("executor", EXECUTORS)
 def test_each_secret_that_is_named_is_made_and_none_besides(settings, version, executor):
-    made = settings(f"AIRFLOW_VERSION={version}\nAO_WORKFLOWS_URL=git@h:x.git\n", executor=executor)
-    text = helm.as_yaml(values(made))
-    commands = [words[words.index("generic") + 1] for words in map(str.split, helm.commands(made, IMAGE, {}, "f")) if "generic" in words]  # fmt: skip
+    chosen = settings(f"AIRFLOW_VERSION={version}\nAO_WORKFLOWS_URL=git@h:x.git\n", executor=executor)
+    text = helm.as_yaml(values(chosen))
+    commands = [args[args.index("generic") + 1] for args in map(str.split, helm.commands(chosen, IMAGE, {}, "f")) if "generic" in args]  # fmt: skip
     named = {value for value in _texts(yaml.safe_load(text)) if value.startswith("af-")}
     assert set(commands) == named and len(commands) == len(set(commands))
 
 
-def _texts(found):
+def _texts(value):
     """All strings in the values, but the keys."""
-    if isinstance(found, dict | list):
-        return [text for item in (found.values() if isinstance(found, dict) else found) for text in _texts(item)]
-    return [found] if isinstance(found, str) else []
+    if isinstance(value, dict | list):
+        return [text for item in (value.values() if isinstance(value, dict) else value) for text in _texts(item)]
+    return [value] if isinstance(value, str) else []
 
 
 def test_the_address_that_is_handed_on_has_the_name_of_the_charts_database(settings, tmp_path):
@@ -361,22 +369,22 @@ def test_the_address_that_is_handed_on_has_the_name_of_the_charts_database(setti
 
 def test_no_secret_is_in_what_is_written_or_said(settings, capsys, tmp_path):
     text = "SECRET_AWS__default__key=marker\nAO_WORKFLOWS_URL=https://me:marker@h/x.git\n"
-    made = settings(text, executor="CeleryExecutor")
+    chosen = settings(text, executor="CeleryExecutor")
     (tmp_path / ".secrets").mkdir()
-    for name in helm._files(made):
+    for name in helm._files(chosen):
         (tmp_path / ".secrets" / name).write_text("marker")
-    helm._tell(made, IMAGE, {}, "f")
-    said = capsys.readouterr()
-    assert said.out == "" and "kubectl" in said.err
-    assert "marker" not in said.err + helm.as_yaml(values(made))
+    helm._print_next_steps(chosen, IMAGE, {}, "f")
+    output = capsys.readouterr()
+    assert output.out == "" and "kubectl" in output.err
+    assert "marker" not in output.err + helm.as_yaml(values(chosen))
 
 
 def test_what_is_amiss_is_said(settings, capsys):
-    helm._tell(settings(), Image("bdrc-airflow", "0"), {}, "f")
-    said = capsys.readouterr().err
-    assert "AIRFLOW_IMAGE=bdrc-airflow names no registry" in said and "docker push" not in said
-    assert "no archive is named" in said and "not in SECRETS_DIR yet: fernet_key, " in said
-    helm._tell(settings(), IMAGE, {"ARCH_ROOT": "nas"}, "f")
+    helm._print_next_steps(settings(), Image("bdrc-airflow", "0"), {}, "f")
+    warnings = capsys.readouterr().err
+    assert "AIRFLOW_IMAGE=bdrc-airflow names no registry" in warnings and "docker push" not in warnings
+    assert "no archive is named" in warnings and "not in SECRETS_DIR yet: fernet_key, " in warnings
+    helm._print_next_steps(settings(), IMAGE, {"ARCH_ROOT": "nas"}, "f")
     assert "no archive" not in capsys.readouterr().err
 
 
@@ -389,9 +397,9 @@ def test_text_stays_text_for_every_reader_of_yaml(tag):
 
 
 def test_the_same_settings_give_the_same_bytes_without_anchors(settings):
-    made = settings("MEMORY_LIMIT=4g\n")
-    assert helm.as_yaml(values(made)) == helm.as_yaml(values(made))
-    assert "&id" not in helm.as_yaml(values(made))
+    chosen = settings("MEMORY_LIMIT=4g\n")
+    assert helm.as_yaml(values(chosen)) == helm.as_yaml(values(chosen))
+    assert "&id" not in helm.as_yaml(values(chosen))
 
 
 class Built:
@@ -446,17 +454,17 @@ KINDS = [
 
 
 @pytest.fixture(params=[(v, e, k) for v in VERSIONS for e in EXECUTORS for k in range(len(KINDS))], ids=str)
-def whole(request, settings):
+def all_values(request, settings):
     """The values for each version, executor and kind of settings, as they are read from the file."""
     version, executor, kind = request.param
     text, claims = KINDS[kind]
-    made = settings(f"AIRFLOW_VERSION={version}\n{text}", executor=executor)
+    chosen = settings(f"AIRFLOW_VERSION={version}\n{text}", executor=executor)
     image = Image("team/airflow", "0123456789ab", "sha256:" + "a" * 64)
-    return yaml.safe_load(helm.as_yaml(helm_values.values(made, image, claims)))
+    return yaml.safe_load(helm.as_yaml(helm_values.values(chosen, image, claims)))
 
 
-def test_the_chart_has_such_keys_of_such_types(whole):
-    assert misfits(whole, CHART) == []
+def test_the_chart_has_such_keys_of_such_types(all_values):
+    assert misfits(all_values, CHART) == []
 
 
 def test_the_table_finds_what_does_not_fit():
@@ -464,8 +472,8 @@ def test_the_table_finds_what_does_not_fit():
 
 
 @pytest.mark.skipif(not os.environ.get("HELM_CHART_SCHEMA"), reason="HELM_CHART_SCHEMA names no values.schema.json")
-def test_the_published_schema_takes_them(whole):
+def test_the_published_schema_takes_them(all_values):
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads(Path(os.environ["HELM_CHART_SCHEMA"]).read_text())
-    problems = jsonschema.validators.validator_for(schema)(schema).iter_errors(whole)
+    problems = jsonschema.validators.validator_for(schema)(schema).iter_errors(all_values)
     assert [f"{list(one.absolute_path)}: {one.message}" for one in problems] == []

@@ -26,15 +26,15 @@ VERBS = {name: tasks.namespace[name] for name in tasks.namespace.task_names}
 )
 def test_durations(text, seconds):
     expected = datetime.now(UTC) - timedelta(seconds=seconds)
-    assert abs((operate.moment(text) - expected).total_seconds()) < 5
+    assert abs((operate.parse_since(text) - expected).total_seconds()) < 5
 
 
 def test_times_and_what_is_neither():
-    assert operate.moment("2026-01-31T08:00:00+00:00") == datetime(2026, 1, 31, 8, tzinfo=UTC)
-    assert operate.moment("2026-01-31").tzinfo is not None
+    assert operate.parse_since("2026-01-31T08:00:00+00:00") == datetime(2026, 1, 31, 8, tzinfo=UTC)
+    assert operate.parse_since("2026-01-31").tzinfo is not None
     for text in ("yesterday", "10", "m10"):
         with pytest.raises(UserError, match="--since"):
-            operate.moment(text)
+            operate.parse_since(text)
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_every_verb_has_a_group():
     assert {verb.group for verb in VERBS.values()} >= {"Run", "Build", "Operate"}
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(5, "5 s"), (125, "2 min"), (7300, "2 h"), (200000, "2 d")])
-def test_ago(seconds, words):
-    assert status.ago((datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()) == words
+@pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (125, "2 min"), (7300, "2 h"), (200000, "2 d")])
+def test_ago(seconds, text):
+    assert status.ago((datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()) == text
 
 
 def test_sizes(tmp_path):
@@ -90,8 +90,8 @@ def test_status_shows_several_of_a_service_apart_and_all_in_the_order_of_their_s
         return ServiceState(service, f"{service}{number}", "running", "healthy", number=number)
 
     states = [state("worker", 10), state("worker", 2), state("old"), state("scheduler"), state("worker", 1)]
-    found = status.in_order(states, ["scheduler", "worker"])
-    assert [f"{s.service}{s.number}" for s in found] == ["scheduler1", "worker1", "worker2", "worker10", "old1"]
+    ordered = status.in_order(states, ["scheduler", "worker"])
+    assert [f"{s.service}{s.number}" for s in ordered] == ["scheduler1", "worker1", "worker2", "worker10", "old1"]
     named = status.names([("scheduler", 1), ("worker", 1), ("worker", 2)])
     assert named == ["scheduler", "worker-1", "worker-2"]
 
@@ -110,7 +110,7 @@ def test_flags_of_the_program_keep_their_values():
 
 def test_no_duration_is_too_long():
     with pytest.raises(UserError, match="--since"):
-        operate.moment("9999999999d")
+        operate.parse_since("9999999999d")
 
 
 def test_the_repository_of_a_hook_is_left_alone(monkeypatch):
@@ -123,7 +123,7 @@ def test_the_repository_of_a_hook_is_left_alone(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("typed", "says"),
+    ("typed", "message"),
     [
         (["stauts"], "inv: No idea what 'stauts' is. Did you mean status?"),
         (["logs", "--tiel", "5"], "Did you mean --tail?"),
@@ -135,10 +135,10 @@ def test_the_repository_of_a_hook_is_left_alone(monkeypatch):
         (["restore"], "inv: 'restore' did not receive required positional arguments: 'file'."),
     ],
 )
-def test_what_cannot_be_parsed_is_one_sentence_and_bad_usage(typed, says):
+def test_what_cannot_be_parsed_is_one_sentence_and_bad_usage(typed, message):
     command = [*INV, *typed]
     result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"ENGINE": "standalone"})
-    assert result.returncode == 2 and says in result.stderr and "Traceback" not in result.stderr
+    assert result.returncode == 2 and message in result.stderr and "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("typed", ["config", "--list", "--help build"])
@@ -148,10 +148,10 @@ def test_a_reader_that_has_seen_enough_is_no_error(typed):
     assert "Traceback" not in result.stderr and "BrokenPipe" not in result.stderr
 
 
-@pytest.mark.parametrize(("code", "said"), [(0, ""), (3, '{"dags":')])
-def test_a_parse_without_an_answer_shows_what_was_said(code, said, capsys):
-    ended = subprocess.CompletedProcess([], code, said, "the last word\n")
-    engine = SimpleNamespace(parse_dags=lambda isolated: ended)
+@pytest.mark.parametrize(("code", "output"), [(0, ""), (3, '{"dags":')])
+def test_a_parse_without_an_answer_shows_what_was_said(code, output, capsys):
+    result = subprocess.CompletedProcess([], code, output, "the last word\n")
+    engine = SimpleNamespace(parse_dags=lambda isolated: result)
     with pytest.raises(UserError, match=rf"ended with exit code {code}"):
         dags.parse(engine, isolated=True)
     assert "the last word" in capsys.readouterr().err
@@ -168,8 +168,8 @@ def test_who_may_not_see_the_secrets_gets_the_rest_of_the_status(monkeypatch):
 def test_the_last_build_is_shown_whatever_the_settings_are_now(make_settings, capsys):
     settings = make_settings("SYSTEM_PACKAGES=git\n")
     settings.state_dir.mkdir()
-    note = {"artifact": "it", "settings": {}, "revisions": {}}
-    (settings.state_dir / "build.compose.json").write_text(json.dumps(note))
+    record = {"artifact": "it", "settings": {}, "revisions": {}}
+    (settings.state_dir / "build.compose.json").write_text(json.dumps(record))
     engine = SimpleNamespace(name="compose", settings=settings, has=lambda _: True, labels=lambda name: {"of": name})
     assert builds.built(engine) is None
     builds.show(engine)

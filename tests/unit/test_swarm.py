@@ -467,10 +467,10 @@ def test_dags_in_the_image_are_as_they_were_and_their_folder_decides(make_settin
     image_context._copy_dags(settings, tmp_path / "out")
     modes = {file.name: file.stat().st_mode & 0o777 for file in (tmp_path / "out").iterdir()}
     assert modes == {"a.py": 0o644, "run.sh": 0o755}
-    assert builds._deciding(settings)["DAGS_DIR"] == "d"
+    assert builds._build_settings(settings)["DAGS_DIR"] == "d"
     of = [
-        builds._deciding(make_settings(f"AIRFLOW_CONSTRAINTS=https://me:{p}@h/c?ref={v}\n"))
+        builds._build_settings(make_settings(f"AIRFLOW_CONSTRAINTS=https://me:{p}@h/c?ref={v}\n"))
         for p, v in ("a1", "b1", "a2")
     ]
     assert of[0] == of[1] != of[2] and "ref=" not in str(of)
-    assert "DAGS_DIR" not in builds._deciding(make_settings("DAGS_DIR=d\n"))
+    assert "DAGS_DIR" not in builds._build_settings(make_settings("DAGS_DIR=d\n"))

@@ -30,9 +30,9 @@ class Engine:
         self.secret_owner = SimpleNamespace(owner=None)
 
     def with_artifact(self, artifact):
-        made = Engine(self.settings, self.done, artifact)
-        made.database = self.database
-        return made
+        engine = Engine(self.settings, self.done, artifact)
+        engine.database = self.database
+        return engine
 
     def require(self):
         pass
@@ -66,9 +66,9 @@ def engine(make_settings):
 
 def at(engine, version):
     """The engine with settings that name this version."""
-    made = Engine(replace(engine.settings, airflow_version=version), engine.done)
-    made.database = engine.database
-    return made
+    other = Engine(replace(engine.settings, airflow_version=version), engine.done)
+    other.database = engine.database
+    return other
 
 
 # --- which Airflow the database is of ---
@@ -130,7 +130,7 @@ def test_the_rollback_point_is_kept_as_long_as_the_version_runs(engine):
 
 @pytest.fixture
 def machine(engine, monkeypatch):
-    """A stack of 2.11.2 that runs, and what each step of an upgrade does, as words in ``done``."""
+    """A stack of 2.11.2 that runs, and what each step of an upgrade does, by name in ``done``."""
     done, failing = engine.done, {}
 
     def step(name, result=None):
@@ -148,7 +148,7 @@ def machine(engine, monkeypatch):
             raise failing[f"start {started.artifact}"]
         db_version.record(started)
 
-    made = SimpleNamespace(manifest=SimpleNamespace(artifact="built for 3.3.2", python="3.11"))
+    bundle = SimpleNamespace(manifest=SimpleNamespace(artifact="built for 3.3.2", python="3.11"))
     dag = {"dag": "sample", "file": "/dags/sample.py"}
     parsed = {"folder": "/dags", "dags": [dag], "errors": [], "files": []}
     parsed_before = {"folder": "/dags", "dags": [dag], "errors": [], "files": []}
@@ -159,12 +159,12 @@ def machine(engine, monkeypatch):
         return step("parse", parsed)() if is_new else step("parse as before", parsed_before)()
 
     for module, name, act in [
-        (replacement, "undo_interrupted", lambda engine: None), (stack, "preflight", step("place")),
-        (builds, "build_beside", step("lock and build", made)), (builds, "adopt", step("take")),
+        (replacement, "undo_interrupted", lambda engine: None), (stack, "preflight", step("preflight")),
+        (builds, "build_beside", step("lock and build", bundle)), (builds, "adopt", step("adopt")),
         (secret_files, "write", lambda *_: []), (folders, "prepare", lambda *_: None),
         (dags, "parse", parse), (deprecations, "report", step("deprecations")),
         (backup, "create", step("backup", Path(OLD_FILE))), (stack, "start", start),
-        (backup, "put_back", lambda engine, file: (done.append(f"restore {file}"), db_version.record(engine))),
+        (backup, "roll_back_to", lambda engine, file: (done.append(f"restore {file}"), db_version.record(engine))),
     ]:  # fmt: skip
         monkeypatch.setattr(module, name, act)
     db_version.record(engine)
@@ -176,17 +176,17 @@ def run(machine, version="3.3.2"):
     upgrade.upgrade(lambda named: at(engine, named or engine.settings.airflow_version), version, 10.0)
 
 
-REFUSED = ["place", "lock and build", "parse", "deprecations"]
+REFUSED = ["preflight", "lock and build", "parse", "deprecations"]
 LOOKING = [*REFUSED, "parse as before"]
 
 
 def test_it_looks_then_backs_up_then_switches(machine, capsys):
     run(machine)
-    assert machine.done == [*LOOKING, "backup", "stop as 2.11.2", "start built for 3.3.2", "take"]
+    assert machine.done == [*LOOKING, "backup", "stop as 2.11.2", "start built for 3.3.2", "adopt"]
     assert db_version.read(machine.engine) == db_version.VersionRecord("3.3.2", OLD_FILE)
 
 
-@pytest.mark.parametrize("step", ["place", "lock and build", "parse", "backup"])
+@pytest.mark.parametrize("step", ["preflight", "lock and build", "parse", "backup"])
 def test_what_fails_before_the_switch_changes_nothing(machine, capsys, step):
     machine.failing[step] = UserError("x", "does not fit.")
     with pytest.raises(UserError, match=r"does not fit"):
@@ -230,15 +230,15 @@ def test_an_upgrade_goes_on_where_the_dags_of_before_cannot_be_listed(machine, c
     assert (
         "! The DAGs of Airflow 2.11.2 cannot be listed, so nothing says which appear or go." in capsys.readouterr().err
     )
-    assert machine.done[-1] == "take"
+    assert machine.done[-1] == "adopt"
 
 
 def test_a_start_that_fails_brings_the_old_one_back(machine):
     machine.failing["start built for 3.3.2"] = UserError("scheduler", "the service has ended.")
     with pytest.raises(UserError, match=r"2\.11\.2 runs again, with its data\. The reason: scheduler: the service has"):
         run(machine)
-    back = ["stop as 3.3.2", f"restore {OLD_FILE}", "start built for 2.11.2"]
-    assert machine.done[len(LOOKING) + 3 :] == back
+    rollback = ["stop as 3.3.2", f"restore {OLD_FILE}", "start built for 2.11.2"]
+    assert machine.done[len(LOOKING) + 3 :] == rollback
     assert db_version.read(machine.engine) == db_version.VersionRecord("2.11.2")
 
 
@@ -275,7 +275,7 @@ def test_after_a_kill_the_same_again_does_the_rest_without_another_backup(machin
     machine.failing.clear()
     machine.done.clear()
     run(machine)
-    assert "backup" not in machine.done and machine.done[-1] == "take"
+    assert "backup" not in machine.done and machine.done[-1] == "adopt"
     assert db_version.read(machine.engine) == db_version.VersionRecord("3.3.2", OLD_FILE)
 
 
@@ -284,16 +284,18 @@ def test_what_fails_after_a_kill_says_that_it_was_begun_before(machine, capsys):
     machine.failing["parse"] = UserError("x", "does not fit.")
     with pytest.raises(UserError, match="does not fit"):
         run(machine)
-    said = capsys.readouterr().err
-    assert "Nothing was changed: the upgrade from Airflow 2.11.2 to 3.3.2 was interrupted. To do the rest: inv" in said
+    printed = capsys.readouterr().err
+    assert (
+        "Nothing was changed: the upgrade from Airflow 2.11.2 to 3.3.2 was interrupted. To do the rest: inv" in printed
+    )
 
 
 def test_after_a_kill_nothing_is_switched_if_no_rollback_is_possible(machine):
-    noted = db_version.VersionRecord("2.11.2", "/gone/old.backup", "3.3.2", "built for 2.11.2")
-    db_version.begin_upgrade(machine.engine, noted)
+    recorded = db_version.VersionRecord("2.11.2", "/gone/old.backup", "3.3.2", "built for 2.11.2")
+    db_version.begin_upgrade(machine.engine, recorded)
     with pytest.raises(UserError, match=r"/gone/old\.backup: this backup, .* does not exist"):
         run(machine)
-    assert machine.done == LOOKING and db_version.read(machine.engine) == noted
+    assert machine.done == LOOKING and db_version.read(machine.engine) == recorded
 
 
 def test_no_version_is_bad_usage(machine):
@@ -337,9 +339,9 @@ def test_deprecations_have_file_line_and_rule_and_nothing_else_is_found(tmp_path
         "@dag(schedule_interval=None)\ndef one():\n    PythonOperator(task_id='x', python_callable=print)\n"
     )
     (tmp_path / "broken.py").write_text("def (\n")
-    found = deprecations.look(tmp_path, "3.11")
-    assert {(one.location, one.rule) for one in found} >= {("deep/a.py:5", "AIR301"), ("deep/a.py:7", "AIR302")}
-    assert all(one.rule.startswith("AIR") for one in found)
+    listed = deprecations.find_deprecations(tmp_path, "3.11")
+    assert {(one.location, one.rule) for one in listed} >= {("deep/a.py:5", "AIR301"), ("deep/a.py:7", "AIR302")}
+    assert all(one.rule.startswith("AIR") for one in listed)
     deprecations.report(tmp_path, "3.11", "3.3.2")
     assert "deep/a.py:5" in capsys.readouterr().err
     deprecations.report(tmp_path, "3.11", "2.11.2")
@@ -368,9 +370,9 @@ def test_ruff_is_installed_for_those_who_use_the_verb_as_it_is_for_the_tests():
 
 
 def test_the_lock_of_another_airflow_is_no_model():
-    has, locked = {"flask": "3.0"}, {"flask": "2.2", "boto3": "1.21", "apache-airflow": "3.3.2"}
-    assert lock_file._preferred(has, locked, "3.3.2") == locked
-    assert lock_file._preferred(has, locked, "3.4.0") == lock_file._preferred(has, {}, "3.4.0") == has
+    current, locked = {"flask": "3.0"}, {"flask": "2.2", "boto3": "1.21", "apache-airflow": "3.3.2"}
+    assert lock_file._preferred(current, locked, "3.3.2") == locked
+    assert lock_file._preferred(current, locked, "3.4.0") == lock_file._preferred(current, {}, "3.4.0") == current
 
 
 def test_a_trial_is_kept_when_it_is_taken(tmp_path):

@@ -12,7 +12,7 @@ from airflow_docker.settings import Settings, is_macos
 from airflow_docker.verbs.checks import Finding, ok
 
 GB = 10**9
-DISK_NEEDED, DISK_WISHED, MEMORY_WISHED = 2 * GB, 10 * GB, 4 * GB
+DISK_NEEDED, DISK_RECOMMENDED, MEMORY_RECOMMENDED = 2 * GB, 10 * GB, 4 * GB
 CLOCK_SECONDS = 5.0
 """Services whose clocks differ by more take each other for dead."""
 
@@ -37,34 +37,34 @@ def _disk(folder: Path, remedy: str) -> Finding:
     """The room where ``folder`` is, or where it would be made."""
     existing = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(existing).free
-    free_space = f"{free / GB:.1f} GB are free at {existing}"
+    free_text = f"{free / GB:.1f} GB are free at {existing}"
     if free < DISK_NEEDED:
-        return Finding("error", f"only {free_space}.", f"2 GB are needed, 10 are better. {remedy}")
-    if free < DISK_WISHED:
-        return Finding("warning", f"only {free_space}.", f"10 GB are better. {remedy}")
-    return ok(free_space)
+        return Finding("error", f"only {free_text}.", f"2 GB are needed, 10 are better. {remedy}")
+    if free < DISK_RECOMMENDED:
+        return Finding("warning", f"only {free_text}.", f"10 GB are better. {remedy}")
+    return ok(free_text)
 
 
 def bind_mounts(settings: Settings, engine: Engine) -> Finding:
     """Judged by where the engine is, as nothing is started; `inv up` looks at each folder."""
-    at, folders = endpoint.current(), engine.mounted_folders()
+    daemon, folders = endpoint.current(), engine.mounted_folders()
     if not folders:
         return ok("no folder of this machine is mounted")
-    if at.is_elsewhere:
-        what = f"the engine at {at.shown} is on another machine, and its containers see no folder of this one."
-        return Finding("error", what, engine_host.elsewhere(at))
+    if daemon.is_elsewhere:
+        what = f"the engine at {daemon.shown} is on another machine, and its containers see no folder of this one."
+        return Finding("error", what, engine_host.elsewhere(daemon))
     try:
         host = engine_host.ask()
     except UserError:
         return Finding("skipped", "Docker does not answer.", "See the check of docker.")
     if host.is_this:
-        return ok(f"{at.shown} is the engine of this machine")
-    unsure = {name: folder for name, folder in folders.items() if not host.shares(folder)}
-    where = f"the engine at {at.shown} runs on {host.shown}"
-    if not unsure:
+        return ok(f"{daemon.shown} is the engine of this machine")
+    not_shared = {name: folder for name, folder in folders.items() if not host.shares(folder)}
+    where = f"the engine at {daemon.shown} runs on {host.shown}"
+    if not not_shared:
         return ok(f"{where}, which shares these folders by default; inv up checks each")
-    what = f"{where}, which may not see {', '.join(f'{name} ({folder})' for name, folder in unsure.items())}."
-    return Finding("warning", what, f"inv up checks each. {engine_host.remedy(host, at, unsure.values())}")
+    what = f"{where}, which may not see {', '.join(f'{name} ({folder})' for name, folder in not_shared.items())}."
+    return Finding("warning", what, f"inv up checks each. {engine_host.remedy(host, daemon, not_shared.values())}")
 
 
 def memory(settings: Settings, engine: Engine) -> Finding:
@@ -76,7 +76,7 @@ def memory(settings: Settings, engine: Engine) -> Finding:
         import psutil
 
         size, remedy = psutil.virtual_memory().available, "End other programs, or take a larger machine."
-    if size < MEMORY_WISHED:
+    if size < MEMORY_RECOMMENDED:
         return Finding("warning", f"only {size / GB:.1f} GB are available.", f"4 GB are better. {remedy}")
     return ok(f"{size / GB:.1f} GB are available")
 
@@ -86,8 +86,8 @@ def port(settings: Settings, engine: Engine) -> Finding:
     try:
         ports.require_free(settings.airflow_port, engine.port_owner)
     except UserError:
-        pages = (release.TWO.page, release.THREE.page)  # it may be of another version than the settings name
-        if any(s.service in pages and s.state in ("running", "restarting") for s in engine.states()):
+        web_services = (release.TWO.page, release.THREE.page)  # it may be of another version than the settings name
+        if any(s.service in web_services and s.state in ("running", "restarting") for s in engine.states()):
             return ok(f"{settings.airflow_port} is ours: the stack is up")
         raise
     return ok(f"{settings.airflow_port} is free")
@@ -101,8 +101,8 @@ def clock(settings: Settings, engine: Engine) -> Finding:
     engine_time = datetime.fromisoformat(images.engine_info("{{.SystemTime}}"))
     after = datetime.now(UTC)
     # It was asked somewhere between the two, so only what lies outside counts.
-    isolated = max((before - engine_time).total_seconds(), (engine_time - after).total_seconds(), 0.0)
-    if isolated > CLOCK_SECONDS:
+    difference = max((before - engine_time).total_seconds(), (engine_time - after).total_seconds(), 0.0)
+    if difference > CLOCK_SECONDS:
         todo = "Restart Docker Desktop, or let both machines take their time from one server (NTP)."
-        return Finding("warning", f"the Docker engine's clock is {isolated:.0f} s apart from this machine's.", todo)
+        return Finding("warning", f"the Docker engine's clock is {difference:.0f} s apart from this machine's.", todo)
     return ok("this machine and the Docker engine agree")

@@ -12,7 +12,7 @@ from airflow_docker.settings import Settings
 from airflow_docker.sources import checkouts
 from airflow_docker.verbs.checks import Finding, ok
 
-PYTHON, COMPOSE_WISHED = (3, 11), (2, 20)
+PYTHON, COMPOSE_RECOMMENDED = (3, 11), (2, 20)
 
 
 def python(settings: Settings, engine: Engine) -> Finding:
@@ -29,10 +29,10 @@ def git(settings: Settings, engine: Engine) -> Finding:
 
 
 def uv(settings: Settings, engine: Engine) -> Finding:
-    asked = shell.capture([resolver.uv(), "--version"])
-    if asked.returncode:
+    result = shell.capture([resolver.uv(), "--version"])
+    if result.returncode:
         return Finding("error", "uv does not start.", "Remove .venv and type: ./inv doctor")
-    return ok(asked.stdout.removeprefix("uv ").strip())
+    return ok(result.stdout.removeprefix("uv ").strip())
 
 
 def docker(settings: Settings, engine: Engine) -> Finding:
@@ -42,6 +42,6 @@ def docker(settings: Settings, engine: Engine) -> Finding:
 
 def compose(settings: Settings, engine: Engine) -> Finding:
     version = plugin_version()
-    if shell.version_in(version) < COMPOSE_WISHED:
+    if shell.version_in(version) < COMPOSE_RECOMMENDED:
         return Finding("warning", f"{version} is older than what this is tested with.", "Take 2.20 or newer.")
     return ok(version)

@@ -34,7 +34,7 @@ def list_command(url: str) -> list[str]:
 def _repository(source: Source) -> Finding:
     """Where there is a checkout, `inv up` does without the remote; only `inv pull` would fail."""
     try:
-        return _has_ref(source, _refs(source))
+        return _check_ref(source, _refs(source))
     except UserError as error:
         return problem(error, "error" if checkouts.is_missing(source) else "warning")
 
@@ -43,17 +43,17 @@ def _refs(source: Source) -> dict[str, str]:
     """Every name that the remote has, and its commit."""
     shown = redact(source.url)
     try:
-        asked = shell.capture(list_command(source.url), env=source.environment)
-    except shell.TimedOut as late:
-        what = f"{shown} has not answered in {late.seconds:g} s."
+        result = shell.capture(list_command(source.url), env=source.environment)
+    except shell.TimedOut as timeout:
+        what = f"{shown} has not answered in {timeout.seconds:g} s."
         raise UserError(source.url_setting, what, f"Try: git ls-remote {shown}") from None
-    if asked.returncode:
-        raise remotes.explain(source.url, source.url_setting, remotes.last_line(asked.stderr))
-    lines = (line.split("\t") for line in asked.stdout.splitlines() if "\t" in line)
+    if result.returncode:
+        raise remotes.explain(source.url, source.url_setting, remotes.last_line(result.stderr))
+    lines = (line.split("\t") for line in result.stdout.splitlines() if "\t" in line)
     return {name: commit for commit, name in lines}
 
 
-def _has_ref(source: Source, refs: dict[str, str]) -> Finding:
+def _check_ref(source: Source, refs: dict[str, str]) -> Finding:
     ref = source.ref or "HEAD"
     names = ("HEAD",) if not source.ref else (f"refs/heads/{ref}", f"refs/tags/{ref}")
     shown = redact(source.url)
@@ -86,20 +86,20 @@ def _image(name: str, where: str, is_needed: bool) -> Finding:
     if images.inspect(name):
         return ok(f"{name} is here")
     try:
-        asked = shell.capture(images.manifest_command(name), timeout=REGISTRY_SECONDS)
-        last_line = (asked.stderr.strip() or "no reason given").splitlines()[-1] if asked.returncode else ""
-    except shell.TimedOut as late:
-        last_line = f"no answer in {late.seconds:g} s"
+        result = shell.capture(images.manifest_command(name), timeout=REGISTRY_SECONDS)
+        last_line = (result.stderr.strip() or "no reason given").splitlines()[-1] if result.returncode else ""
+    except shell.TimedOut as timeout:
+        last_line = f"no answer in {timeout.seconds:g} s"
     if not last_line:
         return ok(f"{name} is not here; it can be pulled")
     todo = f"Check the name and your connection, or log in (docker login). Try: docker pull {name}"
-    if has_ways_of_its_own():
+    if pulls_through_proxy():
         what = f"{where}: {name} is not here, and only the engine's proxy or mirror knows whether it can be pulled."
         return Finding("warning", what, todo)
     what = f"{where}: {name} is not here, and cannot be had ({last_line})."
     return Finding("error" if is_needed else "warning", what, todo)
 
 
-def has_ways_of_its_own() -> bool:
+def pulls_through_proxy() -> bool:
     """True if the engine pulls through a proxy or mirror; the question for a manifest goes past them."""
     return images.engine_info("{{.HTTPProxy}}{{.HTTPSProxy}}{{.RegistryConfig.Mirrors}}") != "[]"

@@ -8,15 +8,15 @@ from airflow_docker.engines import Engine
 from airflow_docker.engines.swarm.cluster import cluster
 from airflow_docker.settings import Settings
 from airflow_docker.verbs.checks import Finding, ok
-from airflow_docker.verbs.checks.remote import REGISTRY_SECONDS, has_ways_of_its_own
+from airflow_docker.verbs.checks.remote import REGISTRY_SECONDS, pulls_through_proxy
 
 
 def hosts(settings: Settings, engine: Engine) -> Finding:
     """This one is a manager, and the others answer."""
     nodes = cluster()
-    if away := [nodes.hosts[node] for node in nodes.away]:
+    if unreachable := [nodes.hosts[node] for node in nodes.away]:
         todo = "See to them; meanwhile what ran there runs elsewhere. Look: docker node ls"
-        return Finding("warning", f"no answer from {', '.join(away)}.", todo)
+        return Finding("warning", f"no answer from {', '.join(unreachable)}.", todo)
     return ok(f"this is a manager, and all hosts answer: {', '.join(nodes.hosts.values())}")
 
 
@@ -36,5 +36,5 @@ def registry(settings: Settings, engine: Engine) -> Finding:
         socket.create_connection((host, int(port or 443)), timeout=REGISTRY_SECONDS).close()
     except (OSError, UnicodeError, OverflowError) as problem:  # the last two of a name or a port that can be none
         what = f"IMAGE_REGISTRY: {name} does not answer ({getattr(problem, 'strerror', '') or problem})."
-        return Finding("warning" if has_ways_of_its_own() else "error", what, f"Start it. Try: docker login {name}")
+        return Finding("warning" if pulls_through_proxy() else "error", what, f"Start it. Try: docker login {name}")
     return ok(f"{name} answers")
