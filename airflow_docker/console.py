@@ -104,9 +104,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on_stderr: bool
     stream = sys.stderr if on_stderr else sys.stdout
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     is_plain = all(cell.isascii() and cell.isprintable() for row in rows for cell in row)
-    wide = sum(widths) + len(_GAP) * len(widths)
-    if not is_plain or (stream.isatty() and wide > shutil.get_terminal_size().columns):
-        _draw(columns, rows, on_stderr, None if stream.isatty() else max(80, wide))
+    total_width = sum(widths) + len(_GAP) * len(widths)
+    if not is_plain or (stream.isatty() and total_width > shutil.get_terminal_size().columns):
+        _draw(columns, rows, on_stderr, None if stream.isatty() else max(80, total_width))
         return
     is_bold = stream.isatty() and not os.environ.get("NO_COLOR")
     lines = [_GAP.join(map(str.ljust, row, widths)).rstrip() for row in (columns, *rows)]
@@ -120,10 +120,10 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], on_stderr: bool
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold", show_header=any(columns))
+    grid = Table(*columns, box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for row in rows:
-        drawn.add_row(*(Text(cell, overflow="fold") for cell in row))
-    Console(width=width, stderr=on_stderr).print(drawn)
+        grid.add_row(*(Text(cell, overflow="fold") for cell in row))
+    Console(width=width, stderr=on_stderr).print(grid)
 
 
 @contextmanager

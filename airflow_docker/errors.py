@@ -13,7 +13,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 FAILED = 1
 _PIPE_CLOSED = 128 + 13
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 USAGE = 2
 
 
@@ -61,7 +61,7 @@ def guarded(body: Callable[P, R]) -> Callable[P, R]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=_PIPE_CLOSED) from None
         except OSError as problem:
-            if problem.errno in _NO_ROOM:
+            if problem.errno in _DISK_FULL:
                 what = f"there is no room left ({problem.strerror})."
                 raise UserError(str(problem.filename or "the disk"), what, "Free some: inv clean, inv doctor") from None
             if problem.filename is None or problem.strerror is None:

@@ -32,7 +32,7 @@ def write(file: Path, content: bytes, mode: int = 0o644, owner: int | None = Non
     The new file has ``mode`` and, where given, the uid ``owner`` (needs root if it is not
     the caller's own) before it appears under its name. A kill leaves the old or the new.
     """
-    if _is(file, content, mode, owner):
+    if _is_unchanged(file, content, mode, owner):
         return False
     with replacing(file, mode, owner) as output:
         output.write(content)
@@ -71,13 +71,13 @@ def _temporary(file: Path) -> tuple[int, str]:
 
 def _remove_abandoned(directory: Path) -> None:
     """Remove what runs that were killed were writing in ``directory``; it may hold secrets."""
-    for left in directory.glob(f".*{_UNFINISHED}"):
-        with suppress(OSError), left.open("rb") as opened:
+    for abandoned in directory.glob(f".*{_UNFINISHED}"):
+        with suppress(OSError), abandoned.open("rb") as opened:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink(missing_ok=True)
+            abandoned.unlink(missing_ok=True)
 
 
-def _is(file: Path, content: bytes, mode: int, owner: int | None) -> bool:
+def _is_unchanged(file: Path, content: bytes, mode: int, owner: int | None) -> bool:
     try:
         status = file.stat()
         return (
@@ -105,9 +105,9 @@ def make_directory(directory: Path, where: str, owner: int | None = None) -> Non
     Raises UserError naming the setting ``where`` if it cannot be made.
     """
     try:
-        new = [p for p in (directory, *directory.parents) if not p.exists()]
+        missing = [p for p in (directory, *directory.parents) if not p.exists()]
         directory.mkdir(mode=0o755 if owner is None else 0o750, parents=True, exist_ok=True)
-        if owner is not None and new and owner != os.geteuid():
+        if owner is not None and missing and owner != os.geteuid():
             os.chown(directory, owner, -1)
     except (FileExistsError, NotADirectoryError):
         raise UserError(where, f"{directory} is not a folder.", "Name another one, or move that file away.") from None
@@ -219,9 +219,9 @@ def locked(file: Path, where: str) -> Iterator[float]:
     Gives when a run took it that was killed with it, in seconds since 1970, or else 0. What that run had
     started has been ended then.
     """
-    lock, left = _acquire(file, where)
+    lock, began_at = _acquire(file, where)
     try:
-        yield left
+        yield began_at
     finally:
         file.unlink(missing_ok=True)
         lock.close()
@@ -240,14 +240,14 @@ def _acquire(file: Path, where: str) -> tuple[IO[str], float]:
             what = f"{file.parent} takes no locks ({problem.strerror})."
             raise UserError(where, what, "Name a folder of a local disk.") from None
         if _same_file(lock.fileno(), file):  # its last holder may have removed it while we waited
-            killed = _holder(lock)[1]
-            left = file.stat().st_mtime if killed else 0.0
-            if killed:
-                _end_programs_of(killed)
+            killed_run = _holder(lock)[1]
+            began_at = file.stat().st_mtime if killed_run else 0.0
+            if killed_run:
+                _end_programs_of(killed_run)
             lock.truncate(0)
             with suppress(OSError):  # on a full disk it holds without a name
                 os.write(lock.fileno(), f"process {os.getpid()}\n{_RUN}".encode())
-            return lock, left
+            return lock, began_at
         lock.close()
 
 

@@ -27,7 +27,7 @@ _GRACE_SECONDS = 0.5
 _LOOK_SECONDS = 0.05
 _POLL_SECONDS = 0.01
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_came: list[int] = []
+_received: list[int] = []
 """The signal that has come, if one has."""
 _advice = ["Type it again to go on."]
 """What to do after an interruption; the last one holds."""
@@ -39,12 +39,12 @@ class Interrupted(BaseException):
 
 def check() -> None:
     """Raise Interrupted if a signal has come: what it has ended has not failed, and nothing new is started."""
-    if _came:
+    if _received:
         raise Interrupted
 
 
 @contextmanager
-def answered(verb: Callable[[], str]) -> Iterator[None]:
+def handle_signals(verb: Callable[[], str]) -> Iterator[None]:
     """Inside, the signals end this process, with 128 and their number as its exit code; ``verb`` says of what.
 
     One that was ignored before, as by ``nohup`` or in the background of a script, stays ignored.
@@ -54,14 +54,14 @@ def answered(verb: Callable[[], str]) -> Iterator[None]:
     signal.set_wakeup_fd(writing)  # whatever the main thread does, the number of the signal arrives there
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _raise)
-    ending = _Ending(verb)
-    threading.Thread(target=ending.watch, args=(reading,), daemon=True).start()
+            signal.signal(number, _raise_interrupted)
+    shutdown = _Shutdown(verb)
+    threading.Thread(target=shutdown.watch, args=(reading,), daemon=True).start()
     try:
         yield
     finally:
-        if _came:
-            ending.leave(_came[0])
+        if _received:
+            shutdown.exit_process(_received[0])
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def advice(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def ctrl_c_left_to_a_program() -> Iterator[None]:
+def leave_ctrl_c_to_program() -> Iterator[None]:
     """Inside, a terminal's Ctrl-C, which a program in its foreground gets too, is that program's affair alone."""
     before = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -89,47 +89,49 @@ def end(pid: int) -> None:
 
     with suppress(psutil.NoSuchProcess):
         child = psutil.Process(pid)
-        everything = [*child.children(recursive=True), child]
-        _signal(everything, signal.SIGTERM)
-        left = _left(everything, time.monotonic() + _GRACE_SECONDS)
-        _signal(left, signal.SIGKILL)
-        _left(left, time.monotonic() + _GRACE_SECONDS)  # the kernel takes its time where there is much to do
+        processes = [*child.children(recursive=True), child]
+        _signal(processes, signal.SIGTERM)
+        remaining = _still_running(processes, time.monotonic() + _GRACE_SECONDS)
+        _signal(remaining, signal.SIGKILL)
+        _still_running(
+            remaining, time.monotonic() + _GRACE_SECONDS
+        )  # the kernel takes its time where there is much to do
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
-    for each in _SIGNALS:
-        signal.signal(each, _nothing)  # once is enough; not SIG_IGN, which programs would inherit
-    _came.append(number)
+def _raise_interrupted(number: int, frame: FrameType | None) -> None:
+    for signal_number in _SIGNALS:
+        signal.signal(signal_number, _ignore)  # once is enough; not SIG_IGN, which programs would inherit
+    _received.append(number)
     raise Interrupted
 
 
-def _nothing(number: int, frame: FrameType | None) -> None:
+def _ignore(number: int, frame: FrameType | None) -> None:
     """The end is on its way."""
 
 
-class _Ending:
+class _Shutdown:
     """The end of this process and of the programs that it has started."""
 
     def __init__(self, verb: Callable[[], str]) -> None:
         self.verb = verb
-        self.late = 0.0
+        self.deadline = 0.0
         self.signalled: set[psutil.Process] = set()
-        self.leaving = threading.Lock()
+        self.exiting = threading.Lock()
 
     def watch(self, reading: int) -> None:
         """Wait for a signal; end what runs, and what is started meanwhile; end all when time is up."""
         number = os.read(reading, 1)[0]
-        self.late = time.monotonic() + SECONDS
-        while time.monotonic() < self.late:
+        self.deadline = time.monotonic() + SECONDS
+        while time.monotonic() < self.deadline:
             self._signal_new_children()
             time.sleep(_LOOK_SECONDS)
-        self.leave(number)
+        self.exit_process(number)
 
-    def leave(self, number: int) -> None:
+    def exit_process(self, number: int) -> None:
         """End this process; programs have the rest of their time. Whichever thread is first does it."""
-        with self.leaving:  # for good
+        with self.exiting:  # for good
             self._signal_new_children()
-            _signal(_left(self.signalled, self.late or time.monotonic() + SECONDS), signal.SIGKILL)
+            _signal(_still_running(self.signalled, self.deadline or time.monotonic() + SECONDS), signal.SIGKILL)
             with suppress(OSError, ValueError):
                 sys.stdout.flush()
             with suppress(OSError):
@@ -152,20 +154,20 @@ def _children() -> Iterable[psutil.Process]:
                 yield child
 
 
-def _left(processes: Iterable[psutil.Process], until: float) -> list[psutil.Process]:
+def _still_running(processes: Iterable[psutil.Process], until: float) -> list[psutil.Process]:
     """Those that still run at that time, by the monotonic clock; at once when none does.
 
     One that has ended may stay in the list of processes for as long as its parent, or init, does not ask for it.
     """
-    left = list(processes)
-    while left := [one for one in left if _runs(one)]:
+    remaining = list(processes)
+    while remaining := [one for one in remaining if _is_running(one)]:
         if time.monotonic() >= until:
             break
         time.sleep(_POLL_SECONDS)
-    return left
+    return remaining
 
 
-def _runs(process: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     import psutil
 
     try:

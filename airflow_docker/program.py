@@ -28,7 +28,7 @@ class Inv(Program):
         """Run the verbs; signals end them in order."""
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # as standard error is: any name, on any terminal
-        with interruption.answered(self._typed):
+        with interruption.handle_signals(self._typed):
             super().run(argv, exit)
 
     def _typed(self) -> str:
@@ -43,9 +43,9 @@ class Inv(Program):
 
     def parse_core(self, argv: list[str] | None) -> None:
         """Keep compiled modules, as Python does: Invoke would have all of ours compiled again at each start."""
-        keeps_none = sys.dont_write_bytecode
+        saved_value = sys.dont_write_bytecode
         super().parse_core(argv)
-        sys.dont_write_bytecode = keeps_none
+        sys.dont_write_bytecode = saved_value
 
     def print_version(self) -> None:
         """Our version, with Invoke's beside it."""

@@ -7,7 +7,7 @@ import configparser
 import io
 import os
 import re
-import secrets as random
+import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ _LARGEST = 1 << 20  # bytes; an ini file of credentials has a few hundred
 
 
 def _token() -> str:
-    return random.token_urlsafe(32)
+    return secrets.token_urlsafe(32)
 
 
 def _fernet_key() -> str:
@@ -36,11 +36,11 @@ def _fernet_key() -> str:
 
 
 GENERATED: dict[str, Callable[[], str]] = {
-    "admin_password": lambda: random.token_urlsafe(15),
+    "admin_password": lambda: secrets.token_urlsafe(15),
     "fernet_key": _fernet_key,
     "webserver_secret_key": _token,
     "postgres_password": _token,
-    "jwt_secret": lambda: random.token_urlsafe(64),
+    "jwt_secret": lambda: secrets.token_urlsafe(64),
     "redis_password": _token,
 }
 """Infrastructure keys -> how one is made. A Fernet key is 32 bytes in URL-safe base64 (the Fernet specification);

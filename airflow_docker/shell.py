@@ -74,8 +74,8 @@ def _limit(timeout: float | None) -> float | None:
     end = _end.get(None)
     if end is None:
         return timeout
-    left = max(end - time.monotonic(), 0.0)
-    return left if timeout is None else min(left, timeout)
+    remaining = max(end - time.monotonic(), 0.0)
+    return remaining if timeout is None else min(remaining, timeout)
 
 
 @contextmanager
@@ -128,8 +128,8 @@ def pipe(
     """
     with (
         Path(source or os.devnull).open("rb") as stdin,
-        Path(target or os.devnull).open("wb") as taken,
-        _started(args, env=_environment(env), stdin=stdin, stdout=taken, stderr=subprocess.PIPE) as process,
+        Path(target or os.devnull).open("wb") as output_file,
+        _started(args, env=_environment(env), stdin=stdin, stdout=output_file, stderr=subprocess.PIPE) as process,
     ):
         errors = process.communicate()[1]
     return subprocess.CompletedProcess(args, process.returncode, None, errors)
@@ -158,7 +158,7 @@ def relay(args: Sequence[str], clean: Callable[[str], str], *, env: Mapping[str,
     return process.returncode
 
 
-def listen(args: Sequence[str], hear: Callable[[str], None], *, env: Mapping[str, str] | None = None) -> int:
+def listen(args: Sequence[str], on_line: Callable[[str], None], *, env: Mapping[str, str] | None = None) -> int:
     """Run without a terminal and hand on each line of its errors as it comes, progress too; the exit code.
 
     Raises UserError if it cannot be started.
@@ -167,7 +167,7 @@ def listen(args: Sequence[str], hear: Callable[[str], None], *, env: Mapping[str
     pipes = {"stdin": none, "stdout": none, "stderr": subprocess.PIPE}
     with _started(args, env=_environment(env), text=True, errors="replace", **pipes) as process:
         for line in process.stderr or ():
-            hear(line.rstrip("\n"))
+            on_line(line.rstrip("\n"))
     return process.returncode
 
 
@@ -180,8 +180,8 @@ def stream(
     Of an ``interactive`` program a person at the terminal expects that it answers Ctrl-C itself.
     Raises UserError if it cannot be started.
     """
-    left = interruption.ctrl_c_left_to_a_program() if interactive and sys.stdin.isatty() else nullcontext()
-    with _started(args, env=_environment(env, exactly), cwd=cwd) as process, left:
+    ctrl_c = interruption.leave_ctrl_c_to_program() if interactive and sys.stdin.isatty() else nullcontext()
+    with _started(args, env=_environment(env, exactly), cwd=cwd) as process, ctrl_c:
         process.wait()
     return process.returncode
 

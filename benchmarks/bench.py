@@ -327,7 +327,7 @@ def row(result: Result) -> list[str]:
     )
     return [
         result.name, result.against, ours, theirs, f"{result.ratio:.3f}", f"{result.limit:.3g}",
-        " : ".join(f"{taken:.2f} s" for taken in result.processor or ()), str(result.runs),
+        " : ".join(f"{seconds:.2f} s" for seconds in result.processor or ()), str(result.runs),
         "reached" if result.reached else "NOT reached",
     ]  # fmt: skip
 

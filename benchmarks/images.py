@@ -29,9 +29,9 @@ SERVICES = ("webserver", "scheduler", "triggerer")
 
 def base() -> str | None:
     """AIRFLOW_BASE_IMAGE; for what tests use in place of an official image the fuller one, with all its providers."""
-    given = os.environ.get("AIRFLOW_BASE_IMAGE")
-    if not given or not given.startswith(TEST_IMAGES):
-        return given
+    image = os.environ.get("AIRFLOW_BASE_IMAGE")
+    if not image or not image.startswith(TEST_IMAGES):
+        return image
     built = subprocess.run([str(BUILD), "full"], stdout=subprocess.PIPE, text=True, check=True).stdout
     return re.search(r"AIRFLOW_FULL_IMAGE=(\S+)", built)[1]
 
@@ -67,11 +67,11 @@ def compiled(
                     statistics.median(spent(lambda command=command: quietly(*command)).wall for _ in range(3))
                 )
         inv("down", "--volumes", "--yes")
-    middle = {name: statistics.median(values) for name, values in times.items()}
+    medians = {name: statistics.median(values) for name, values in times.items()}
     version = {name: statistics.median(values) for name, values in versions.items()}
     return [
-        Result("up, cold", "docker compose up, nothing compiled", middle["ours"], middle[bare], 1.0, runs),
-        Result("up, cold", "docker compose up, all compiled", middle["ours"], middle[everything], 1.1, runs),
+        Result("up, cold", "docker compose up, nothing compiled", medians["ours"], medians[bare], 1.0, runs),
+        Result("up, cold", "docker compose up, all compiled", medians["ours"], medians[everything], 1.1, runs),
         Result("airflow version, by docker exec", "nothing compiled", version["ours"], version[bare], 1.0, runs),
         Result("bytes that compiling adds", "150 MB", _bytes(engine.image), BYTES, 1.0, 1, "B"),
     ]

@@ -57,11 +57,13 @@ def processor(
     name: str, ours: Side, base: tuple[str, Side], limit: float, runs: int, off: Sequence[Side] = ()
 ) -> Result:
     """Processor time as a multiple of that of ``base``; what the sides ``off`` take by themselves is taken off ours."""
-    mine, other = [], []
+    our_runs, their_runs = [], []
     for _ in range(runs):
-        mine.append(spent(ours).processor - sum(spent(side).processor for side in off))
-        other.append(spent(base[1]).processor)
-    return Result(f"{name}: processor", base[0], statistics.median(mine), statistics.median(other), limit, runs)
+        our_runs.append(spent(ours).processor - sum(spent(side).processor for side in off))
+        their_runs.append(spent(base[1]).processor)
+    return Result(
+        f"{name}: processor", base[0], statistics.median(our_runs), statistics.median(their_runs), limit, runs
+    )
 
 
 def compare(
@@ -74,14 +76,14 @@ def compare(
     What must be set up before a run is not counted. ``has_processor`` is false where servers are started
     that go on, or in this process, so that nobody knows what they take.
     """
-    mine, other = [], []
+    our_runs, their_runs = [], []
     for _ in range(runs):
         before_ours()
-        mine.append(spent(ours))
+        our_runs.append(spent(ours))
         before_theirs()
         parts = [spent(part) for part in theirs]
-        other.append(Spent(combine([part.wall for part in parts]), sum(part.processor for part in parts)))
-    medians = [statistics.median(one.wall for one in side) for side in (mine, other)]
-    taken = [statistics.median(one.processor for one in side) for side in (mine, other)]
+        their_runs.append(Spent(combine([part.wall for part in parts]), sum(part.processor for part in parts)))
+    medians = [statistics.median(one.wall for one in side) for side in (our_runs, their_runs)]
+    seconds = [statistics.median(one.processor for one in side) for side in (our_runs, their_runs)]
     return Result(name, against, medians[0], medians[1], limit, runs,
-                  processor=(taken[0], taken[1]) if has_processor else None)  # fmt: skip
+                  processor=(seconds[0], seconds[1]) if has_processor else None)  # fmt: skip

@@ -21,7 +21,7 @@ from airflow_docker import PROJECT
 from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.verbs.builds import built
 
-_LONGEST = 120.0  # seconds
+_START_SECONDS = 120.0  # seconds
 
 
 class Bare:
@@ -30,7 +30,7 @@ class Bare:
     def __init__(self, stack: Standalone, home: Path) -> None:
         self.python, self.home = stack.python, home
         database = home / "airflow.db"
-        self.page = f"http://127.0.0.1:{stack.settings.airflow_port}/health"
+        self.health_url = f"http://127.0.0.1:{stack.settings.airflow_port}/health"
         self.environ = stack.variables() | {
             "AIRFLOW_HOME": str(home), "AIRFLOW_CONFIG": str(home / "airflow.cfg"), "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}",
         }  # fmt: skip
@@ -46,7 +46,7 @@ class Bare:
             [self.python, "-m", "airflow", "standalone"], env=self.environ, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        end = time.monotonic() + _LONGEST
+        end = time.monotonic() + _START_SECONDS
         while not (self._jobs(began) >= {"SchedulerJob", "TriggererJob"} and self._answers()):
             if time.monotonic() > end or self.process.poll() is not None:
                 sys.exit("airflow standalone has not become healthy")
@@ -75,7 +75,7 @@ class Bare:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(self.page, timeout=5) as answer:
+            with urllib.request.urlopen(self.health_url, timeout=5) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False

@@ -18,7 +18,7 @@ AT_ONCE = 2  # tasks per worker: what is measured is how they are handed out, an
 SECONDS = 30.0  # so long that the start of a task, some seconds of a core, does not count for much
 ROUNDS = 4  # tasks one after the other in each place
 LIMIT = 1 / 0.9
-_LONGEST = 900.0  # seconds for one measurement
+_END_SECONDS = 900.0  # seconds for one measurement
 
 
 def scaling(folder: Path, images: dict[str, str], quietly: Callable[..., None]) -> list[Result]:
@@ -37,10 +37,10 @@ def scaling(folder: Path, images: dict[str, str], quietly: Callable[..., None]) 
 
     try:
         inv("up")
-        alone, *more = [_measure(project, inv, workers) for workers in COUNTS]
+        one_worker, *more = [_measure(project, inv, workers) for workers in COUNTS]
         return [
-            Result(f"{workers} workers, {workers} times the tasks", "1 worker", took, alone, LIMIT, 1)
-            for workers, took in zip(COUNTS[1:], more, strict=True)
+            Result(f"{workers} workers, {workers} times the tasks", "1 worker", seconds, one_worker, LIMIT, 1)
+            for workers, seconds in zip(COUNTS[1:], more, strict=True)
         ]
     finally:
         project.remove()
@@ -53,7 +53,7 @@ def _measure(project: ComposeProject, inv: Callable[..., None], workers: int) ->
     many = Many(project, tasks=workers * AT_ONCE * ROUNDS, seconds=SECONDS, at_once=64, name=name)
     many.deploy()
     many.begin(name)
-    if many.wait_for_end(name, _LONGEST) != "success":
+    if many.wait_for_end(name, _END_SECONDS) != "success":
         sys.exit(f"{name}: not all tasks have succeeded")
     query = "select extract(epoch from max(end_date) - min(start_date)) from task_instance"
     return float(project.sql(f"{query} where run_id = '{name}'"))

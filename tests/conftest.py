@@ -85,9 +85,9 @@ def remote(tmp_path):
 
 def snapshot(folder):
     """Every entry below a folder with mode and content, to compare before and after."""
-    found = {}
+    entries = {}
     for entry in sorted(folder.rglob("*")):
         kind = "link" if entry.is_symlink() else "dir" if entry.is_dir() else "file" if entry.is_file() else "other"
         content = str(entry.readlink()) if kind == "link" else entry.read_bytes() if kind == "file" else b""
-        found[str(entry.relative_to(folder))] = (kind, entry.lstat().st_mode, content)
-    return found
+        entries[str(entry.relative_to(folder))] = (kind, entry.lstat().st_mode, content)
+    return entries

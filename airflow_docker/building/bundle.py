@@ -181,11 +181,11 @@ def _copy_site_config(settings: Settings, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     target.chmod(0o755)
-    for name, work_dir in settings.site_config:
+    for name, path_in_home in settings.site_config:
         source = workflow_file(settings, name, "SITE_CONFIG")
         if not source.is_file():
             raise UserError("SITE_CONFIG", f"there is no file {source}.", "Paths are relative to WORKFLOW_DEV_DIR.")
-        (target / work_dir).parent.mkdir(parents=True, exist_ok=True)
-        files.write(target / work_dir, source.read_bytes())
+        (target / path_in_home).parent.mkdir(parents=True, exist_ok=True)
+        files.write(target / path_in_home, source.read_bytes())
     for folder in (f for f in target.rglob("*") if f.is_dir()):
         folder.chmod(0o755)

@@ -62,7 +62,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An assembled BUILD_DIR; ``place`` is where its lock is, ``platform`` what it was resolved for."""
+    """An assembled BUILD_DIR; its lock is in ``work_dir`` and was resolved for ``platform``."""
 
     work_dir: Path
     manifest: Manifest

@@ -51,8 +51,8 @@ def _copy_without_script(scripts: Path, target: Path) -> None:
     executables = [file for file in entries if file.is_file() and file.stat().st_mode & 0o100]
     for file in executables:
         (target / file.name).symlink_to(file.absolute())  # judged and copied with the rest
-    looked = " or ".join(COPY_SCRIPTS)
-    console.warn(f"archive-ops has no {looked}; took the {len(executables)} executable files of {SCRIPTS} instead.")
+    candidates = " or ".join(COPY_SCRIPTS)
+    console.warn(f"archive-ops has no {candidates}; took the {len(executables)} executable files of {SCRIPTS} instead.")
 
 
 def _copy_real(source: Path, target: Path, allowed: tuple[Path, Path], within: tuple[Path, ...] = ()) -> None:

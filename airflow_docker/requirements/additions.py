@@ -14,16 +14,16 @@ def key(platform: object, wanted: list[Requirement]) -> str:
 
     Comments, places and the order of files decide nothing. Hashes, as requirements may hold passwords.
     """
-    return "".join(f"{line}\n" for line in [_hash(platform), *sorted(map(_of, wanted))])
+    return "".join(f"{line}\n" for line in [_hash(platform), *sorted(map(_hash_of, wanted))])
 
 
 def new_lines(before: str, now: str, wanted: list[Requirement]) -> list[Requirement] | None:
     """What there is in the key ``now`` besides ``before``; None if they differ in anything else."""
     old, new = before.splitlines(), now.splitlines()
-    more = Counter(new[1:]) - Counter(old[1:])
+    added_hashes = Counter(new[1:]) - Counter(old[1:])
     if old[:1] != new[:1] or Counter(old[1:]) - Counter(new[1:]):
         return None
-    added = [requirement for requirement in wanted if _of(requirement) in more]
+    added = [requirement for requirement in wanted if _hash_of(requirement) in added_hashes]
     return None if any(requirement.constraint for requirement in added) else added
 
 
@@ -49,7 +49,7 @@ def _name(block: str) -> str:
     return normal(block.partition("=")[0].partition(" ")[0])
 
 
-def _of(requirement: Requirement) -> str:
+def _hash_of(requirement: Requirement) -> str:
     return _hash((requirement.text, requirement.constraint, requirement.hashes))
 
 

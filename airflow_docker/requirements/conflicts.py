@@ -16,30 +16,34 @@ _LOOK_SECONDS, _TRY_SECONDS = 1.0, 12.0
 these; one that has a solution may take long to be worked out, and is given three times that and at least the second."""
 
 
-def explain(resolver: Resolver, wanted: list[Requirement], stderr: str, took: float) -> UserError:
-    """The error for a set that uv could not solve in ``took`` seconds; ``stderr`` are its reasons for the whole."""
-    guilty = _smallest(resolver, wanted, stderr, max(_LOOK_SECONDS, 1.5 * took))
-    if guilty is None:
+def explain(resolver: Resolver, wanted: list[Requirement], stderr: str, seconds: float) -> UserError:
+    """The error for a set that uv could not solve in ``seconds``; ``stderr`` has its reasons."""
+    conflicting = _smallest(resolver, wanted, stderr, max(_LOOK_SECONDS, 1.5 * seconds))
+    if conflicting is None:
         return UserError("requirements", f"exclude each other.\n{stderr}\n", "Loosen one of those named.")
-    patience = max(_TRY_SECONDS, 3 * took)
+    try_seconds = max(_TRY_SECONDS, 3 * seconds)
     with ThreadPoolExecutor(4) as pool:
-        reasons = pool.submit(resolver.solve, guilty)
-        airflow = pool.submit(_without_airflow, resolver, guilty, patience)
+        reasons = pool.submit(resolver.solve, conflicting)
+        airflow = pool.submit(_without_airflow, resolver, conflicting, try_seconds)
         remedies = list(
-            pool.map(lambda r: _loosen(resolver, guilty, r, patience), [r for r in guilty if r.text != r.name])
+            pool.map(
+                lambda r: _loosen(resolver, conflicting, r, try_seconds), [r for r in conflicting if r.text != r.name]
+            )
         )
-    places = [f"  {r.text}    ({r.where})" for r in guilty]
+    lines = [f"  {r.text}    ({r.where})" for r in conflicting]
     if airflow.result() is not None:
-        places.insert(0, f"  {resolver.target.root}    (AIRFLOW_VERSION)")
+        lines.insert(0, f"  {resolver.target.root}    (AIRFLOW_VERSION)")
         remedies += [f"Or set AIRFLOW_VERSION to {airflow.result()}, which fits."] if airflow.result() else []
     chain = [f"  {line.strip()}" for line in reasons.result()[1].splitlines()]
     what = [
-        "these exclude each other:" if len(places) > 1 else "this cannot be had:",
-        *places,
+        "these exclude each other:" if len(lines) > 1 else "this cannot be had:",
+        *lines,
         f"For Python {resolver.target.python} the resolver says:",
         *chain,
     ]
-    return UserError(guilty[-1].where if guilty else "AIRFLOW_VERSION", "\n".join(what) + "\n", " ".join(remedies))
+    return UserError(
+        conflicting[-1].where if conflicting else "AIRFLOW_VERSION", "\n".join(what) + "\n", " ".join(remedies)
+    )
 
 
 def _smallest(resolver: Resolver, wanted: list[Requirement], stderr: str, seconds: float) -> list[Requirement] | None:
@@ -49,14 +53,14 @@ def _smallest(resolver: Resolver, wanted: list[Requirement], stderr: str, second
     """
     names = set(re.findall(r"[a-z0-9][a-z0-9-]*", stderr.lower().replace("_", "-").replace(".", "-")))
     named = [r for r in wanted if r.name in names or not r.name]
-    guilty = next((some for some in (named, wanted) if _is_unsolvable(resolver, some, seconds)), None)
-    if guilty is None:
+    conflicting = next((some for some in (named, wanted) if _is_unsolvable(resolver, some, seconds)), None)
+    if conflicting is None:
         return None
-    for requirement in list(guilty):
-        rest = [r for r in guilty if r is not requirement]
+    for requirement in list(conflicting):
+        rest = [r for r in conflicting if r is not requirement]
         if rest and _is_unsolvable(resolver, rest, seconds):
-            guilty = rest
-    return guilty
+            conflicting = rest
+    return conflicting
 
 
 def _is_unsolvable(resolver: Resolver, some: list[Requirement], seconds: float, root: str | None = None) -> bool:
@@ -66,29 +70,29 @@ def _is_unsolvable(resolver: Resolver, some: list[Requirement], seconds: float, 
         return False
 
 
-def _without_airflow(resolver: Resolver, guilty: list[Requirement], seconds: float) -> str | None:
+def _without_airflow(resolver: Resolver, conflicting: list[Requirement], seconds: float) -> str | None:
     """None if Airflow has no part in it; else an Airflow of the next line that fits, empty if none was found.
 
     The whole range would take long to search: every release of it has its own requirements.
     """
-    if _is_unsolvable(resolver, guilty, _LOOK_SECONDS, root=""):
+    if _is_unsolvable(resolver, conflicting, _LOOK_SECONDS, root=""):
         return None
     line = ">=3" if resolver.target.airflow_version.startswith("2.") else "<3"
     try:
-        lock = resolver.solve(guilty, root=f"apache-airflow{line}", seconds=seconds)[0]
+        lock = resolver.solve(conflicting, root=f"apache-airflow{line}", seconds=seconds)[0]
     except TimedOut:
         return ""
     return pins(lock or "").get("apache-airflow", "")
 
 
-def _loosen(resolver: Resolver, guilty: list[Requirement], requirement: Requirement, seconds: float) -> str:
+def _loosen(resolver: Resolver, conflicting: list[Requirement], requirement: Requirement, seconds: float) -> str:
     """Advice to loosen a requirement, with the version that this would give, if that is found in time."""
     loose = replace(requirement, text=requirement.name or requirement.text, hashes=())
     try:
-        others = [r for r in guilty if r is not requirement]
+        others = [r for r in conflicting if r is not requirement]
         lock = resolver.solve([*others, loose], seconds=seconds)[0]
         version = pins(lock or "").get(requirement.name, "")
     except TimedOut:
         version = ""
-    would = f" (free, it would be {version})" if version else ""
-    return f"Loosen '{requirement.text}' in {requirement.where}{would}."
+    suffix = f" (free, it would be {version})" if version else ""
+    return f"Loosen '{requirement.text}' in {requirement.where}{suffix}."

@@ -22,11 +22,11 @@ class Change:
 
 def changes(base: Platform, locked: dict[str, str]) -> list[Change]:
     """The changes that installing ``locked`` (name -> version) makes in ``base``."""
-    has = {normal(name): version for name, version in base.packages.items()}
+    before = {normal(name): version for name, version in base.packages.items()}
     after = {normal(name): version for name, version in locked.items()}
-    new = {name: version for name, version in sorted(after.items()) if has.get(name, version) != version}
+    new = {name: version for name, version in sorted(after.items()) if before.get(name, version) != version}
     needs = _needs(base, set(after))
-    return [Change(name, has[name], version, _broken(needs.get(name, []), version)) for name, version in new.items()]
+    return [Change(name, before[name], version, _broken(needs.get(name, []), version)) for name, version in new.items()]
 
 
 def _needs(base: Platform, resolved: set[str]) -> dict[str, list[tuple[str, str]]]:

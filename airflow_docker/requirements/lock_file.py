@@ -34,8 +34,8 @@ def lock(
     target = target_of(base)
     wanted = requirement_files.read(inputs)
     output = directory / LOCK
-    for left in directory.glob(".resolving-*"):  # of a run that was killed
-        shutil.rmtree(left)
+    for leftover in directory.glob(".resolving-*"):  # of a run that was killed
+        shutil.rmtree(leftover)
     key = _key(target, base, wanted, settings.airflow_constraints)
     if not trial and (directory / _OWN).is_file() and _text(directory / _OWN) != _text(output):
         files.write(output, (directory / _OWN).read_bytes())

@@ -81,8 +81,8 @@ class Resolver:
 
         Raises TimedOut after ``seconds``, UserError if uv could not do its work.
         """
-        wished = [self.target.root, *self.target.companions] if root is None else [root]
-        lines = [*wished, *(r.text for r in wanted if not r.constraint)]
+        roots = [self.target.root, *self.target.companions] if root is None else [root]
+        lines = [*roots, *(r.text for r in wanted if not r.constraint)]
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".resolving-") as folder:
             inputs, constraints, output = (Path(folder, name) for name in ("in", "constraints", "out"))
             inputs.write_text("\n".join(lines) + "\n")
@@ -98,8 +98,8 @@ class Resolver:
 
 def uv() -> str:
     """The uv of our own environment, or else the one on PATH."""
-    ours = Path(sys.executable).with_name("uv")
-    return str(ours) if ours.exists() else "uv"
+    own = Path(sys.executable).with_name("uv")
+    return str(own) if own.exists() else "uv"
 
 
 def blocks(text: str) -> list[str]:
@@ -107,7 +107,7 @@ def blocks(text: str) -> list[str]:
     return re.findall(r"^[^\s#].*\n(?:[ \t].*\n)*", text, re.M)
 
 
-def parted(text: str) -> tuple[str, str]:
+def split_git_references(text: str) -> tuple[str, str]:
     """A lock in two: what must have hashes, and git references, which have a commit instead."""
     by_commit = [block for block in blocks(text) if re.match(r"\S+ @ git\+", block)]
     return "".join(block for block in blocks(text) if block not in by_commit), "".join(by_commit)

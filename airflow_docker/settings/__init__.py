@@ -58,7 +58,7 @@ _SENSITIVE_OPTION = re.compile(
     r"(SQL_ALCHEMY_CONN(_ASYNC)?|FERNET_KEY|SECRET_KEY|BROKER_URL|RESULT_BACKEND|PASSWORD|JWT_SECRET|SENTRY_DSN|"
     r"FLOWER_BASIC_AUTH|BACKEND_KWARGS|CONNECT_ARGS|ELASTICSEARCH__HOST|OPENSEARCH__HOST)(_CMD|_SECRET)?$"
 )
-_OURS = {
+_RESERVED = {
     "AIRFLOW__CORE__EXECUTOR": "Set EXECUTOR.",
     "AIRFLOW__CORE__DAGS_FOLDER": "Set WORKFLOW_DEV_DIR and DAGS_DIR.",
     **dict.fromkeys(("AIRFLOW__WEBSERVER__WEB_SERVER_PORT", "AIRFLOW__API__PORT"), "Set AIRFLOW_PORT."),
@@ -73,7 +73,7 @@ _OURS = {
     ),
 }  # fmt: skip
 """Options that would contradict ours, and what to do instead."""
-_PAGES = ("AIRFLOW__WEBSERVER__BASE_URL", "AIRFLOW__API__BASE_URL")
+_WEB_UI_URLS = ("AIRFLOW__WEBSERVER__BASE_URL", "AIRFLOW__API__BASE_URL")
 """The options with the public address of the web UI, of Airflow 2 and 3."""
 AIRFLOW_IMAGE_UID = 50000
 """The uid of the user ``airflow`` in the official image."""
@@ -230,16 +230,16 @@ def load(
             except ValueError as problem:
                 values[name] = raw
                 todo = "See .env.example."
-                wrong = UserError(name, f"{problem} (from {origin[name]}).", todo, USAGE)
-                (derived if origin[name] == "default" else errors).append(wrong)
+                error = UserError(name, f"{problem} (from {origin[name]}).", todo, USAGE)
+                (derived if origin[name] == "default" else errors).append(error)
     # Options are chosen in .env; the shell may change one, but what else it holds is for other Airflows.
     options = {k: environ.get(k) or v for k, v in _matching(_AIRFLOW_OPTION, in_file).items()}
-    for page in _PAGES:
-        if page in options and (problem_of_page := url_problem(options[page])):
-            errors.append(UserError(page, f"{problem_of_page}.", "Correct it.", USAGE))
+    for option in _WEB_UI_URLS:
+        if option in options and (reason := url_problem(options[option])):
+            errors.append(UserError(option, f"{reason}.", "Correct it.", USAGE))
     errors += [_sensitive(name) for name in sorted(options) if _holds_secret(name, options[name])]
-    ours = sorted(options.keys() & _OURS.keys())
-    errors += [UserError(name, "this option is ours to set.", _OURS[name], USAGE) for name in ours]
+    reserved = sorted(options.keys() & _RESERVED.keys())
+    errors += [UserError(name, "this option is ours to set.", _RESERVED[name], USAGE) for name in reserved]
     raise_all(errors or derived)  # a default is wrong because of a setting that it is made of
     origin |= {name: "environment" if environ.get(name) else base.env_file.name for name in options}
     secret_inputs = {**_matching(_SECRET_NAME, in_file), **_matching(_SECRET_NAME, environ)}

@@ -92,10 +92,10 @@ def head(source: Source) -> Head:
     """Where the checkout of ``source`` stands. Raises UserError if there is none that git can read."""
     if is_missing(source):
         raise UserError(source.path_setting, f"there is no checkout at {source.path}.", "Type: inv pull")
-    asked = _git(source.path, "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--untracked-files=no")
-    if asked.returncode:
-        raise _unreadable(source, asked.stderr)
-    lines = asked.stdout.splitlines()
+    result = _git(source.path, "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--untracked-files=no")
+    if result.returncode:
+        raise _unreadable(source, result.stderr)
+    lines = result.stdout.splitlines()
     notes = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
     if notes["branch.oid"] == "(initial)":
         raise UserError(str(source.path), "the repository has no commit yet.", "Move it away and type: inv pull")
@@ -128,8 +128,8 @@ def has_commit(source: Source, commit: str) -> bool:
 
 def commits_since(source: Source, revision: str) -> int | None:
     """How many commits the checkout has that ``revision`` has not; None if it does not know that revision."""
-    asked = _git(source.path, "rev-list", "--count", "--end-of-options", f"{revision}..HEAD")
-    return None if asked.returncode else int(asked.stdout)
+    result = _git(source.path, "rev-list", "--count", "--end-of-options", f"{revision}..HEAD")
+    return None if result.returncode else int(result.stdout)
 
 
 def changed_since(source: Source, revision: str, paths: list[str]) -> list[str]:
@@ -142,12 +142,12 @@ def changed_since(source: Source, revision: str, paths: list[str]) -> list[str]:
 
 def require_git() -> str:
     """The version of git, in its own words. Raises UserError if there is none, or one that is too old."""
-    wished = ".".join(map(str, GIT))
+    oldest = ".".join(map(str, GIT))
     if shutil.which("git") is None:
-        raise UserError("git", "the program is not installed or not on PATH.", f"Install git {wished} or newer.")
+        raise UserError("git", "the program is not installed or not on PATH.", f"Install git {oldest} or newer.")
     version = shell.capture(["git", "--version"]).stdout.strip().removeprefix("git version ")
     if shell.version_in(version) < GIT:
-        raise UserError("git", f"version {version or '(none)'} is too old.", f"Install git {wished} or newer.")
+        raise UserError("git", f"version {version or '(none)'} is too old.", f"Install git {oldest} or newer.")
     return version
 
 
@@ -182,10 +182,10 @@ def _cloned(source: Source, target: Path, report: Report) -> Pulled:
     try:
         clones.clone(source, folder, report)
         branch, commit = _target(source, folder)
-        start = ["-B", branch, "--track", f"origin/{branch}"] if branch else ["--detach", commit]
-        done = _git(folder, "checkout", *start, env=source.environment)
-        if done.returncode:
-            raise remotes.Refused(done.stderr)
+        options = ["-B", branch, "--track", f"origin/{branch}"] if branch else ["--detach", commit]
+        result = _git(folder, "checkout", *options, env=source.environment)
+        if result.returncode:
+            raise remotes.Refused(result.stderr)
         if target.exists():
             target.rmdir()
         folder.rename(target)
@@ -195,19 +195,19 @@ def _cloned(source: Source, target: Path, report: Report) -> Pulled:
 
 
 def _fast_forward(source: Source, report: Report) -> Pulled:
-    answer = _git(source.path, "rev-parse", "--absolute-git-dir")
-    if answer.returncode:
-        raise _unreadable(source, answer.stderr)
-    git_dir = Path(answer.stdout.removesuffix("\n"))
-    with files.locked(git_dir / interrupted_pull.LOCK, source.name) as killed:
-        interrupted_pull.finish(source.path.resolve(), git_dir, killed)
+    result = _git(source.path, "rev-parse", "--absolute-git-dir")
+    if result.returncode:
+        raise _unreadable(source, result.stderr)
+    git_dir = Path(result.stdout.removesuffix("\n"))
+    with files.locked(git_dir / interrupted_pull.LOCK, source.name) as began_at:
+        interrupted_pull.finish(source.path.resolve(), git_dir, began_at)
         old = head(source)
         _check_unchanged(source, old)
         _fetch(source, report)
         branch, new = _target(source, source.path)
         _check_position(source, old, branch, new)
         if old.commit != new:
-            _require_way(source, new)
+            _check_fast_forward(source, new)
             interrupted_pull.begin_step(git_dir, old.commit, new)
             _advance(source, new)
             interrupted_pull.end_step(git_dir)
@@ -218,14 +218,14 @@ def _fetch(source: Source, report: Report) -> None:
     """Bring all branches, and the tag that is asked for, if it is one; a branch that is gone is gone here too."""
     lines: list[str] = []
 
-    def hear(line: str) -> None:
+    def on_line(line: str) -> None:
         if stage := _STAGE.match(line):
             report(stage[1].lower(), int(stage[2]) / 100)
         else:
             lines.append(line)
 
     command = _command(source.path, "fetch", "--prune", "--progress", "origin", "+refs/heads/*:refs/remotes/origin/*")
-    if shell.listen(command, hear, env=_environment(source.path) | source.environment):
+    if shell.listen(command, on_line, env=_environment(source.path) | source.environment):
         raise remotes.explain(source.url, source.url_setting, remotes.last_line("\n".join(lines)))
     if source.ref and not _commit(source.path, f"refs/remotes/origin/{source.ref}"):
         tag = f"+refs/tags/{source.ref}:refs/tags/{source.ref}"  # no tag either: perhaps a commit
@@ -237,9 +237,9 @@ def _check_unchanged(source: Source, current: Head) -> None:
     where = str(source.path)
     urls = _git(source.path, "remote", "get-url", "--all", "origin").stdout.splitlines()
     if source.url not in urls and not any(remotes.same(source.url, url) for url in urls):
-        has = f"its remote origin is {redact(urls[0])}" if urls else "it has no remote origin"
+        current_remote = f"its remote origin is {redact(urls[0])}" if urls else "it has no remote origin"
         todo = f"Correct {source.url_setting}, or type: git -C {where} remote set-url origin {redact(source.url)}"
-        raise UserError(where, f"{has}, not {redact(source.url)}.", todo)
+        raise UserError(where, f"{current_remote}, not {redact(source.url)}.", todo)
     if current.dirty:
         changed = _git(source.path, "status", "--porcelain", "--untracked-files=no").stdout.splitlines()
         what = f"there are local changes in {len(changed)} file(s), first {changed[0][2:].strip()}."
@@ -269,11 +269,13 @@ def no_such_ref(source: Source, ref: str) -> UserError:
 
 def _default_branch(source: Source, folder: Path) -> tuple[str, str]:
     """The branch the remote prefers, as noted here, or as it says when that is not noted or is gone, and its commit."""
-    for note in (False, True):
-        if note:
+    for asks_remote in (False, True):
+        if asks_remote:
             _git(folder, "remote", "set-head", "origin", "--auto", env=source.environment)
-        noted = _git(folder, "for-each-ref", "--format=%(symref:lstrip=3) %(objectname)", "refs/remotes/origin/HEAD")
-        branch, _, commit = noted.stdout.strip().partition(" ")
+        remote_head = _git(
+            folder, "for-each-ref", "--format=%(symref:lstrip=3) %(objectname)", "refs/remotes/origin/HEAD"
+        )
+        branch, _, commit = remote_head.stdout.strip().partition(" ")
         if branch and commit:
             return branch, commit
     raise no_such_ref(source, "")
@@ -281,8 +283,8 @@ def _default_branch(source: Source, folder: Path) -> tuple[str, str]:
 
 def _commit(folder: Path, ref: str) -> str:
     """The commit of that name; empty if there is none."""
-    asked = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    return "" if asked.returncode else asked.stdout.strip()  # of a range it names both ends before it refuses
+    result = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    return "" if result.returncode else result.stdout.strip()  # of a range it names both ends before it refuses
 
 
 def _check_position(source: Source, current: Head, branch: str, new: str) -> None:
@@ -310,17 +312,17 @@ def _is_ancestor(source: Source, old: str, new: str) -> bool:
     return _git(source.path, "merge-base", "--is-ancestor", old, new).returncode == 0
 
 
-def _require_way(source: Source, new: str) -> None:
+def _check_fast_forward(source: Source, new: str) -> None:
     """Raise UserError where git would refuse the step: an interrupted step would look like local changes."""
     options = ("--dry-run", "-m", "-u", "--exclude-per-directory=.gitignore")
-    _require_done(source, new, _git(source.path, "read-tree", *options, "HEAD", new))
+    _check_succeeded(source, new, _git(source.path, "read-tree", *options, "HEAD", new))
 
 
 def _advance(source: Source, new: str) -> None:
-    _require_done(source, new, _git(source.path, "merge", "--ff-only", new))
+    _check_succeeded(source, new, _git(source.path, "merge", "--ff-only", new))
 
 
-def _require_done(source: Source, new: str, step: CompletedProcess[str]) -> None:
+def _check_succeeded(source: Source, new: str, step: CompletedProcess[str]) -> None:
     if step.returncode:
         todo = f"See what blocks it: git -C {source.path} merge --ff-only {new[:10]}"
         what = f"cannot be fast-forwarded ({remotes.last_line(step.stderr)})."

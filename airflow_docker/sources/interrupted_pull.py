@@ -30,18 +30,18 @@ def end_step(git_dir: Path) -> None:
     (git_dir / _NOTE).unlink(missing_ok=True)
 
 
-def finish(folder: Path, git_dir: Path, killed: float) -> None:
+def finish(folder: Path, git_dir: Path, began_at: float) -> None:
     """Repair the checkout in ``folder`` if a pull that began then (in seconds since 1970, or 0) was ``killed``,
     or one has not done its step.
 
     Raises UserError if another git is at work there.
     """
     note = git_dir / _NOTE
-    if not killed and not note.is_file():
+    if not began_at and not note.is_file():
         return
     import psutil
 
-    since = killed or note.stat().st_mtime
+    since = began_at or note.stat().st_mtime
     if any(_works_in(folder, process) for process in psutil.process_iter(["name", "cwd", "ppid"])):
         raise UserError(
             str(folder), "a pull did not end here, and another git is at work.", "Try again when it is done."
@@ -52,7 +52,7 @@ def finish(folder: Path, git_dir: Path, killed: float) -> None:
     if note.is_file():
         old, _, new = note.read_text().partition(" ")
         step = _Step(folder, git_dir, old, new)
-        if step.was_left_half_way():
+        if step.is_half_done():
             step.git("reset", "--quiet", "--hard", new)
         end_step(git_dir)
 
@@ -74,7 +74,7 @@ class _Step:
         env = {"GIT_INDEX_FILE": str(self.index)} if index else {}
         return shell.capture(["git", "-C", str(self.folder), *args], env=env).stdout
 
-    def was_left_half_way(self) -> bool:
+    def is_half_done(self) -> bool:
         """True if it was not done to its end, and nobody has changed anything since."""
         if self.git("rev-parse", "HEAD").strip() != self.old:
             return False

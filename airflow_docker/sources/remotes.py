@@ -176,8 +176,8 @@ def _http_status(url: str) -> int | None:
 
     bare = re.sub(r"^(https?://)[^@/]*@", r"\1", url)
     try:
-        with urlopen(f"{bare.rstrip('/')}/info/refs?service=git-upload-pack", timeout=PROBE_SECONDS) as answer:  # noqa: S310
-            return int(answer.status)
+        with urlopen(f"{bare.rstrip('/')}/info/refs?service=git-upload-pack", timeout=PROBE_SECONDS) as response:  # noqa: S310
+            return int(response.status)
     except HTTPError as error:
         return error.code
     except (OSError, ValueError, HTTPException):  # the last two of names that are none, and of other protocols

@@ -32,11 +32,11 @@ def services() -> list[Path]:
     """What the services import, found out by the user that they run as."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
-        asked = subprocess.run(
+        result = subprocess.run(
             [sys.executable, str(SERVICE_IMPORTS), folder], stdout=subprocess.PIPE, text=True, check=True,
             env=os.environ | {"PYTHONWARNINGS": "ignore"}, cwd=folder, user="airflow", group=0, extra_groups=[],
         )  # fmt: skip
-    return [Path(line) for line in asked.stdout.splitlines()]
+    return [Path(line) for line in result.stdout.splitlines()]
 
 
 def installed(lock: Path) -> list[Path]:
@@ -110,7 +110,7 @@ def compile_module(source: Path) -> int:
     folder = source.parent
     if not os.access(folder, os.W_OK) or not source.is_file() or is_current(target, source):
         return 0
-    like, above = source.stat(), folder.stat()
+    source_stat, folder_stat = source.stat(), folder.stat()
     try:
         content = compiled(source, source.read_bytes())
     except (SyntaxError, ValueError):
@@ -119,12 +119,15 @@ def compile_module(source: Path) -> int:
     target.parent.mkdir(exist_ok=True)
     target.unlink(missing_ok=True)
     target.write_bytes(content)
-    for path, owner, mode in ((target, like, like.st_mode), (target.parent, above, above.st_mode)):
+    for path, owner, mode in (
+        (target, source_stat, source_stat.st_mode),
+        (target.parent, folder_stat, folder_stat.st_mode),
+    ):
         if os.geteuid() == 0:
             os.chown(path, owner.st_uid, owner.st_gid)
         path.chmod(mode & 0o777)
         os.utime(path, (EPOCH, EPOCH))
-    os.utime(folder, ns=(above.st_atime_ns, above.st_mtime_ns))
+    os.utime(folder, ns=(folder_stat.st_atime_ns, folder_stat.st_mtime_ns))
     return len(content)
 
 

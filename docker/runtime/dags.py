@@ -80,8 +80,8 @@ def parse_isolated(file: str, seconds: float, option: str) -> dict:
         os.waitpid(child, 0)
     if has_answered:
         return json.loads(answer)
-    late = f"the import does not end within {seconds:g} s. Raise {option}, or move work into tasks."
-    return {"dags": [], "errors": [{"file": file, "traceback": end_of(status) if ended else late}]}
+    timeout_error = f"the import does not end within {seconds:g} s. Raise {option}, or move work into tasks."
+    return {"dags": [], "errors": [{"file": file, "traceback": end_of(status) if ended else timeout_error}]}
 
 
 def answer_and_end(file: str, writing: int) -> None:

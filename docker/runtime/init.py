@@ -43,12 +43,12 @@ def migrate() -> None:
             f"Airflow {package.__version__} does not know the database's schema ({unknown[0]}): it is of a newer one. "
             "Set AIRFLOW_VERSION to that, or restore a backup: inv restore FILE --yes"
         )
-    with rows_kept():
+    with keep_rows():
         airflow("db", "migrate")
 
 
 @contextmanager
-def rows_kept() -> Iterator[None]:
+def keep_rows() -> Iterator[None]:
     """With SQLite, let a migration remove no rows but those that it means to.
 
     There a column is changed by dropping its table, and with foreign keys on go all rows that refer to
@@ -59,23 +59,23 @@ def rows_kept() -> Iterator[None]:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
-    def ruling(action: int, name: str, value: str | None, *_: str | None) -> int:
+    def authorize(action: int, name: str, value: str | None, *_: str | None) -> int:
         is_switch = (action, name) == (sqlite3.SQLITE_PRAGMA, "foreign_keys") and value is not None
         return sqlite3.SQLITE_IGNORE if is_switch else sqlite3.SQLITE_OK
 
-    def off(connection: sqlite3.Connection, _: object) -> None:
+    def switch_off(connection: sqlite3.Connection, _: object) -> None:
         connection.execute("PRAGMA foreign_keys=OFF")
-        connection.set_authorizer(ruling)
+        connection.set_authorizer(authorize)
 
     if settings.engine.dialect.name != "sqlite":
         yield
         return
     settings.engine.dispose()
-    event.listen(Engine, "connect", off)  # of all engines, as Airflow makes another one on the way
+    event.listen(Engine, "connect", switch_off)  # of all engines, as Airflow makes another one on the way
     try:
         yield
     finally:
-        event.remove(Engine, "connect", off)
+        event.remove(Engine, "connect", switch_off)
         settings.engine.dispose()
 
 

@@ -104,17 +104,17 @@ def main() -> None:
 def note(event: str, args: tuple) -> None:
     """An audit hook: modules are run by exec, also those that are in no list of modules, as migrations are."""
     if event == "exec":
-        run.add(args[0].co_filename)
+        executed.add(args[0].co_filename)
 
 
 if __name__ == "__main__":
     answer = os.dup(1)
     os.dup2(2, 1)  # whatever the modules print is no answer
-    run = {str(getattr(module, "__file__", "")) for name, module in sys.modules.items() if name != "__main__"}
+    executed = {str(getattr(module, "__file__", "")) for name, module in sys.modules.items() if name != "__main__"}
     sys.addaudithook(note)
     logging.disable()
     os.environ |= environment(sys.argv[1])
     main()
     with os.fdopen(answer, "w") as output:
-        output.write("".join(f"{file}\n" for file in sorted(run) if file.endswith(".py")))
+        output.write("".join(f"{file}\n" for file in sorted(executed) if file.endswith(".py")))
     os._exit(0)  # without waiting for what was started

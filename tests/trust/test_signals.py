@@ -167,7 +167,7 @@ def test_ctrl_c_at_a_terminal_is_for_the_program_that_runs_there(alone, figure):
     pid, terminal = pty.fork()
     script = (
         "import sys\nfrom airflow_docker import interruption, shell\n"
-        "with interruption.answered(lambda: 'inv'):\n"
+        "with interruption.handle_signals(lambda: 'inv'):\n"
         f"    sys.exit(shell.stream([sys.executable, '-c', {TRAP!r}], interactive=True))\n"
     )
     if not pid:

@@ -18,12 +18,12 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 @pytest.fixture
 def served(tmp_path, monkeypatch):
     """A server on loopback: its address, and the paths it was asked for."""
-    asked = []
+    requested = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            asked.append(self.path)
+            requested.append(self.path)
             if self.path.startswith("/none"):
                 self.send_error(404)
                 return
@@ -37,7 +37,7 @@ def served(tmp_path, monkeypatch):
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", requested
         server.shutdown()
 
 
@@ -47,37 +47,37 @@ def cached(tmp_path):
 
 
 def test_downloaded_once_and_kept(make_settings, served, tmp_path):
-    address, asked = served
+    address, requested = served
     settings = make_settings(f"AUDIT_TOOL_URL={address}/tool.deb\nAUDIT_TOOL_SHA256={SHA256}\n")
     for _ in range(2):
         assert audit_tool.package(settings).read_bytes() == CONTENT
-    assert asked == ["/tool.deb"]
+    assert requested == ["/tool.deb"]
     assert cached(tmp_path) == [f"{SHA256[:12]}-tool.deb"]
 
 
 @pytest.mark.parametrize(
-    ("path", "sha256", "said"),
+    ("path", "sha256", "message"),
     [
         ("/tool.deb", "0" * 64, "AUDIT_TOOL_SHA256: what .* gave does not have this checksum; it is not used."),
         ("/none.deb", SHA256, "AUDIT_TOOL_URL: cannot be downloaded .404"),
         ("/broken.deb", SHA256, "AUDIT_TOOL_(URL|SHA256): "),
     ],
 )
-def test_nothing_wrong_or_half_is_ever_kept(make_settings, served, tmp_path, capsys, path, sha256, said):
+def test_nothing_wrong_or_half_is_ever_kept(make_settings, served, tmp_path, capsys, path, sha256, message):
     address, _ = served
     address = address.replace("http://", "http://me:hunter2@")
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         audit_tool.package(make_settings(f"AUDIT_TOOL_URL={address}{path}\nAUDIT_TOOL_SHA256={sha256}\n"))
     assert "hunter2" not in caught.value.text + capsys.readouterr().err
     assert cached(tmp_path) == []
 
 
 def test_a_cached_file_that_was_damaged_is_fetched_again(make_settings, served, tmp_path):
-    address, asked = served
+    address, requested = served
     settings = make_settings(f"AUDIT_TOOL_URL={address}/tool.deb\nAUDIT_TOOL_SHA256={SHA256}\n")
     audit_tool.package(settings).write_bytes(CONTENT[:10])
     assert audit_tool.package(settings).read_bytes() == CONTENT
-    assert len(asked) == 2
+    assert len(requested) == 2
 
 
 def test_the_signature_of_an_address_is_never_shown(make_settings, served):

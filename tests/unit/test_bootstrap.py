@@ -9,7 +9,7 @@ import pytest
 
 from airflow_docker import PROJECT
 
-MAKER = "airflow_docker/bootstrap.py"
+BOOTSTRAP = "airflow_docker/bootstrap.py"
 VERBS = "import sys; print(sys.prefix, *sys.argv[1:])"
 
 
@@ -19,37 +19,37 @@ def inv(tmp_path):
     root = tmp_path / "a $HOME 'b\" c"
     (root / "airflow_docker").mkdir(parents=True)
     shutil.copy(PROJECT / "inv", root)
-    shutil.copy(PROJECT / MAKER, root / MAKER)
+    shutil.copy(PROJECT / BOOTSTRAP, root / BOOTSTRAP)
     (root / "airflow_docker" / "__main__.py").write_text(VERBS)
     (root / "requirements.txt").write_text("")
 
-    def run(*words, code=0, program=None, **environ):
-        given = {name: value for name, value in os.environ.items() if name != "PYTHON"} | environ
-        done = subprocess.run([program or root / "inv", *words], env=given, capture_output=True, text=True, timeout=120)
-        assert done.returncode == code, done.stderr
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
+    def run(*args, code=0, program=None, **environ):
+        env = {name: value for name, value in os.environ.items() if name != "PYTHON"} | environ
+        result = subprocess.run([program or root / "inv", *args], env=env, capture_output=True, text=True, timeout=120)
+        assert result.returncode == code, result.stderr
+        assert "Traceback" not in result.stderr
+        return result.stdout + result.stderr
 
     run.root, run.venv = root, root / ".venv"
     return run
 
 
 def test_it_is_made_once_and_brought_up_to_date_in_place(inv):
-    said = inv("status", "--json")
-    assert "making .venv with Python" in said and f"{inv.venv} --search-root {inv.root} status --json" in said
+    output = inv("status", "--json")
+    assert "making .venv with Python" in output and f"{inv.venv} --search-root {inv.root} status --json" in output
     assert "inv:" not in inv("status")
-    kept = inv.venv / "mine.txt"
-    kept.write_text("")
+    own_file = inv.venv / "mine.txt"
+    own_file.write_text("")
     (inv.root / "requirements.txt").write_text("# another one\n")
-    assert "bringing .venv to what requirements.txt says" in inv("status") and kept.exists()
+    assert "bringing .venv to what requirements.txt says" in inv("status") and own_file.exists()
     assert "inv:" not in inv("status", program=inv.venv / "bin" / "inv")
 
 
 def test_another_python_under_the_name_of_the_old_one_recreates_it(inv, tmp_path):
-    named = tmp_path / "bin" / "python3"
-    named.parent.mkdir()
-    named.symlink_to(sys.executable if sys.prefix == sys.base_prefix else sys._base_executable)
-    inv(PYTHON=str(named))
+    python = tmp_path / "bin" / "python3"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable if sys.prefix == sys.base_prefix else sys._base_executable)
+    inv(PYTHON=str(python))
     link = inv.venv / "bin" / "python"
     assert link.is_symlink() and link.readlink() == link.resolve()
     link.unlink()
@@ -71,9 +71,9 @@ def test_of_two_at_once_one_waits(inv):
     first, second = (
         subprocess.Popen([inv.root / "inv"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in "12"
     )
-    said = [process.communicate(timeout=120)[1] for process in (first, second)]
-    assert (first.returncode, second.returncode) == (0, 0), said
-    assert sorted("making" in words for words in said) == [False, True]
+    outputs = [process.communicate(timeout=120)[1] for process in (first, second)]
+    assert (first.returncode, second.returncode) == (0, 0), outputs
+    assert sorted("making" in output for output in outputs) == [False, True]
 
 
 def test_without_a_python_it_says_so(inv, tmp_path):

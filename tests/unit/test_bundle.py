@@ -56,11 +56,11 @@ def project(make_settings, tmp_path, ops, monkeypatch, wheel_index):
 
 
 def test_assemble_writes_what_it_says(project, tmp_path, ops):
-    made = assemble(project())
+    assembled = assemble(project())
     ours = {files.MARKER, *Compose.generated_files} - {"base-image.json", "compose.build.yaml", "ca-bundle.pem"}
     assert set(names(tmp_path / "build")) == ours
     manifest = json.loads((tmp_path / "build" / "manifest.json").read_text())
-    assert manifest["artifact"] == made.manifest.artifact == f"bdrc-airflow:{manifest['fingerprint'][:12]}"
+    assert manifest["artifact"] == assembled.manifest.artifact == f"bdrc-airflow:{manifest['fingerprint'][:12]}"
     head = git(ops, "rev-parse", "HEAD")
     assert manifest["repositories"]["archive-ops"]["revision"] == head
     assert manifest["repositories"]["archive-ops"]["dirty"] is False
@@ -151,13 +151,13 @@ def test_only_the_named_configuration_is_taken(project, tmp_path):
     config.mkdir(mode=0o700)
     (config / "site.yml").write_text("a: 1\n")
     (config / "secret.ini").write_text("hunter2")
-    made = assemble(project("SITE_CONFIG=conf/site.yml:.config/bdrc/site.yml\n")).manifest
+    first = assemble(project("SITE_CONFIG=conf/site.yml:.config/bdrc/site.yml\n")).manifest
     home = tmp_path / "build" / "home"
     assert [str(f.relative_to(home)) for f in home.rglob("*") if f.is_file()] == [".config/bdrc/site.yml"]
     assert stat.S_IMODE((home / ".config").stat().st_mode) == 0o755
     (config / "site.yml").write_text("a: 2\n")
     changed = assemble(project("SITE_CONFIG=conf/site.yml:.config/bdrc/site.yml\n")).manifest
-    assert changed.fingerprint != made.fingerprint
+    assert changed.fingerprint != first.fingerprint
     with pytest.raises(UserError, match="SITE_CONFIG: there is no file .*/workflows/none"):
         assemble(project("SITE_CONFIG=none:x\n"))
 
@@ -165,24 +165,24 @@ def test_only_the_named_configuration_is_taken(project, tmp_path):
 def test_what_matters_changes_the_fingerprint_and_what_does_not_does_not(project, tmp_path, monkeypatch):
     first = assemble(project()).manifest.fingerprint
     assert assemble(project("# a comment\nAIRFLOW_PORT=1234\n")).manifest.fingerprint == first
-    found = {"first": first}
-    found["system packages"] = assemble(project("SYSTEM_PACKAGES=git\n")).manifest.fingerprint
-    found["build packages"] = assemble(project("BUILD_PACKAGES=gcc\n")).manifest.fingerprint
+    fingerprints = {"first": first}
+    fingerprints["system packages"] = assemble(project("SYSTEM_PACKAGES=git\n")).manifest.fingerprint
+    fingerprints["build packages"] = assemble(project("BUILD_PACKAGES=gcc\n")).manifest.fingerprint
     file = tmp_path / "workflows/airflow-docker/StagingGlacierProcess-requirements.txt"
     file.write_text(file.read_text() + "# a comment\n")
     assert assemble(project()).manifest.fingerprint == first
     file.write_text(file.read_text() + "pyfiglet\n")
-    found["requirement"] = assemble(project()).manifest.fingerprint
+    fingerprints["requirement"] = assemble(project()).manifest.fingerprint
     other = dataclasses.replace(BASE, id="sha256:2")
     monkeypatch.setattr(images, "base", lambda name, version, cache: other)
-    found["base image"] = assemble(project()).manifest.fingerprint
-    assert len(set(found.values())) == len(found)
+    fingerprints["base image"] = assemble(project()).manifest.fingerprint
+    assert len(set(fingerprints.values())) == len(fingerprints)
 
 
 def test_times_in_the_context_come_from_the_newest_commit(project, tmp_path, ops):
-    made = assemble(project()).manifest
+    manifest = assemble(project()).manifest
     newest = max(int(git(folder, "log", "-1", "--format=%ct")) for folder in (ops, tmp_path / "workflows"))
-    assert made.epoch == newest
+    assert manifest.epoch == newest
     script = tmp_path / "build" / "bin" / "syncOneWork.sh"
     assert {int((script.parent / name).stat().st_mtime) for name in names(script.parent)} == {newest}
     before = script.stat()
@@ -191,7 +191,7 @@ def test_times_in_the_context_come_from_the_newest_commit(project, tmp_path, ops
     assemble(project())
     # The builder would take the same size and time for the same file.
     assert script.stat().st_size == before.st_size and script.stat().st_mtime_ns != before.st_mtime_ns
-    assert made.layer_epoch == 1767323045  # of the base image
+    assert manifest.layer_epoch == 1767323045  # of the base image
 
 
 def test_labels_follow_the_oci_keys(project, ops, tmp_path):
@@ -232,8 +232,8 @@ def test_two_at_once_into_one_build_dir(project, tmp_path):
 
     settings = project()
     with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda _: assemble(settings).manifest.fingerprint, range(3)))
-    assert len(set(made)) == 1
+        fingerprints = list(pool.map(lambda _: assemble(settings).manifest.fingerprint, range(3)))
+    assert len(set(fingerprints)) == 1
 
 
 def test_a_trial_of_other_requirements_leaves_nothing_behind(project, tmp_path):

@@ -23,9 +23,9 @@ def runtime():
     faulthandler.enable()
 
 
-def error_of(found):
-    (error,) = found["errors"]
-    assert found["dags"] == [] and error["file"] == "/dags/a.py"
+def error_of(result):
+    (error,) = result["errors"]
+    assert result["dags"] == [] and error["file"] == "/dags/a.py"
     return import_errors.error_of(error["traceback"])
 
 
@@ -64,10 +64,10 @@ def test_an_answer_of_any_size_arrives_and_nothing_that_the_file_started_is_left
 
     monkeypatch.setattr(runtime, "parse", parse)
     began = time.monotonic()
-    found = runtime.parse_isolated("/dags/a.py", 50, "LIMIT")
-    assert len(found["dags"][0]) == 300_000 and time.monotonic() - began < 40
+    result = runtime.parse_isolated("/dags/a.py", 50, "LIMIT")
+    assert len(result["dags"][0]) == 300_000 and time.monotonic() - began < 40
     until = time.monotonic() + 10
-    while is_alive(found["left"]):
+    while is_alive(result["left"]):
         assert time.monotonic() < until
         time.sleep(0.05)
 

@@ -155,16 +155,16 @@ with files.locked(Path(sys.argv[1]), "x"):
 
 def test_what_a_killed_run_has_left_running_is_ended_by_the_next(tmp_path):
     lock = tmp_path / "lock"
-    with files.locked(lock, "x") as killed:
-        assert not killed
+    with files.locked(lock, "x") as began_at:
+        assert not began_at
     command = [sys.executable, "-c", HOLD, str(lock)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as holder:
         child = psutil.Process(int(holder.stdout.readline()))
         holder.kill()
         holder.wait()
         assert child.is_running()
-        with files.locked(lock, "x") as killed:
-            assert killed
+        with files.locked(lock, "x") as began_at:
+            assert began_at
             assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     assert not lock.exists()
 
@@ -174,8 +174,8 @@ def test_a_file_system_without_locks_is_reported_and_files_are_written_there_all
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(files.fcntl, "flock", refuse)
-    said = r"STATE_DIR: .* takes no locks \(No locks available\)"
-    with pytest.raises(UserError, match=said), files.locked(tmp_path / "lock", "STATE_DIR"):
+    message = r"STATE_DIR: .* takes no locks \(No locks available\)"
+    with pytest.raises(UserError, match=message), files.locked(tmp_path / "lock", "STATE_DIR"):
         pass
     files.write(tmp_path / "file", b"x")
     assert (tmp_path / "file").read_bytes() == b"x"

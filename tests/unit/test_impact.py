@@ -26,12 +26,12 @@ def test_changes_and_who_is_broken_by_them():
 
 
 def test_the_table_and_strict(capsys):
-    found = impact.changes(BASE, {"boto3": "1.31"})
-    impact.report(found, strict=False)
-    said = capsys.readouterr()
-    assert said.out == ""
-    for words in ("boto3", "1.35.0", "1.31", "other needs <1.30", "provider_amazon needs >=1.33"):
-        assert words in said.err
+    changes = impact.changes(BASE, {"boto3": "1.31"})
+    impact.report(changes, strict=False)
+    output = capsys.readouterr()
+    assert output.out == ""
+    for text in ("boto3", "1.35.0", "1.31", "other needs <1.30", "provider_amazon needs >=1.33"):
+        assert text in output.err
     with pytest.raises(UserError, match="--strict: the install would change boto3"):
-        impact.report(found, strict=True)
+        impact.report(changes, strict=True)
     impact.report([], strict=True)

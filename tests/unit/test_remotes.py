@@ -8,7 +8,7 @@ import pytest
 
 from airflow_docker.sources import remotes
 
-GIT_SAID = remotes.last_line("fatal: it did not work for https://me:token@host/\n")
+STDERR = remotes.last_line("fatal: it did not work for https://me:token@host/\n")
 
 
 @pytest.fixture
@@ -23,39 +23,41 @@ def server():
         def log_message(self, *args):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as made:
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        yield made.server_port
-        made.shutdown()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
 
 
-def said(url):
-    return remotes.explain(url, "AO_WORKFLOWS_URL", GIT_SAID).text
+def message(url):
+    return remotes.explain(url, "AO_WORKFLOWS_URL", STDERR).text
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_not_let_in(server, status):
-    assert "is private or does not exist, and you were not let in." in said(f"http://127.0.0.1:{server}/{status}/x.git")
+    assert "is private or does not exist, and you were not let in." in message(
+        f"http://127.0.0.1:{server}/{status}/x.git"
+    )
 
 
 def test_something_else_is_in_gits_own_words_without_credentials(server):
-    text = said(f"http://127.0.0.1:{server}/500/x.git")
+    text = message(f"http://127.0.0.1:{server}/500/x.git")
     assert "fatal: it did not work" in text and "token" not in text
 
 
 def test_host_not_known():
-    assert "the host 'no-such-host.invalid' is not known." in said("https://no-such-host.invalid/x.git")
-    assert "the host 'no-such-host.invalid' is not known." in said("git@no-such-host.invalid:x.git")
+    assert "the host 'no-such-host.invalid' is not known." in message("https://no-such-host.invalid/x.git")
+    assert "the host 'no-such-host.invalid' is not known." in message("git@no-such-host.invalid:x.git")
 
 
 @pytest.mark.parametrize("host", ["git..example.org", "a" * 70 + ".example.org"])
 def test_a_name_that_no_host_can_have(host):
-    assert f"the host '{host}' is not known." in said(f"https://{host}/x.git")
+    assert f"the host '{host}' is not known." in message(f"https://{host}/x.git")
 
 
 @pytest.mark.parametrize("path", ["büro.git", "a b.git"])
 def test_a_path_that_no_question_can_be_asked_about(server, path):
-    assert "fatal: it did not work" in said(f"http://127.0.0.1:{server}/{path}")
+    assert "fatal: it did not work" in message(f"http://127.0.0.1:{server}/{path}")
 
 
 def test_a_port_where_another_protocol_is_spoken():
@@ -67,14 +69,14 @@ def test_a_port_where_another_protocol_is_spoken():
                     connection.sendall(b"SSH-2.0-x\r\n")
 
         threading.Thread(target=greet, daemon=True).start()
-        assert "fatal: it did not work" in said(f"http://127.0.0.1:{listening.getsockname()[1]}/x.git")
+        assert "fatal: it did not work" in message(f"http://127.0.0.1:{listening.getsockname()[1]}/x.git")
 
 
 def test_host_does_not_answer():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    assert f"the host '127.0.0.1' does not answer on port {port}" in said(f"https://127.0.0.1:{port}/x.git")
+    assert f"the host '127.0.0.1' does not answer on port {port}" in message(f"https://127.0.0.1:{port}/x.git")
 
 
 def test_credentials_are_split_off():

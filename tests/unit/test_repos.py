@@ -101,9 +101,9 @@ def test_a_moved_tag_setting_goes_forward(remote, tmp_path):
 def test_local_changes(remote, checkout):
     (checkout / "file.txt").write_text("mine")
     remote.commit("second")
-    said = refused(remote, checkout)
-    assert "there are local changes in 1 file(s), first file.txt." in said
-    assert f"git -C {checkout} stash" in said
+    message = refused(remote, checkout)
+    assert "there are local changes in 1 file(s), first file.txt." in message
+    assert f"git -C {checkout} stash" in message
 
 
 def test_staged_changes(remote, checkout):
@@ -150,9 +150,9 @@ def test_local_commits(remote, checkout):
 
 def test_another_remote(remote, checkout, tmp_path):
     shutil.copytree(remote.bare, tmp_path / "other.git")
-    said = refused(remote, checkout, url=str(tmp_path / "other.git"))
-    assert f"its remote origin is {remote.bare}, not {tmp_path / 'other.git'}." in said
-    assert "remote set-url origin" in said
+    message = refused(remote, checkout, url=str(tmp_path / "other.git"))
+    assert f"its remote origin is {remote.bare}, not {tmp_path / 'other.git'}." in message
+    assert "remote set-url origin" in message
     git(checkout, "remote", "remove", "origin")
     assert "it has no remote origin" in refused(remote, checkout)
 
@@ -164,14 +164,14 @@ def test_the_same_remote_spelt_differently(remote, checkout):
 
 def test_a_detached_head(remote, checkout):
     git(checkout, "checkout", "--quiet", "--detach")
-    said = refused(remote, checkout)
-    assert "the checkout is detached at" in said and f"git -C {checkout} switch main" in said
+    message = refused(remote, checkout)
+    assert "the checkout is detached at" in message and f"git -C {checkout} switch main" in message
 
 
 def test_a_foreign_branch(remote, checkout):
     git(checkout, "switch", "--quiet", "--create", "mine")
-    said = refused(remote, checkout)
-    assert "is on branch mine, not on branch main." in said and "switch main" in said
+    message = refused(remote, checkout)
+    assert "is on branch mine, not on branch main." in message and "switch main" in message
 
 
 def test_a_branch_where_a_tag_is_wanted(remote, checkout):
@@ -187,8 +187,8 @@ def test_back_to_an_earlier_tag_is_for_the_user_to_do(remote, tmp_path):
     remote.commit("second")
     git(remote.tree, "push", "--quiet", "origin", "HEAD:refs/tags/v2")
     sync(remote, tmp_path / "x", "v2")
-    said = refused(remote, tmp_path / "x", "v1")
-    assert "which is later than v1. Type: git -C" in said
+    message = refused(remote, tmp_path / "x", "v1")
+    assert "which is later than v1. Type: git -C" in message
 
 
 def test_a_branch_that_is_gone_from_the_remote(remote, checkout, tmp_path):
@@ -283,25 +283,28 @@ def test_what_is_broken_is_not_taken_for_the_repository_around_it(remote, tmp_pa
     git(tmp_path, "commit", "--quiet", "--allow-empty", "--message", "x")
     sync(remote, tmp_path / "x")
     shutil.rmtree(tmp_path / "x/.git/objects")
-    for look in (lambda made: checkouts.head(made), lambda made: checkouts.sync(made, lambda stage, part: None)):
+    for look in (
+        lambda broken: checkouts.head(broken),
+        lambda broken: checkouts.sync(broken, lambda stage, part: None),
+    ):
         with pytest.raises(UserError, match="holds files and is not a git repository"):
             look(source(remote, tmp_path / "x"))
 
 
 def test_where_a_checkout_stands(remote, checkout):
-    made = source(remote, checkout)
+    current = source(remote, checkout)
     commit = git(checkout, "rev-parse", "HEAD")
-    assert checkouts.head(made) == checkouts.Head(commit, "main", False)
-    assert checkouts.time_of(made, commit) == 1767323045  # conftest's 2026-01-02T03:04:05Z
+    assert checkouts.head(current) == checkouts.Head(commit, "main", False)
+    assert checkouts.time_of(current, commit) == 1767323045  # conftest's 2026-01-02T03:04:05Z
     (checkout / "new.txt").write_text("untracked")
-    assert not checkouts.head(made).dirty
+    assert not checkouts.head(current).dirty
     git(checkout, "add", "new.txt")
     git(checkout, "checkout", "--quiet", "--detach")
-    assert checkouts.head(made) == checkouts.Head(commit, "", True)
-    assert checkouts.commits_since(made, commit) == 0
+    assert checkouts.head(current) == checkouts.Head(commit, "", True)
+    assert checkouts.commits_since(current, commit) == 0
     git(checkout, "commit", "--quiet", "--message", "mine")
-    assert checkouts.commits_since(made, commit) == 1
-    assert checkouts.commits_since(made, "0" * 40) is None
+    assert checkouts.commits_since(current, commit) == 1
+    assert checkouts.commits_since(current, "0" * 40) is None
 
 
 def test_a_fetch_says_how_far_it_is(remote, checkout):
@@ -375,10 +378,10 @@ def test_only(make_settings):
 
 
 def test_credentials_in_a_url_travel_in_the_environment(make_settings):
-    made = repos.sources(make_settings("AO_WORKFLOWS_URL=https://me:t%40ken@example.org/x.git\n"))[0]
-    assert made.url == "https://example.org/x.git"
-    assert "ken" not in repr(made)
+    workflows = repos.sources(make_settings("AO_WORKFLOWS_URL=https://me:t%40ken@example.org/x.git\n"))[0]
+    assert workflows.url == "https://example.org/x.git"
+    assert "ken" not in repr(workflows)
     token_only = repos.sources(make_settings("AO_WORKFLOWS_URL=https://ghp_t@example.org/x.git\n"))[0]
     assert (token_only.url, token_only.credentials.reveal()) == ("https://example.org/x.git", "ghp_t:")
-    assert made.environment["GIT_CONFIG_KEY_0"] == "http.https://example.org/.extraHeader"
-    assert made.environment["GIT_CONFIG_VALUE_0"] == "Authorization: Basic bWU6dEBrZW4="
+    assert workflows.environment["GIT_CONFIG_KEY_0"] == "http.https://example.org/.extraHeader"
+    assert workflows.environment["GIT_CONFIG_VALUE_0"] == "Authorization: Basic bWU6dEBrZW4="

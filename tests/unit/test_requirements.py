@@ -126,16 +126,16 @@ def write(tmp_path):
 
 @pytest.mark.parametrize("text, wanted, constraints", READ.values(), ids=READ)
 def test_read(write, text, wanted, constraints):
-    found = requirement_files.read([write(text)])
-    assert [r.text for r in found if not r.constraint] == wanted
-    assert [r.text for r in found if r.constraint] == constraints
+    requirements = requirement_files.read([write(text)])
+    assert [r.text for r in requirements if not r.constraint] == wanted
+    assert [r.text for r in requirements if r.constraint] == constraints
 
 
-@pytest.mark.parametrize("text, said", REFUSED.values(), ids=REFUSED)
-def test_refused(write, text, said):
+@pytest.mark.parametrize("text, message", REFUSED.values(), ids=REFUSED)
+def test_refused(write, text, message):
     with pytest.raises(UserError) as caught:
         requirement_files.read([write(text)])
-    assert said in caught.value.text
+    assert message in caught.value.text
     assert re.search(r"(in|broken|loop)\.txt line \d", caught.value.text)
 
 
@@ -152,8 +152,8 @@ def test_not_text(tmp_path):
 
 
 def test_each_requirement_knows_its_place(write):
-    found = requirement_files.read([write(f"# x\nSix_Pack \\\n --hash={SIX_117}\n-r deep/er.txt\n")])
-    assert [(r.name, r.file.name, r.line, r.hashes) for r in found] == [
+    requirements = requirement_files.read([write(f"# x\nSix_Pack \\\n --hash={SIX_117}\n-r deep/er.txt\n")])
+    assert [(r.name, r.file.name, r.line, r.hashes) for r in requirements] == [
         ("six-pack", "in.txt", 2, (SIX_117,)),
         ("certifi", "er.txt", 1, ()),
         ("idna", "more.txt", 1, ()),
@@ -209,14 +209,14 @@ def test_the_lock_is_kept_and_changes_as_little_as_possible(lock, tmp_path):
 @pytest.fixture
 def asked(monkeypatch):
     """What the resolver is asked for, each time: the requirements, and whether Airflow is among them."""
-    found, solve = [], resolver.Resolver.solve
+    calls, solve = [], resolver.Resolver.solve
 
     def recording(self, wanted, preferred=None, **options):
-        found.append(([r.text for r in wanted], options.get("root") is None))
+        calls.append(([r.text for r in wanted], options.get("root") is None))
         return solve(self, wanted, preferred, **options)
 
     monkeypatch.setattr(resolver.Resolver, "solve", recording)
-    return found
+    return calls
 
 
 def test_a_new_line_is_resolved_alone_to_the_lock_that_all_lines_give(lock, asked, tmp_path):
@@ -315,8 +315,8 @@ def test_constraints_from_a_url_with_credentials_stay_out_of_the_argument_list(l
 def test_conflicts_are_explained_with_file_and_line(lock, texts, places, remedies):
     with pytest.raises(UserError) as caught:
         lock(*texts)
-    for words in (*places, *remedies):
-        assert words in caught.value.text, caught.value.text
+    for text in (*places, *remedies):
+        assert text in caught.value.text, caught.value.text
     assert "pyfiglet" not in caught.value.text.partition("For Python")[0]
 
 

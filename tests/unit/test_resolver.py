@@ -13,8 +13,8 @@ TARGET = resolver.Target("2.11.2", "3.12", "aarch64-manylinux_2_28")
 
 
 def test_the_resolution_is_for_the_image_not_for_the_host():
-    made = resolver.compile_command(TARGET, Path("a b"), ["c", "https://h/c.txt"], Path("out"))
-    assert made == [
+    command = resolver.compile_command(TARGET, Path("a b"), ["c", "https://h/c.txt"], Path("out"))
+    assert command == [
         "uv", "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate",
         "--no-emit-index-url", "--no-emit-find-links", "--python-version", "3.12",
         "--python-platform", "aarch64-manylinux_2_28", "--constraints=c", "--constraints=https://h/c.txt",
@@ -41,7 +41,10 @@ def test_only_git_references_need_no_hash():
         "e @ https://h/e.whl\n",
         "b==2\n",
     )
-    assert resolver.parted(f"# c==3\n{a}{git}    # via x\n{url}{b}") == (a + url + b, f"{git}    # via x\n")
+    assert resolver.split_git_references(f"# c==3\n{a}{git}    # via x\n{url}{b}") == (
+        a + url + b,
+        f"{git}    # via x\n",
+    )
 
 
 @pytest.fixture

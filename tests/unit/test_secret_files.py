@@ -26,10 +26,10 @@ def content(settings, name):
     return (settings.secrets_dir / name).read_text()
 
 
-def refused(settings, said):
+def refused(settings, message):
     folder = settings.secrets_dir
     before = snapshot(folder) if folder.exists() else None
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         write(settings)
     assert (snapshot(folder) if folder.exists() else None) == before
     return caught.value.text
@@ -41,8 +41,8 @@ def test_files_directory_and_modes(make_settings):
     assert stat.S_IMODE(settings.secrets_dir.stat().st_mode) == 0o700
     assert set(os.listdir(settings.secrets_dir)) == NAMES
     for name in NAMES:
-        found = (settings.secrets_dir / name).stat()
-        assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o400, settings.airflow_uid)
+        status = (settings.secrets_dir / name).stat()
+        assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o400, settings.airflow_uid)
 
 
 def test_nothing_is_written_when_nothing_changed_and_keys_are_kept(make_settings):
@@ -97,7 +97,7 @@ def test_chosen_sections_with_keys_over_them(make_settings, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "said"),
+    ("lines", "message"),
     [
         ("SECRET_AWS_FILE=creds\nSECRET_AWS_SECTIONS=nope\n", r"SECRET_AWS_SECTIONS: there is no section \[nope\]"),
         ("SECRET_AWS_FILE=none\n", "SECRET_AWS_FILE: there is no file .*/none"),
@@ -108,13 +108,13 @@ def test_chosen_sections_with_keys_over_them(make_settings, tmp_path):
         ("SECRET_AWS_FILE=huge\n", "SECRET_AWS_FILE: .* is larger than 1 MiB"),
     ],
 )
-def test_what_is_missing_or_malformed_is_named_and_nothing_written(make_settings, tmp_path, lines, said):
+def test_what_is_missing_or_malformed_is_named_and_nothing_written(make_settings, tmp_path, lines, message):
     (tmp_path / "creds").write_text(AWS)
     (tmp_path / "broken").write_text("\nhunter2\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "huge").write_text("#" * (1 << 20) + "\n")
     settings = make_settings(lines)
-    assert "hunter2" not in refused(settings, said)
+    assert "hunter2" not in refused(settings, message)
     assert not settings.secrets_dir.exists()
 
 

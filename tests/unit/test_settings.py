@@ -28,13 +28,13 @@ def problem(tmp_path, text, environ=None):
 
 def test_flag_over_environment_over_file_over_default(tmp_path):
     text = "AIRFLOW_PORT=1001\n"
-    found = [
+    loaded = [
         load_text(tmp_path, ""),
         load_text(tmp_path, text),
         load_text(tmp_path, text, {"AIRFLOW_PORT": "1002"}),
         load_text(tmp_path, text, {"AIRFLOW_PORT": "1002"}, AIRFLOW_PORT="1003"),
     ]
-    assert [(s.airflow_port, s.sources["AIRFLOW_PORT"]) for s in found] == [
+    assert [(s.airflow_port, s.sources["AIRFLOW_PORT"]) for s in loaded] == [
         (8089, "default"),
         (1001, ".env"),
         (1002, "environment"),
@@ -47,15 +47,15 @@ def test_an_empty_value_counts_as_not_set(tmp_path):
 
 
 def test_paths_are_relative_to_the_env_file_and_know_the_home_directory(tmp_path):
-    found = load_text(tmp_path, "BUILD_DIR=~/b\nWORKFLOW_DEV_DIR=../x y\nSTATE_DIR=s\n")
-    assert found.build_dir == Path.home() / "b"
-    assert found.workflow_dev_dir == tmp_path.parent / "x y"
-    assert found.logs_dir == tmp_path / "s" / "logs"
+    loaded = load_text(tmp_path, "BUILD_DIR=~/b\nWORKFLOW_DEV_DIR=../x y\nSTATE_DIR=s\n")
+    assert loaded.build_dir == Path.home() / "b"
+    assert loaded.workflow_dev_dir == tmp_path.parent / "x y"
+    assert loaded.logs_dir == tmp_path / "s" / "logs"
 
 
 def test_values_are_literal(tmp_path):
-    found = load_text(tmp_path, "SECRET_AWS__default__key='p$a${HOME}#x'\n", {"HOME": "/nowhere"})
-    assert found.secret_inputs["SECRET_AWS__default__key"].reveal() == "p$a${HOME}#x"
+    loaded = load_text(tmp_path, "SECRET_AWS__default__key='p$a${HOME}#x'\n", {"HOME": "/nowhere"})
+    assert loaded.secret_inputs["SECRET_AWS__default__key"].reveal() == "p$a${HOME}#x"
 
 
 def test_byte_order_mark_crlf_export_and_comments_are_read(tmp_path):
@@ -66,12 +66,12 @@ def test_byte_order_mark_crlf_export_and_comments_are_read(tmp_path):
 def test_images_may_be_pinned_by_digest(make_settings):
     digest = "sha256:" + "0a" * 32
     names = [f"apache/airflow:2.11.2-python3.11@{digest}", f"h.example.org:5000/x/postgres@{digest}"]
-    found = make_settings("AIRFLOW_BASE_IMAGE={}\nPOSTGRES_IMAGE={}\n".format(*names))
-    assert [found.airflow_base_image, found.postgres_image] == names
+    loaded = make_settings("AIRFLOW_BASE_IMAGE={}\nPOSTGRES_IMAGE={}\n".format(*names))
+    assert [loaded.airflow_base_image, loaded.postgres_image] == names
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("AIRFLOW_PORT=http\n", "AIRFLOW_PORT: 'http' is not a whole number from 1 to 65535 (from .env)."),
         ("AIRFLOW_PORT=70000\n", "AIRFLOW_PORT: '70000' is not"),
@@ -128,8 +128,8 @@ def test_images_may_be_pinned_by_digest(make_settings):
         ("\n\nTZ 'x\n", ".env line 3: this is not of the form NAME=value."),
     ],
 )
-def test_each_problem_has_its_sentence(tmp_path, text, said):
-    assert said in problem(tmp_path, text)
+def test_each_problem_has_its_sentence(tmp_path, text, message):
+    assert message in problem(tmp_path, text)
 
 
 def test_all_problems_are_reported_at_once(tmp_path):
@@ -166,8 +166,8 @@ def test_certificates_that_are_gone_stop_nothing(tmp_path):
 
 def test_airflow_options_come_from_the_file_and_may_be_changed_by_the_environment(tmp_path):
     environ = {"AIRFLOW__CORE__PARALLELISM": "9", "AIRFLOW__CORE__DAGS_FOLDER": "/mine"}
-    found = load_text(tmp_path, "AIRFLOW__CORE__PARALLELISM=8\n", environ)
-    assert found.airflow_options == {"AIRFLOW__CORE__PARALLELISM": "9"}
+    loaded = load_text(tmp_path, "AIRFLOW__CORE__PARALLELISM=8\n", environ)
+    assert loaded.airflow_options == {"AIRFLOW__CORE__PARALLELISM": "9"}
 
 
 def test_a_file_of_a_zone_in_the_environment_counts_for_nothing(tmp_path):
@@ -226,9 +226,9 @@ def test_urls_are_shown_without_credentials(url, shown):
 
 
 def test_an_option_may_be_an_address_without_a_password(tmp_path):
-    given = {f"AIRFLOW__A__B{n}": value for n, value in enumerate(("https://h:1/@me", "abfs://box@h/x", "me:p@h"))}
-    text = "".join(f"{name}={value}\n" for name, value in given.items())
-    assert load_text(tmp_path, text).airflow_options == given
+    options = {f"AIRFLOW__A__B{n}": value for n, value in enumerate(("https://h:1/@me", "abfs://box@h/x", "me:p@h"))}
+    text = "".join(f"{name}={value}\n" for name, value in options.items())
+    assert load_text(tmp_path, text).airflow_options == options
 
 
 def test_the_example_lists_every_setting_once_with_its_default(tmp_path):

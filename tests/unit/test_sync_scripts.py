@@ -39,11 +39,11 @@ def names(folder):
 
 def test_links_become_real_files_with_plain_modes(collect, ops):
     (ops / "scripts/syncAnywhere/syncOneWork.sh").chmod(0o700)
-    made = collect()
-    assert names(made) == ["sync-requirements.txt", "syncOneWork.sh", "workManifest.py"]
+    folder = collect()
+    assert names(folder) == ["sync-requirements.txt", "syncOneWork.sh", "workManifest.py"]
     for name, mode in [("syncOneWork.sh", 0o755), ("sync-requirements.txt", 0o644)]:
-        assert not (made / name).is_symlink() and stat.S_IMODE((made / name).stat().st_mode) == mode
-    assert (made / "syncOneWork.sh").read_bytes() == (ops / "scripts/syncAnywhere/syncOneWork.sh").read_bytes()
+        assert not (folder / name).is_symlink() and stat.S_IMODE((folder / name).stat().st_mode) == mode
+    assert (folder / "syncOneWork.sh").read_bytes() == (ops / "scripts/syncAnywhere/syncOneWork.sh").read_bytes()
 
 
 def test_the_other_place_of_the_script(collect, ops):
@@ -75,7 +75,7 @@ def test_what_archive_ops_dropped_is_gone(collect, ops):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("exit 3", "copyLinksToBin: ended with exit code 3"),
         ('ln -s /no/where "$target/x.sh"; exit 0', "bin/x.sh: is a link to a file that does not exist"),
@@ -84,13 +84,13 @@ def test_what_archive_ops_dropped_is_gone(collect, ops):
         ('ln -s . "$target/loop"; exit 0', "bin/loop: is a link to a folder that contains it"),
     ],
 )
-def test_a_script_that_fails_leaves_the_old_bin(collect, ops, line, said):
+def test_a_script_that_fails_leaves_the_old_bin(collect, ops, line, message):
     before = snapshot(collect().parent)
     script = (ops / COPY).read_text().replace('cd "$(dirname', line + '\ncd "$(dirname')
     (ops / COPY).write_text(script)
     with pytest.raises(UserError) as caught:
         collect()
-    assert said in caught.value.text
+    assert message in caught.value.text
     assert snapshot(ops.parent / "build") == before
 
 
@@ -101,10 +101,10 @@ def test_modes_do_not_depend_on_the_umask(collect, ops):
     (ops / COPY).write_text(script)
     old = os.umask(0o077)
     try:
-        made = collect()
+        folder = collect()
     finally:
         os.umask(old)
-    modes = {name: stat.S_IMODE((made / name).stat().st_mode) for name in (".", "lib", "lib/x.sh", "syncOneWork.sh")}
+    modes = {name: stat.S_IMODE((folder / name).stat().st_mode) for name in (".", "lib", "lib/x.sh", "syncOneWork.sh")}
     assert modes == {".": 0o755, "lib": 0o755, "lib/x.sh": 0o644, "syncOneWork.sh": 0o755}
 
 

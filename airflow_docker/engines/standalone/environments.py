@@ -178,7 +178,7 @@ def add_command(environment: Path, lock: Path) -> list[str]:
 def _install(environment: Path, lock: str, env: dict[str, str], log: Path) -> None:
     """Install all that is locked. Raises UserError naming what does not install here; uv's output goes to ``log``."""
     part = environment / _PART
-    for command, text in zip((sync_command, add_command), resolver.parted(lock), strict=True):
+    for command, text in zip((sync_command, add_command), resolver.split_git_references(lock), strict=True):
         part.write_text(text)
         result = shell.capture(command(environment, part), env=env) if text else None
         if result and result.returncode:
