@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from airflow_docker.engines import Engine
     from airflow_docker.settings import Settings
 
-HELP_TIMEOUT = "seconds to wait until all is healthy"
+HELP_TIMEOUT = "seconds to wait until all services are healthy"
 DEFAULT_TIMEOUT = "300"
 UPGRADE_TIMEOUT = "1800"
-"""A large database takes its time to be migrated."""
+"""Migrating a large database takes long."""
 
 
 def verb(group: str, default_flag: str = "", **options: Any) -> Callable[[Callable[..., None]], Task[Any]]:
-    """A task whose failures are sentences; ``default_flag`` is the flag that words behind the verb are for."""
+    """An Invoke task that reports each error as a sentence; ``default_flag`` takes the arguments behind the verb."""
 
     def make(body: Callable[..., None]) -> Task[Any]:
         verb_task: Any = task(**options)(guarded(scrubbed(body)))
@@ -34,7 +34,7 @@ def verb(group: str, default_flag: str = "", **options: Any) -> Callable[[Callab
 
 
 def scrubbed(body: Callable[..., None]) -> Callable[..., None]:
-    """``body``, with what no program may inherit: secrets, and the variables that name the repository of a git hook."""
+    """``body``, but first remove from the environment: secrets, and the variables that name the repository of a hook."""
 
     @functools.wraps(body)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -58,7 +58,7 @@ def seconds(text: str) -> float:
 
 
 def engine_for(c: Context, notify: bool = False, **flags: str | None) -> Engine:
-    """The engine that the settings name; verbs that make or end something ``notify`` which that is."""
+    """The engine that the settings name; with ``notify``, say which one it is, and why."""
     from airflow_docker.engines.choice import choose
 
     return choose(settings_for(c, **flags), notify=notify)
@@ -88,8 +88,8 @@ def pull(c: Context, only: str = "") -> None:
 @verb(
     "Build",
     help={
-        "check": "write nothing; say what is missing, stale or too readable (exit code 1)",
-        "rotate": "generate this key of the infrastructure again, and restart what reads it",
+        "check": "write nothing; report missing, stale or too readable files (exit code 1)",
+        "rotate": "generate this infrastructure key again, and restart what reads it",
     },
 )
 def secrets(c: Context, check: bool = False, rotate: str = "") -> None:
@@ -97,7 +97,7 @@ def secrets(c: Context, check: bool = False, rotate: str = "") -> None:
     from airflow_docker.verbs import rotation, stack
 
     if rotate and check:
-        raise UserError("--check", "changes nothing, and --rotate does.", "Say one of them.", USAGE)
+        raise UserError("--check", "changes nothing, and --rotate does.", "Use one of them.", USAGE)
     engine = engine_for(c)
     if rotate:
         rotation.rotate(engine, rotate)
@@ -108,19 +108,19 @@ def secrets(c: Context, check: bool = False, rotate: str = "") -> None:
 @verb(
     "Build",
     help={
-        "refresh": "purge what was built and start over",
-        "requirements": "file of DAG requirements (default: DAG_REQUIREMENTS)",
-        "build-dir": "folder to assemble the image in (default: BUILD_DIR)",
+        "refresh": "remove the build context and start over",
+        "requirements": "requirements file of the DAGs (default: DAG_REQUIREMENTS)",
+        "build-dir": "folder of the build context (default: BUILD_DIR)",
         "no-cache": "build every layer again",
         "upgrade": "take the newest versions the requirements allow",
-        "strict": "fail if the install would change what the base image has",
+        "strict": "fail if the install would change packages of the base image",
     },
 )
 def build(
     c: Context, refresh: bool = False, requirements: str = "", build_dir: str = "", no_cache: bool = False,
     upgrade: bool = False, strict: bool = False,
 ) -> None:  # fmt: skip
-    """Assemble the build folder, resolve the requirements, build the image."""
+    """Resolve the requirements, assemble the build context, build the image."""
     from airflow_docker.settings import flag_path
     from airflow_docker.verbs import builds
 
@@ -129,17 +129,17 @@ def build(
     builds.build(engine, refresh=refresh, no_cache=no_cache, upgrade=upgrade, strict=strict, chosen=chosen)
 
 
-@verb("Build", help={"name": "any image of ours (default: the one built last)"})
+@verb("Build", help={"name": "an image that was built here (default: the last one)"})
 def image(c: Context, name: str = "") -> None:
-    """Show what an image is made of: commits, lock, base image."""
+    """Show what an image was built from: commits, lock file, base image."""
     from airflow_docker.verbs import builds
 
     builds.show(engine_for(c), name)
 
 
-@verb("Build", default_flag="file", help={"file": "where to (default: standard output)"})
+@verb("Build", default_flag="file", help={"file": "file to write (default: standard output)"})
 def sbom(c: Context, file: str = "") -> None:
-    """Write a bill of materials of what was built last (CycloneDX, JSON)."""
+    """Write a bill of materials (SBOM) of the last build, as CycloneDX JSON."""
     from airflow_docker.settings import flag_path
     from airflow_docker.verbs import sbom as sbom_verb
 
@@ -151,12 +151,12 @@ def sbom(c: Context, file: str = "") -> None:
     default_flag="file",
     iterable=["claim"],
     help={
-        "file": "where to (default: standard output)",
-        "claim": "SETTING=CLAIM: an existing claim for this folder, several times for several",
+        "file": "file to write (default: standard output)",
+        "claim": "SETTING=CLAIM: an existing PersistentVolumeClaim for this folder; repeatable",
     },
 )
 def helm(c: Context, claim: list[str], file: str = "") -> None:
-    """Write values for the official Helm chart, for what was built last."""
+    """Write values for the official Helm chart, to run the last build on Kubernetes."""
     from airflow_docker.settings import flag_path
     from airflow_docker.verbs import helm as helm_verb
 
@@ -168,15 +168,15 @@ def helm(c: Context, claim: list[str], file: str = "") -> None:
     default=True,
     help={
         "timeout": HELP_TIMEOUT,
-        "open": "open the web UI in a browser when all is healthy",
+        "open": "open the web UI in a browser when all services are healthy",
         "no-build": "fail if there is no image yet, instead of building it",
-        "workers": "how many run the tasks, with CeleryExecutor (default: WORKERS)",
+        "workers": "number of workers, with CeleryExecutor (default: WORKERS)",
     },
 )
 def up(
     c: Context, timeout: str = DEFAULT_TIMEOUT, open: bool = False, no_build: bool = False, workers: str = ""
 ) -> None:
-    """Do whatever is missing, start, and wait until all is healthy."""
+    """Do whatever is missing, start, wait until all services are healthy."""
     from airflow_docker.verbs import stack
 
     engine = engine_for(c, notify=True)
@@ -194,7 +194,7 @@ def down(c: Context, volumes: bool = False, yes: bool = False) -> None:
 @verb(
     "Operate",
     default_flag="file",
-    help={"file": "where to (default: a new file in STATE_DIR/backups)", "encrypt": "with a passphrase"},
+    help={"file": "file to write (default: a new one in STATE_DIR/backups)", "encrypt": "encrypt with a passphrase"},
 )
 def backup(c: Context, file: str = "", encrypt: bool = False) -> None:
     """Write database, keys and settings into one file; services keep running."""
@@ -207,19 +207,19 @@ def backup(c: Context, file: str = "", encrypt: bool = False) -> None:
 @verb(
     "Operate",
     default_flag="file",
-    help={"file": "what inv backup wrote", "yes": "stop what runs, and replace what there is"},
+    help={"file": "a file that inv backup wrote", "yes": "stop the stack, and replace its database and keys"},
 )
 def restore(c: Context, file: str, yes: bool = False) -> None:
-    """Bring back the database and the keys of a backup."""
+    """Restore the database and the keys from a backup."""
     from airflow_docker.settings import flag_path
     from airflow_docker.verbs import backup as backup_verb
 
     backup_verb.restore(engine_for(c), flag_path("--file", file), yes=yes)
 
 
-@verb("Run", help={"json": "as JSON, on standard output", "all": "all stacks of ours on this machine"})
+@verb("Run", help={"json": "as JSON, on standard output", "all": "all projects on this machine"})
 def status(c: Context, json: bool = False, all: bool = False) -> None:
-    """Say what runs and how it is. Exit code: 0 healthy, 3 not running, else 1."""
+    """Show services, DAGs, disk usage. Exit code: 0 healthy, 3 not running, else 1."""
     if all:
         from airflow_docker.verbs import overview
 
@@ -235,20 +235,20 @@ def status(c: Context, json: bool = False, all: bool = False) -> None:
     default_flag="service",
     iterable=["service"],
     help={
-        "service": "one service, several times for several (default: all)",
-        "follow": "go on with what comes",
-        "tail": "only so many last lines of each",
-        "since": "only from then on: 10m, 2h, 3d, or a time",
+        "service": "one service; repeatable (default: all)",
+        "follow": "keep printing new lines",
+        "tail": "only this number of last lines of each service",
+        "since": "only lines since then: 10m, 2h, 3d, or a time",
     },
 )
 def logs(c: Context, service: list[str], follow: bool = False, tail: str = "", since: str = "") -> None:
-    """Show what the services say."""
+    """Show the logs of the services."""
     from airflow_docker.verbs import operate
 
     operate.logs(engine_for(c), service, follow=follow, tail=tail, since=since)
 
 
-@verb("Operate", default_flag="service", help={"service": "where (default: scheduler)"})
+@verb("Operate", default_flag="service", help={"service": "which service (default: scheduler)"})
 def shell(c: Context, service: str = "") -> None:
     """Open a shell where a service runs."""
     from airflow_docker.verbs import operate
@@ -256,9 +256,9 @@ def shell(c: Context, service: str = "") -> None:
     operate.shell(engine_for(c), service)
 
 
-@verb("Operate", help={"command": "Airflow's own command with its arguments, in quotes"})
+@verb("Operate", help={"command": "one of Airflow's own commands with its arguments, in quotes"})
 def airflow(c: Context, command: str) -> None:
-    """Run one of Airflow's commands: inv airflow "dags list"."""
+    """Run one of Airflow's own commands: inv airflow "dags list"."""
     from airflow_docker.verbs import operate
 
     operate.airflow(engine_for(c), command)
@@ -268,10 +268,10 @@ def airflow(c: Context, command: str) -> None:
     "Operate",
     default_flag="service",
     iterable=["service"],
-    help={"service": "one service, several times for several (default: all)", "timeout": HELP_TIMEOUT},
+    help={"service": "one service; repeatable (default: all)", "timeout": HELP_TIMEOUT},
 )
 def restart(c: Context, service: list[str], timeout: str = DEFAULT_TIMEOUT) -> None:
-    """End services and start them; what does not run is started."""
+    """Restart services; start those that do not run."""
     from airflow_docker.verbs import operate
 
     operate.restart(engine_for(c), service, seconds(timeout))
@@ -280,7 +280,7 @@ def restart(c: Context, service: list[str], timeout: str = DEFAULT_TIMEOUT) -> N
 @verb(
     "Operate",
     default_flag="workers",
-    help={"workers": "how many there are to be: inv scale 4", "timeout": HELP_TIMEOUT},
+    help={"workers": "the new number of workers: inv scale 4", "timeout": HELP_TIMEOUT},
 )
 def scale(c: Context, workers: str, timeout: str = DEFAULT_TIMEOUT) -> None:
     """Change the number of workers (CeleryExecutor) while tasks run."""
@@ -293,16 +293,16 @@ def scale(c: Context, workers: str, timeout: str = DEFAULT_TIMEOUT) -> None:
     "Operate",
     help={
         "run": "trigger this DAG and follow its tasks to the end",
-        "conf": "its configuration, as JSON",
-        "unpause": "unpause it, if it is paused",
-        "follow": "trigger nothing: follow this run of it, by its run id",
+        "conf": "configuration of the run, as JSON",
+        "unpause": "unpause the DAG if it is paused",
+        "follow": "trigger nothing; follow the run with this run id",
         "json": "as JSON, on standard output",
     },
 )
 def dags(
     c: Context, run: str = "", conf: str = "", unpause: bool = False, follow: str = "", json: bool = False
 ) -> None:
-    """Parse every DAG in what was built; or run one."""
+    """Parse every DAG; or trigger a run and follow it to its end."""
     from airflow_docker.verbs import dag_run
     from airflow_docker.verbs import dags as dags_verb
 
@@ -315,7 +315,7 @@ def dags(
     if json:
         raise UserError("--json", "is for the list of DAGs.", "Leave it out, or leave --run out.", USAGE)
     if follow and conf:
-        raise UserError("--conf", "is for a new run, and --follow triggers none.", "Say one of them.", USAGE)
+        raise UserError("--conf", "is for a new run, and --follow triggers none.", "Use one of them.", USAGE)
     if follow:
         dag_run.follow(engine_for(c), run, follow, unpause)
     else:
@@ -325,11 +325,11 @@ def dags(
 @verb(
     "Operate",
     help={
-        "images": "remove images and environments that nothing uses",
-        "build": "remove what is assembled in BUILD_DIR",
+        "images": "remove unused images and environments",
+        "build": "remove the build context in BUILD_DIR",
         "downloads": "remove cached downloads",
-        "logs": "remove logs of runs that are old",
-        "older-than": "days after which logs are old",
+        "logs": "remove logs of old runs",
+        "older-than": "age in days from which logs are old (default: 30)",
         "yes": "do not ask",
     },
 )
@@ -347,10 +347,10 @@ def clean(
 @verb(
     "Operate",
     default_flag="version",
-    help={"version": "of Airflow, newer than the one there is: inv upgrade 3.3.2", "timeout": HELP_TIMEOUT},
+    help={"version": "a newer version of Airflow: inv upgrade 3.3.2", "timeout": HELP_TIMEOUT},
 )
 def upgrade(c: Context, version: str, timeout: str = UPGRADE_TIMEOUT) -> None:
-    """Go to a newer Airflow if all fits it, with a backup; else all stays."""
+    """Go to a newer Airflow, with a backup; roll back if it does not start."""
     from airflow_docker.verbs import upgrade as upgrade_verb
 
     engine_for(c, notify=True)
@@ -367,16 +367,16 @@ def config(c: Context, json: bool = False) -> None:
 
 @verb("Check", help={"json": "as JSON, on standard output"})
 def doctor(c: Context, json: bool = False) -> None:
-    """Look for what would stop `up`, changing nothing (exit code 1: there is some)."""
+    """Check all that `up` needs; change nothing (exit code 1: something is wrong)."""
     from airflow_docker.verbs import doctor as doctor_verb
 
     refuse_dry_run(c)
     doctor_verb.report(as_json=json)
 
 
-@verb("Try", help={"down": "remove all of the demo", "timeout": HELP_TIMEOUT})
+@verb("Try", help={"down": "remove the demo", "timeout": HELP_TIMEOUT})
 def demo(c: Context, down: bool = False, timeout: str = DEFAULT_TIMEOUT) -> None:
-    """See it work: the whole job on two sample repositories."""
+    """Run the whole job on two sample repositories."""
     from airflow_docker.verbs import demo as demo_verb
 
     demo_verb.remove() if down else demo_verb.run(seconds(timeout))
@@ -386,14 +386,14 @@ def demo(c: Context, down: bool = False, timeout: str = DEFAULT_TIMEOUT) -> None
     "Develop",
     help={
         "only": "a folder or file under tests/",
-        "k": "run the tests whose name matches",
+        "k": "only tests whose name matches",
         "quick": "only the unit tests",
         "all": "every test, on every engine, as in CI",
-        "trust": "only bad input, kills, faults, load and leaks, each in full",
+        "trust": "only the tests of bad input, kills, faults, load and leaks, in full",
     },
 )
 def test(c: Context, only: str = "", k: str = "", quick: bool = False, all: bool = False, trust: bool = False) -> None:
-    """Run the unit tests, and the demo on each engine there is."""
+    """Run the unit tests, and the demo on each engine that is there."""
     from airflow_docker.verbs import development
 
     chosen = [name for name, is_set in (("quick", quick), ("all", all), ("trust", trust)) if is_set]
@@ -402,7 +402,10 @@ def test(c: Context, only: str = "", k: str = "", quick: bool = False, all: bool
     development.test(only, k, chosen[0] if chosen else "")
 
 
-@verb("Develop", help={"only": "measure what has one of these words in its name: cold_up,workers", "json": "as JSON"})
+@verb(
+    "Develop",
+    help={"only": "only lines with one of these words in their name: cold_up,workers", "json": "as JSON"},
+)
 def bench(c: Context, only: str = "", json: bool = False) -> None:
     """Measure ratios against doing it by hand and the old way."""
     from airflow_docker.verbs import development
