@@ -1,4 +1,4 @@
-"""Turns two git repositories and a .env into a running Apache Airflow."""
+"""Turns two git repositories and a .env file into a running Apache Airflow."""
 
 from pathlib import Path
 

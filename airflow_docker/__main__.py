@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something that answers it: see interruption.py
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until interruption.py installs its handler
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 

@@ -24,24 +24,24 @@ _HAS_ITS_PACKAGES = "import os, sys, sysconfig; sys.exit(not os.path.isdir(sysco
 
 
 def bring_up_to_date() -> None:
-    """One run at a time. ``.venv`` is updated in place, and recreated only if it is broken."""
+    """Create or update ``.venv``, one run at a time. It is recreated only if it is broken."""
     with (PROJECT / ".venv.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another run, which makes .venv …")
+            say("waiting for another run, which creates .venv …")
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:
             pass  # a network file system without locks
         works = _works()
         if works and STAMP.is_file() and STAMP.read_bytes() == WANTED.read_bytes():
-            return  # somebody was quicker
+            return  # another run has done it
         if not works:
-            say(f"making .venv with Python {platform.python_version()} (once) …")
+            say(f"creating .venv with Python {platform.python_version()} (once) …")
             _purge()
             _make()
         else:
-            say("bringing .venv to what requirements.txt says …")
+            say("updating .venv to requirements.txt …")
         _install()
 
 
@@ -50,11 +50,11 @@ def _works() -> bool:
 
 
 def _purge() -> None:
-    """The marker goes last, so that what a kill leaves is known as ours."""
+    """Empty ``.venv``. The marker goes last, so that after a kill the folder is still known as ours."""
     entries = list(VENV.iterdir()) if VENV.is_dir() else []
     is_foreign = entries or (os.path.lexists(VENV) and not VENV.is_dir())
     if is_foreign and not MARKER.exists():
-        fail(f"{VENV} was not made by this script. Move it away, or run inv in an environment of your own.")
+        fail(f"{VENV} was not created by this script. Move it away, or run inv in an environment of your own.")
     for entry in [one for one in entries if one != MARKER]:
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     MARKER.unlink(missing_ok=True)
@@ -67,8 +67,8 @@ def _make() -> None:
     if options and not _has_pip(sys.executable):
         fail("this Python has neither venv nor pip. On Debian or Ubuntu: apt install python3-venv")
     if not _run(sys.executable, "-m", "venv", *options, str(VENV)):
-        fail("the environment could not be made (see above).")
-    # By its full name, python3.11: another version under the same short one would not find what is installed.
+        fail("the environment could not be created (see above).")
+    # Link to the full name, python3.11: another version under the short name would not find the packages.
     real = PYTHON.resolve()
     PYTHON.unlink()
     PYTHON.symlink_to(real)
@@ -86,7 +86,7 @@ def _install() -> None:
         fail(
             "the packages of requirements.txt could not be installed (see above). Check your connection and try again."
         )
-    # In an activated environment `inv` is this project's script too, not the plain one that Invoke brings.
+    # In an activated environment, too, `inv` is this project's script and not Invoke's.
     inv = VENV / "bin" / "inv"
     inv.write_text(f'#!/bin/sh\nexec {shlex.quote(str(PROJECT / "inv"))} "$@"\n')
     inv.chmod(0o755)
@@ -110,7 +110,7 @@ if __name__ == "__main__":
     try:
         bring_up_to_date()
     except KeyboardInterrupt:
-        say("interrupted. Type it again to go on.")
+        say("interrupted. Run it again to continue.")
         sys.exit(130)
     except OSError as problem:
-        fail(f"{problem.filename or VENV}: {problem.strerror or problem}. See to that and type it again.")
+        fail(f"{problem.filename or VENV}: {problem.strerror or problem}. Fix that and run it again.")

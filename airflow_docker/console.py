@@ -1,4 +1,4 @@
-"""All that a person sees. Words go to standard error, results to standard output."""
+"""All output for people. Messages go to standard error, results to standard output."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 DONE, FAILED, WARNING = "✓", "✗", "!"
 _COLOURS = {DONE: "32", FAILED: "31", WARNING: "33"}
 _GAP = "  "
-"""Between the columns of a table."""
+"""Between two columns of a table."""
 _lock = threading.Lock()
 _erase: list[str] = []
-"""What takes a transient line away, if there is one."""
+"""The escape sequence that erases the transient line, if there is one."""
 
 
 def _coloured(mark: str) -> str:
@@ -30,7 +30,7 @@ def _coloured(mark: str) -> str:
 
 
 def say(text: str = "") -> None:
-    """A plain line."""
+    """Print a plain line."""
     if not os.environ.get("AIRFLOW_DOCKER_QUIET"):
         _print(text)
 
@@ -41,7 +41,7 @@ def _print(text: str, end: str = "\n") -> None:
 
 
 def transient(text: str) -> None:
-    """A plain line that the next one replaces, where a terminal can do that."""
+    """Print a line that the next one replaces; a plain line where there is no terminal."""
     if os.environ.get("AIRFLOW_DOCKER_QUIET"):
         return
     if not is_terminal():
@@ -53,7 +53,7 @@ def transient(text: str) -> None:
 
 @contextmanager
 def tidied() -> Iterator[None]:
-    """No transient line is left after it, however it ends: others write there too."""
+    """Erase the transient line at the end, because other programs write to the terminal too."""
     try:
         yield
     finally:
@@ -62,17 +62,17 @@ def tidied() -> Iterator[None]:
 
 
 def done(text: str) -> None:
-    """Something has been achieved."""
+    """Print what has been done."""
     say(f"{_coloured(DONE)} {text}")
 
 
 def warn(text: str) -> None:
-    """Something the user should know, that stops nothing."""
+    """Print a warning. Nothing stops."""
     _print(f"{_coloured(WARNING)} {text}")
 
 
 def failed(text: str) -> None:
-    """Something went wrong; an error follows."""
+    """Print what failed; an error follows."""
     _print(f"{_coloured(FAILED)} {text}")
 
 
@@ -82,13 +82,13 @@ def is_terminal() -> bool:
 
 
 def out(text: str) -> None:
-    """A result, on standard output."""
+    """Print a result, on standard output."""
     print(text, flush=True)
 
 
 @contextmanager
 def step(text: str) -> Iterator[None]:
-    """Say what is being done and then, with the time it took, that it is done."""
+    """Print what is being done, and at the end that it is done, with the time it took."""
     began = time.monotonic()
     say(f"· {text} …")
     try:
@@ -100,7 +100,7 @@ def step(text: str) -> Iterator[None]:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on_stderr: bool = False) -> None:
-    """A table on standard output; on a terminal long values are folded, in a pipe nothing is cut."""
+    """Print a table. On a terminal long values are folded; in a pipe nothing is cut."""
     stream = sys.stderr if on_stderr else sys.stdout
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]
     is_plain = all(cell.isascii() and cell.isprintable() for row in rows for cell in row)
@@ -115,7 +115,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], on_stderr: bool
 
 
 def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], on_stderr: bool, width: int | None) -> None:
-    """The same with cells folded and letters of any width: it takes longer to load than most verbs take."""
+    """The same by rich: folded cells, letters of any width. Importing it takes longer than most verbs."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -128,7 +128,7 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]], on_stderr: bool
 
 @contextmanager
 def progress() -> Iterator[Progress | None]:
-    """Progress bars on a terminal; None elsewhere, where lines must do."""
+    """Progress bars on a terminal; None elsewhere, where plain lines are printed."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -141,7 +141,7 @@ def progress() -> Iterator[Progress | None]:
 
 
 def confirm(question: str) -> bool:
-    """Ask on the terminal; anything but yes is no."""
+    """Ask on the terminal; every answer except yes is no."""
     try:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:

@@ -1,4 +1,4 @@
-"""What a user can cause: one sentence instead of a traceback."""
+"""Errors that a user can cause: one sentence instead of a traceback."""
 
 import errno
 import functools
@@ -34,12 +34,12 @@ class UserError(Exit):
 
     @property
     def text(self) -> str:
-        """The whole message as a person reads it."""
+        """The complete message."""
         return self.message or ""
 
 
 class UserErrors(UserError):
-    """Several problems found at once, one line each."""
+    """Several problems, one line each."""
 
     def __init__(self, errors: list[UserError]) -> None:
         super().__init__(errors[0].where, errors[0].what, errors[0].todo, max(e.code for e in errors))
@@ -48,16 +48,16 @@ class UserErrors(UserError):
 
 
 def guarded(body: Callable[P, R]) -> Callable[P, R]:
-    """``body`` with what the system refuses (permissions, a full disk, a read-only one) raised as a UserError.
+    """``body``, with errors of the system (permissions, a full or read-only disk) raised as UserError.
 
-    Anything else that is not a UserError is a defect of ours and keeps its traceback.
+    Any other exception is a bug of ours and keeps its traceback.
     """
 
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return body(*args, **kwargs)
-        except BrokenPipeError:  # whoever read our output has seen enough
+        except BrokenPipeError:  # the reader of our output, like head, has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise Exit(code=_PIPE_CLOSED) from None
         except OSError as problem:
@@ -73,7 +73,7 @@ def guarded(body: Callable[P, R]) -> Callable[P, R]:
 
 
 def collected(checks: Iterable[Callable[[], None]]) -> list[UserError]:
-    """What each of ``checks`` raises."""
+    """All errors that ``checks`` raise."""
     errors: list[UserError] = []
     for check in checks:
         try:
@@ -86,7 +86,7 @@ def collected(checks: Iterable[Callable[[], None]]) -> list[UserError]:
 
 
 def raise_all(errors: list[UserError]) -> None:
-    """Raise what was collected: nothing, the one error, or all of them together."""
+    """Raise the collected errors: nothing, the one error, or all together."""
     if len(errors) == 1:
         raise errors[0]
     if errors:

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, one run at a time, and only what is ours removed."""
+"""Atomic writes, lock files, and folders that are purged only if they are ours."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from airflow_docker.errors import UserError
 
 LOCK = ".lock"
 _UNFINISHED = ".airflow-docker"
-"""The end of the names of files that are being written, to be renamed when they are whole."""
+"""Suffix of files that are being written; they are renamed when they are complete."""
 _RUN_VARIABLE, _RUN = "AIRFLOW_DOCKER_RUN", f"{os.getpid()}.{time.time_ns()}"
-"""What all programs that this run starts carry in their environment, but for those that are to outlive it."""
+"""Marks, in their environment, all programs that this run starts, except those that are to outlive it."""
 MARKER = ".made-by-airflow-docker"
-"""A directory that holds this file was made by us and may be purged by us."""
+"""A directory with this file was created by us, and we may purge it."""
 
 
 def write(file: Path, content: bytes, mode: int = 0o644, owner: int | None = None) -> bool:
-    """Put ``content`` into ``file`` atomically; True if anything changed.
+    """Write ``content`` to ``file`` atomically; True if anything changed.
 
-    The new file has ``mode`` and, where given, the uid ``owner`` (needs root if it is not
-    the caller's own) before it appears under its name. A kill leaves the old or the new.
+    The new file has ``mode`` and the uid ``owner`` (if set; needs root unless it is the caller's)
+    before it appears under its name. A kill leaves the old file or the new one.
     """
     if _is_unchanged(file, content, mode, owner):
         return False
@@ -41,7 +41,7 @@ def write(file: Path, content: bytes, mode: int = 0o644, owner: int | None = Non
 
 @contextmanager
 def replacing(file: Path, mode: int, owner: int | None = None) -> Iterator[IO[bytes]]:
-    """What is written here becomes ``file``, as in :func:`write`, if all goes well; otherwise nothing changes."""
+    """A stream whose content becomes ``file``, as in :func:`write`; after an exception ``file`` is unchanged."""
     _remove_abandoned(file.parent)
     descriptor, name = _temporary(file)
     try:
@@ -59,18 +59,18 @@ def replacing(file: Path, mode: int, owner: int | None = None) -> Iterator[IO[by
 
 
 def _temporary(file: Path) -> tuple[int, str]:
-    """A new file beside ``file``, locked while it is open, which distinguishes it from an abandoned one."""
+    """A new file beside ``file``. It is locked while it is open; an abandoned one is not."""
     while True:
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=_UNFINISHED, dir=file.parent)
-        with suppress(OSError):  # where there are no locks; nothing there is taken for abandoned then either
+        with suppress(OSError):  # no locks on this file system: then no file is taken for abandoned either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if _same_file(descriptor, Path(name)):
             return descriptor, name
-        os.close(descriptor)  # somebody has tidied up in between
+        os.close(descriptor)  # another run has removed it in between
 
 
 def _remove_abandoned(directory: Path) -> None:
-    """Remove what runs that were killed were writing in ``directory``; it may hold secrets."""
+    """Remove files that killed runs were writing in ``directory``; they may hold secrets."""
     for abandoned in directory.glob(f".*{_UNFINISHED}"):
         with suppress(OSError), abandoned.open("rb") as opened:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,7 +91,7 @@ def _is_unchanged(file: Path, content: bytes, mode: int, owner: int | None) -> b
 
 
 def read_object(file: Path, *required: str) -> dict[str, Any]:
-    """The JSON object in a file that we wrote; empty if there is none, or none with the ``required`` names."""
+    """The JSON object in a file of ours; empty if there is none, or if a ``required`` name is missing."""
     try:
         value = json.loads(file.read_text())
     except (OSError, ValueError):
@@ -100,9 +100,9 @@ def read_object(file: Path, *required: str) -> dict[str, Any]:
 
 
 def make_directory(directory: Path, where: str, owner: int | None = None) -> None:
-    """Make ``directory`` if it is missing, for the uid ``owner``; one that exists is left as it is.
+    """Create ``directory`` if it is missing, for the uid ``owner``; an existing one is not changed.
 
-    Raises UserError naming the setting ``where`` if it cannot be made.
+    Raises UserError naming the setting ``where`` if it cannot be created.
     """
     try:
         missing = [p for p in (directory, *directory.parents) if not p.exists()]
@@ -112,37 +112,37 @@ def make_directory(directory: Path, where: str, owner: int | None = None) -> Non
     except (FileExistsError, NotADirectoryError):
         raise UserError(where, f"{directory} is not a folder.", "Name another one, or move that file away.") from None
     except OSError as problem:
-        todo = "Make it yourself, or name a place where you may write."
-        raise UserError(where, f"{directory} cannot be made ({problem.strerror}).", todo) from None
+        todo = "Create it yourself, or name a folder where you may write."
+        raise UserError(where, f"{directory} cannot be created ({problem.strerror}).", todo) from None
 
 
 def require_new(file: Path, flag: str) -> None:
-    """Raise UserError unless the file can be made, in a folder that there is; ``flag`` named it."""
+    """Raise UserError if the file, which ``flag`` names, exists, or if its folder does not."""
     if file.exists():
         raise UserError(str(file), "this file is there already.", "Name another, or move it away.")
     if not file.parent.is_dir():
-        raise UserError(flag, f"there is no folder {file.parent}.", "Make it, or name another place.")
+        raise UserError(flag, f"there is no folder {file.parent}.", "Create it, or name another folder.")
 
 
 def require_makeable(directory: Path, where: str) -> None:
-    """Raise UserError, as :func:`make_directory` would, if ``directory`` is missing and cannot be made."""
+    """Raise UserError, as :func:`make_directory` would, if ``directory`` is missing and cannot be created."""
     nearest = next(p for p in (directory, *directory.parents) if os.path.lexists(p))
     if not nearest.is_dir():
         raise UserError(where, f"{nearest} is not a folder.", "Name another one, or move that file away.")
     if nearest != directory and not os.access(nearest, os.W_OK | os.X_OK):
-        todo = "Make it yourself, or name a place where you may write."
-        raise UserError(where, f"{directory} cannot be made, as you may not write {nearest}.", todo)
+        todo = "Create it yourself, or name a folder where you may write."
+        raise UserError(where, f"{directory} cannot be created, as you may not write {nearest}.", todo)
 
 
 def require_ours(directory: Path, where: str) -> None:
     """Raise UserError unless ``directory`` is new, empty or already marked."""
     reason = refusal(directory)
     if reason:
-        raise UserError(where, f"{directory} {reason}.", "Name another folder; it is made when it is missing.")
+        raise UserError(where, f"{directory} {reason}.", "Name another folder; it is created if it is missing.")
 
 
 def claim(directory: Path, where: str) -> None:
-    """Make ``directory`` ours: new, empty or already marked. Raises UserError for any other, and changes nothing."""
+    """Mark ``directory``, which is new, empty or already marked, as ours. Raises UserError for any other."""
     require_ours(directory, where)
     make_directory(directory, where)
     try:
@@ -153,7 +153,7 @@ def claim(directory: Path, where: str) -> None:
 
 
 def refusal(directory: Path) -> str | None:
-    """Why ``directory`` may not be ours to fill and purge, or None if it may."""
+    """Why we may not fill and purge ``directory``; None if we may."""
     if directory.is_symlink():
         return "is a symbolic link"
     if not directory.exists():
@@ -161,7 +161,7 @@ def refusal(directory: Path) -> str | None:
     if not directory.is_dir():
         return "is not a folder"
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
-        return "is not yours to read and write"
+        return "cannot be read and written by you"
     resolved = directory.resolve()
     if resolved == Path(resolved.anchor):
         return "is the root of the file system"
@@ -169,14 +169,14 @@ def refusal(directory: Path) -> str | None:
         return "is your home directory or holds it"
     if (directory / ".git").exists():
         return "is a git repository"
-    others = (entry for entry in directory.iterdir() if not entry.name.startswith(f".{MARKER}."))  # one just written
+    others = (entry for entry in directory.iterdir() if not entry.name.startswith(f".{MARKER}."))  # being written
     if any(others) and not (directory / MARKER).is_file():
         return f"holds files and was not made by airflow-docker (there is no {MARKER} in it)"
     return None
 
 
 def purge(directory: Path, where: str) -> bool:
-    """Remove a directory of ours with all it holds; True if there was one. Raises UserError if it is not ours."""
+    """Remove a directory of ours with its content; True if there was one. Raises UserError if it is not ours."""
     if not directory.exists() and not directory.is_symlink():
         return False
     reason = refusal(directory)
@@ -187,7 +187,7 @@ def purge(directory: Path, where: str) -> bool:
 
 
 def empty(directory: Path, where: str, names: Iterable[str]) -> None:
-    """Remove what we made, ``names``, from a directory of ours. Raises UserError if it is not ours."""
+    """Remove the entries ``names`` from a directory of ours. Raises UserError if it is not ours."""
     claim(directory, where)
     for entry in (directory / name for name in names):
         if not os.path.lexists(entry):
@@ -199,14 +199,14 @@ def empty(directory: Path, where: str, names: Iterable[str]) -> None:
 
 
 def size_of(folder: Path, end: float = math.inf) -> int | None:
-    """Bytes of the files below a folder; None if they have not been counted when the clock says ``end``."""
+    """Bytes of all files below a folder; None if counting takes longer than to ``end`` (monotonic clock)."""
     total = 0
     for path, _, names in os.walk(folder):
         for name in names:
             if time.monotonic() > end:
                 return None
             try:
-                total += os.lstat(os.path.join(path, name)).st_size  # noqa: PTH118  as there are many
+                total += os.lstat(os.path.join(path, name)).st_size  # noqa: PTH118  faster, for many files
             except OSError:
                 continue
     return total
@@ -214,10 +214,10 @@ def size_of(folder: Path, end: float = math.inf) -> int | None:
 
 @contextmanager
 def locked(file: Path, where: str) -> Iterator[float]:
-    """Hold ``file`` as a lock, waiting for whoever has it; it is gone afterwards, and ends with the process.
+    """Hold ``file`` as a lock file, after waiting for its holder. It is removed at the end and freed by a kill.
 
-    Gives when a run took it that was killed with it, in seconds since 1970, or else 0. What that run had
-    started has been ended then.
+    Yields when a run that was killed had taken it (seconds since 1970), or 0. The programs of that run
+    have been ended.
     """
     lock, began_at = _acquire(file, where)
     try:
@@ -237,15 +237,15 @@ def _acquire(file: Path, where: str) -> tuple[IO[str], float]:
             console.say(f"· {where}: waiting for {_holder(lock)[0] or 'another run'} …")
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as problem:  # a network file system without locks
-            what = f"{file.parent} takes no locks ({problem.strerror})."
-            raise UserError(where, what, "Name a folder of a local disk.") from None
-        if _same_file(lock.fileno(), file):  # its last holder may have removed it while we waited
+            what = f"{file.parent} does not support locks ({problem.strerror})."
+            raise UserError(where, what, "Name a folder on a local disk.") from None
+        if _same_file(lock.fileno(), file):  # else its last holder has removed it while we waited
             killed_run = _holder(lock)[1]
             began_at = file.stat().st_mtime if killed_run else 0.0
             if killed_run:
                 _end_programs_of(killed_run)
             lock.truncate(0)
-            with suppress(OSError):  # on a full disk it holds without a name
+            with suppress(OSError):  # on a full disk the lock works without its holder's name
                 os.write(lock.fileno(), f"process {os.getpid()}\n{_RUN}".encode())
             return lock, began_at
         lock.close()
@@ -260,14 +260,14 @@ def _opened(file: Path, where: str) -> IO[str]:
 
 
 def _holder(lock: IO[str]) -> tuple[str, str]:
-    """Who has it, in words, and the name of that run; it may not have written that yet."""
+    """Its holder as text for people, and the id of that run; both empty if it has not written them yet."""
     lock.seek(0)
     text, _, run = lock.read().partition("\n")
     return text, run
 
 
 def _end_programs_of(run: str) -> None:
-    """End what a run that was killed has left running: it would go on changing what is ours now."""
+    """End programs that a killed run has left running: they would still change what we have locked."""
     import psutil
 
     for process in psutil.process_iter():

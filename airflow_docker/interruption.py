@@ -1,9 +1,8 @@
-"""Ctrl-C and TERM: whatever a verb does ends within two seconds, with one line and no program left behind.
+"""SIGINT (Ctrl-C) and SIGTERM: every verb ends within two seconds, prints one line and leaves no program behind.
 
-The handler raises :class:`Interrupted` in the main thread, so that locks and temporary files go as after any
-error. A thread ends the programs that any thread waits for, and this one too when its time is up, whatever
-hangs: the main thread may be inside a call that no signal ends. What was not done by then is as after a kill,
-which the next run repairs.
+The handler raises :class:`Interrupted` in the main thread, so locks and temporary files are removed as after any
+error. A second thread ends the child programs. When the time is up it ends this process too, because the main
+thread may be inside a call that no signal interrupts. The next run then repairs what is left, as after a kill.
 """
 
 from __future__ import annotations
@@ -22,36 +21,36 @@ if TYPE_CHECKING:
     import psutil
 
 SECONDS = 1.2
-"""How long an orderly end may take; the rest of the two seconds is for a machine that is busy."""
+"""How long an orderly end may take. The rest of the two seconds is a reserve for a busy machine."""
 _GRACE_SECONDS = 0.5
 _LOOK_SECONDS = 0.05
 _POLL_SECONDS = 0.01
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _received: list[int] = []
-"""The signal that has come, if one has."""
-_advice = ["Type it again to go on."]
-"""What to do after an interruption; the last one holds."""
+"""The signal that has been received, if any."""
+_advice = ["Run it again to continue."]
+"""What to do after an interruption. The last entry is printed."""
 
 
 class Interrupted(BaseException):
-    """The user wants no more of it. No Exception, so that nothing takes it for a failure."""
+    """The user has interrupted the run. Not an Exception, so that no handler takes it for a failure."""
 
 
 def check() -> None:
-    """Raise Interrupted if a signal has come: what it has ended has not failed, and nothing new is started."""
+    """Raise Interrupted after a signal: a program that it ended has not failed, and no new one is started."""
     if _received:
         raise Interrupted
 
 
 @contextmanager
 def handle_signals(verb: Callable[[], str]) -> Iterator[None]:
-    """Inside, the signals end this process, with 128 and their number as its exit code; ``verb`` says of what.
+    """Inside, a signal ends this process with exit code 128 + its number; ``verb`` gives the name that is printed.
 
-    One that was ignored before, as by ``nohup`` or in the background of a script, stays ignored.
+    A signal that was ignored before, as by ``nohup`` or in the background of a script, stays ignored.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    signal.set_wakeup_fd(writing)  # whatever the main thread does, the number of the signal arrives there
+    signal.set_wakeup_fd(writing)  # the signal's number arrives there whatever the main thread does
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _raise_interrupted)
@@ -66,7 +65,7 @@ def handle_signals(verb: Callable[[], str]) -> Iterator[None]:
 
 @contextmanager
 def advice(text: str) -> Iterator[None]:
-    """Inside, this is what an interruption leaves to do; it holds until an interrupted program has ended."""
+    """Inside, an interruption prints ``text`` as what to do next. It stays in force if the body is interrupted."""
     _advice.append(text)
     yield
     _advice.pop()
@@ -74,7 +73,7 @@ def advice(text: str) -> Iterator[None]:
 
 @contextmanager
 def leave_ctrl_c_to_program() -> Iterator[None]:
-    """Inside, a terminal's Ctrl-C, which a program in its foreground gets too, is that program's affair alone."""
+    """Inside, Ctrl-C is ignored here: the terminal sends it to the program in the foreground too, which handles it."""
     before = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -84,7 +83,7 @@ def leave_ctrl_c_to_program() -> Iterator[None]:
 
 
 def end(pid: int) -> None:
-    """End a child of ours with all that it has started: TERM, and soon after KILL."""
+    """End a child process with its descendants: SIGTERM, then SIGKILL after _GRACE_SECONDS."""
     import psutil
 
     with suppress(psutil.NoSuchProcess):
@@ -93,24 +92,22 @@ def end(pid: int) -> None:
         _signal(processes, signal.SIGTERM)
         remaining = _still_running(processes, time.monotonic() + _GRACE_SECONDS)
         _signal(remaining, signal.SIGKILL)
-        _still_running(
-            remaining, time.monotonic() + _GRACE_SECONDS
-        )  # the kernel takes its time where there is much to do
+        _still_running(remaining, time.monotonic() + _GRACE_SECONDS)  # on a busy machine the kernel needs some time
 
 
 def _raise_interrupted(number: int, frame: FrameType | None) -> None:
     for signal_number in _SIGNALS:
-        signal.signal(signal_number, _ignore)  # once is enough; not SIG_IGN, which programs would inherit
+        signal.signal(signal_number, _ignore)  # one signal is enough; not SIG_IGN, which child programs would inherit
     _received.append(number)
     raise Interrupted
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """The end is on its way."""
+    """The process is already ending."""
 
 
 class _Shutdown:
-    """The end of this process and of the programs that it has started."""
+    """Ends this process and the programs that it has started."""
 
     def __init__(self, verb: Callable[[], str]) -> None:
         self.verb = verb
@@ -119,7 +116,7 @@ class _Shutdown:
         self.exiting = threading.Lock()
 
     def watch(self, reading: int) -> None:
-        """Wait for a signal; end what runs, and what is started meanwhile; end all when time is up."""
+        """Wait for a signal. Then end all children, also new ones, until the deadline; then exit."""
         number = os.read(reading, 1)[0]
         self.deadline = time.monotonic() + SECONDS
         while time.monotonic() < self.deadline:
@@ -128,8 +125,8 @@ class _Shutdown:
         self.exit_process(number)
 
     def exit_process(self, number: int) -> None:
-        """End this process; programs have the rest of their time. Whichever thread is first does it."""
-        with self.exiting:  # for good
+        """End this process; children may run until the deadline. The first thread that calls it does it."""
+        with self.exiting:  # never released
             self._signal_new_children()
             _signal(_still_running(self.signalled, self.deadline or time.monotonic() + SECONDS), signal.SIGKILL)
             with suppress(OSError, ValueError):
@@ -145,7 +142,7 @@ class _Shutdown:
 
 
 def _children() -> Iterable[psutil.Process]:
-    """All that was started from here; not what got a session of its own, to go on without us."""
+    """All descendants, except those in a session of their own, which are to outlive this process."""
     import psutil
 
     for child in psutil.Process().children(recursive=True):
@@ -155,9 +152,9 @@ def _children() -> Iterable[psutil.Process]:
 
 
 def _still_running(processes: Iterable[psutil.Process], until: float) -> list[psutil.Process]:
-    """Those that still run at that time, by the monotonic clock; at once when none does.
+    """Wait until the time ``until`` (monotonic clock) or until all have ended; the processes that still run.
 
-    One that has ended may stay in the list of processes for as long as its parent, or init, does not ask for it.
+    A process that has ended stays in the process table as a zombie until its parent, or init, waits for it.
     """
     remaining = list(processes)
     while remaining := [one for one in remaining if _is_running(one)]:

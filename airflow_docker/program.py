@@ -1,4 +1,4 @@
-"""`inv`: Invoke's own program with two flags more, verbs in groups, and service names without a flag."""
+"""`inv`: Invoke's program with two more flags, verbs in groups, and service names without a flag."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ from airflow_docker.errors import USAGE, UserError, guarded
 
 
 class Inv(Program):
-    """What ./inv runs; a plain `inv` of Invoke knows the same verbs, without what is added here."""
+    """What ./inv runs. Invoke's own `inv` has the same verbs, without the additions made here."""
 
     def run(self, argv: list[str] | None = None, exit: bool = True) -> None:
-        """Run the verbs; signals end them in order."""
+        """Run the verbs; signals end them cleanly."""
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # as standard error is: any name, on any terminal
+            sys.stdout.reconfigure(errors="backslashreplace")  # as standard error does
         with interruption.handle_signals(self._typed):
             super().run(argv, exit)
 
     def _typed(self) -> str:
-        """The verbs, as far as they are known yet."""
+        """The command as far as it has been parsed."""
         return " ".join(["inv", *(verb.name or "" for verb in getattr(self, "tasks", ()))])
 
     def core_args(self) -> list[Argument]:
-        """Invoke's flags, and ours; like all of them they may stand before or behind a verb."""
+        """Invoke's flags, and ours. All of them may stand before or after a verb."""
         env = Argument(names=("env",), help="use the settings of .env.NAME instead of .env")
         quiet = Argument(names=("quiet",), kind=bool, default=False, help="only warnings, errors and results")
         return [*super().core_args(), env, quiet]
 
     def parse_core(self, argv: list[str] | None) -> None:
-        """Keep compiled modules, as Python does: Invoke would have all of ours compiled again at each start."""
+        """Let Python write .pyc files. Invoke switches that off, and all modules would be compiled at each start."""
         saved_value = sys.dont_write_bytecode
         super().parse_core(argv)
         sys.dont_write_bytecode = saved_value
 
     def print_version(self) -> None:
-        """Our version, with Invoke's beside it."""
+        """Print our version and that of Invoke."""
         import importlib.metadata
 
         print(f"airflow-docker {__version__} (Invoke {importlib.metadata.version('invoke')})")
 
     def parse_tasks(self) -> None:
-        """Put the flag before words that follow a verb which takes such."""
+        """Turn positional arguments into flags, then parse."""
         tasks = {name: self.collection[name] for name in self.collection.task_names}
         core = {f"--{name}" for a in self.core_args() if a.takes_value for name in a.names}
         self.core.unparsed = with_flags(self.core.unparsed, tasks, core)
@@ -73,7 +73,7 @@ class Inv(Program):
 
     @guarded
     def parse_cleanup(self) -> None:
-        """Show the list of verbs or the help of one, if that was asked for."""
+        """Print the list of verbs or the help of one, if asked for."""
         super().parse_cleanup()
 
     def execute(self) -> None:
@@ -85,7 +85,7 @@ class Inv(Program):
         super().execute()
 
     def list_flat(self) -> None:
-        """The verbs in groups, in the order in which they are used."""
+        """Print the verbs in groups, in the order of use."""
         groups: dict[str, list[tuple[str, str | None]]] = {}
         for name, task in self.collection.tasks.items():
             groups.setdefault(getattr(task, "group", "More"), []).append((name, helpline(task)))
@@ -93,11 +93,11 @@ class Inv(Program):
         for group, pairs in groups.items():
             print(f"{group}:")
             self.print_columns([(name.ljust(width), help) for name, help in pairs])
-        print(f"Without a verb: {self.collection.default}. More on one: inv --help VERB")
+        print(f"Default verb: {self.collection.default}. Help on a verb: inv --help VERB")
 
 
 def env_file(name: str) -> Path:
-    """The file that --env NAME means. Raises UserError naming those that there are."""
+    """The file of --env NAME. Raises UserError with the names that exist."""
     file = PROJECT / f".env.{name}"
     if not file.is_file():
         names = sorted(f.name.removeprefix(".env.") for f in PROJECT.glob(".env.*") if f.name != ".env.example")
@@ -107,7 +107,7 @@ def env_file(name: str) -> Path:
 
 
 def with_flags(args: list[str], tasks: dict[str, Task[Any]], core: Collection[str] = ()) -> list[str]:
-    """``logs scheduler`` becomes ``logs --service=scheduler`` for verbs that have such words."""
+    """Rewrite ``logs scheduler`` as ``logs --service=scheduler``, for each verb with a ``default_flag``."""
     done: list[str] = []
     flag, valued, takes_value = "", set(core), False
     for word in args:

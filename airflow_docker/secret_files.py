@@ -1,4 +1,4 @@
-"""The files of SECRETS_DIR: application secrets from the settings, infrastructure keys made once and kept."""
+"""The files of SECRETS_DIR: application secrets from the settings, infrastructure keys generated once."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ GENERATED: dict[str, Callable[[], str]] = {
     "jwt_secret": lambda: secrets.token_urlsafe(64),
     "redis_password": _token,
 }
-"""Infrastructure keys -> how one is made. A Fernet key is 32 bytes in URL-safe base64 (the Fernet specification);
-what signs a JWT by HS512 has no fewer than 64 (RFC 7518)."""
+"""Infrastructure key -> its generator. A Fernet key is 32 bytes in URL-safe base64 (the Fernet specification);
+a key for JWT with HS512 has at least 64 bytes (RFC 7518)."""
 
 OF_DATABASE = ("admin_password", "fernet_key", "webserver_secret_key", "postgres_password")
-"""Those that belong to a database: without them it is worth little. The others can be generated again at any start."""
+"""Keys that belong to a database, which is of little use without them. The others can be generated again."""
 
 DERIVED = ("sql_alchemy_conn", "broker_url", "redis.conf")
-"""Files that are made of the keys."""
+"""Files derived from the keys."""
 
 
 @dataclass(frozen=True)
 class SecretOwner:
-    """Who reads the files: a uid (None: whoever starts it), and where the option file is for him."""
+    """The reader of the files: its uid (None: the user who starts it), and where the option file is for it."""
 
     owner: int | None
     drs_cnf: str
@@ -65,7 +65,7 @@ class SecretOwner:
 class State:
     """One file of SECRETS_DIR: ``problem`` says what is wrong with it, ``note`` what the user should know.
 
-    ``exposed`` is true if others than its reader may read it.
+    ``exposed`` is true if other users may read it.
     """
 
     file: Path
@@ -75,7 +75,7 @@ class State:
 
 
 def require(settings: Settings, secret_owner: SecretOwner) -> None:
-    """Raise UserError for whatever :func:`write` would refuse. Changes nothing."""
+    """Raise UserError for everything that :func:`write` would refuse. Changes nothing."""
     application(settings, secret_owner)
     owner_for(secret_owner)
     directory = settings.secrets_dir
@@ -86,10 +86,10 @@ def require(settings: Settings, secret_owner: SecretOwner) -> None:
 
 
 def write(settings: Settings, secret_owner: SecretOwner) -> list[Path]:
-    """Make SECRETS_DIR what the settings ask for; the files that changed.
+    """Write SECRETS_DIR as the settings say; the files that changed.
 
-    Files belong to the reader with mode 0400 in a directory of mode 0700. Raises UserError for
-    everything that is missing or malformed, before anything is written.
+    Files belong to ``secret_owner`` and have mode 0400, in a directory of mode 0700. Raises UserError
+    for everything that is missing or malformed, before anything is written.
     """
     wanted = application(settings, secret_owner)
     owner = owner_for(secret_owner)
@@ -104,13 +104,13 @@ def write(settings: Settings, secret_owner: SecretOwner) -> list[Path]:
 
 
 def saved_keys(settings: Settings, names: Iterable[str] = OF_DATABASE) -> dict[str, str]:
-    """Those of the infrastructure keys that there are, by name."""
+    """The infrastructure keys that exist, by name."""
     saved = {name: _saved(settings.secrets_dir / name) for name in names}
     return {name: content for name, content in saved.items() if content}
 
 
 def put(settings: Settings, secret_owner: SecretOwner, keys: Mapping[str, str]) -> None:
-    """Have these infrastructure keys, owned and readable as :func:`write` makes them, and no other of a database."""
+    """Write these infrastructure keys, with owner and mode as in :func:`write`; remove other keys of a database."""
     owner = owner_for(secret_owner)
     directory = _directory(settings)
     contents = {**keys, **derived(keys)}
@@ -123,7 +123,7 @@ def put(settings: Settings, secret_owner: SecretOwner, keys: Mapping[str, str]) 
 
 
 def check(settings: Settings, secret_owner: SecretOwner) -> list[State]:
-    """What :func:`write` would find: a State per file. Writes nothing; raises UserError for bad settings."""
+    """The State of each file. Writes nothing; raises UserError for bad settings."""
     directory = settings.secrets_dir
     wanted = application(settings, secret_owner)
     states = [_state(directory / name, content, secret_owner) for name, content in wanted.items()]
@@ -137,12 +137,12 @@ def check(settings: Settings, secret_owner: SecretOwner) -> list[State]:
 
 
 def files_of(settings: Settings) -> list[Path]:
-    """Every file of SECRETS_DIR that is ours."""
+    """Every file that we write to SECRETS_DIR."""
     return [settings.secrets_dir / name for name in [*FILE_NAMES.values(), *GENERATED, *DERIVED]]
 
 
 def derived(keys: Mapping[str, str]) -> dict[str, str]:
-    """File name -> content of what is made of these keys; the passwords are URL-safe as they are made."""
+    """File name -> content of the files derived from these keys. Generated passwords need no URL quoting."""
     contents = {}
     if password := keys.get("postgres_password"):
         contents["sql_alchemy_conn"] = f"postgresql+psycopg2://airflow:{password}@postgres:5432/airflow"
@@ -153,7 +153,7 @@ def derived(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def application(settings: Settings, secret_owner: SecretOwner) -> dict[str, str]:
-    """File name -> content of the application secrets, for this reader.
+    """File name -> content of the application secrets, for this owner.
 
     Raises UserError naming each missing section or file.
     """
@@ -164,14 +164,14 @@ def application(settings: Settings, secret_owner: SecretOwner) -> dict[str, str]
         except UserError as error:
             errors.append(error)
     raise_all(errors)
-    # The option file is named by its place in the containers, wherever it is for the reader.
+    # The settings name the option file by its path in the containers; the owner may see it elsewhere.
     name = FILE_NAMES["DB_APPS"]
     contents[name] = _CNF_LINE.sub(lambda match: match[1] + secret_owner.drs_cnf, contents[name])
     return contents
 
 
 def notes(settings: Settings) -> Iterator[str]:
-    """What is allowed and yet worth a word."""
+    """Warnings about settings that are allowed."""
     for name in FILE_NAMES:
         if not any(variable.startswith(f"SECRET_{name}_") for variable in settings.secret_inputs):
             yield f"{name.lower()} is not set, so tasks get an empty file (SECRET_{name}_FILE or SECRET_{name}__…)."
@@ -184,7 +184,7 @@ def notes(settings: Settings) -> Iterator[str]:
 
 
 def _content(name: str, settings: Settings) -> str:
-    """The file, or the chosen sections of it, with single keys laid over it."""
+    """The file or its chosen sections, with single keys set over it."""
     prefix = f"SECRET_{name}_"
     inputs = {k.removeprefix(prefix): v for k, v in settings.secret_inputs.items() if k.startswith(prefix)}
     keys = {k[1:]: v for k, v in inputs.items() if k.startswith("_")}
@@ -238,13 +238,11 @@ def _parse(text: str, where: str) -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser(allow_no_value=True, delimiters=("=",), strict=False, default_section="\0")
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     try:
-        # MySQL option files may hold "!include" lines, which are no part of any section's keys.
+        # MySQL option files may hold "!include" lines, which are not keys of a section.
         parser.read_string("\n".join(line for line in text.splitlines() if not line.startswith("!")))
     except (configparser.Error, ValueError) as problem:
         line = getattr(problem, "lineno", None) or (getattr(problem, "errors", None) or [("?",)])[0][0]
-        raise UserError(
-            where, f"line {line} of the file is not of ini form.", "Fix it; values are not shown."
-        ) from None
+        raise UserError(where, f"line {line} of the file is not valid ini.", "Fix it; values are not shown.") from None
     return parser
 
 
@@ -258,7 +256,7 @@ def _directory(settings: Settings) -> Path:
 
 
 def require_directory(directory: Path) -> None:
-    """Raise UserError unless it is a folder that nobody else may enter."""
+    """Raise UserError unless it is a folder that no other user may enter."""
     if not directory.is_dir():
         raise UserError("SECRETS_DIR", f"{directory} is not a folder.", "Name another, or move that file away.")
     if directory.stat().st_mode & 0o077:
@@ -267,13 +265,13 @@ def require_directory(directory: Path) -> None:
 
 
 def owner_for(secret_owner: SecretOwner) -> int | None:
-    """Who must own the files so that the reader, and nobody else, reads them.
+    """The uid that must own the files, so that only their reader can read them.
 
-    Raises UserError if we cannot hand files to him.
+    Raises UserError if we cannot give files to it.
     """
     if secret_owner.owner is not None and os.geteuid() not in (0, secret_owner.owner):
         what = f"the containers would run as uid {secret_owner.owner}, and yours is {os.geteuid()}:"
-        what += " only root can hand files to somebody else."
+        what += " only root can give files to another user."
         raise UserError("AIRFLOW_UID", what, "Leave it unset, or run as that user or as root.")
     return secret_owner.owner
 
@@ -284,7 +282,7 @@ def _saved(file: Path) -> str:
     except FileNotFoundError:
         return ""
     except OSError as problem:
-        raise UserError(str(file), f"cannot be read ({problem.strerror}).", "Run as the user who made it.") from None
+        raise UserError(str(file), f"cannot be read ({problem.strerror}).", "Run as the user who created it.") from None
     except UnicodeDecodeError:
         raise UserError(str(file), "is not text, so it is not what was written.", "Move it away.") from None
 
@@ -306,6 +304,6 @@ def _state(file: Path, wanted: str | None, secret_owner: SecretOwner) -> State:
 
 
 def report(states: list[State]) -> bool:
-    """Show the states; True if all is well."""
+    """Print the states; True if there is no problem."""
     console.table(["secret", "state"], [[s.file.name, s.problem or s.note or "ok"] for s in states])
     return not any(s.problem for s in states)

@@ -1,4 +1,4 @@
-"""The one door to other programs: argument lists, no shell, the environment given explicitly."""
+"""Starts other programs: argument lists, no shell, an explicit environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _end: ContextVar[float] = ContextVar("end")
 
 
 class TimedOut(UserError):
-    """A program that did not end in its time, ``seconds``, and was ended."""
+    """A program that did not end within ``seconds`` and was ended."""
 
     def __init__(self, args: Sequence[str], seconds: float) -> None:
         self.seconds = round(seconds, 1)
@@ -32,27 +32,27 @@ class TimedOut(UserError):
 
 
 class NotFound(UserError):
-    """A program that is not there."""
+    """A program that is not installed."""
 
 
 def show(args: Sequence[str]) -> str:
-    """The command as one could type it."""
+    """The command as a user could type it."""
     return shlex.join(args)
 
 
 def _environment(env: Mapping[str, str] | None, exactly: bool = False) -> dict[str, str]:
-    """``env`` on top of this process's environment, or alone."""
+    """``env`` added to this process's environment; ``env`` alone if ``exactly``."""
     return {**({} if exactly else os.environ), **(env or {})}
 
 
 def version_in(text: str) -> tuple[int, ...]:
-    """The first version in what a program says of itself, like (2, 26, 1); empty if there is none."""
+    """The first version in a text, like (2, 26, 1); empty if there is none."""
     match = re.search(r"\d+(\.\d+)+", text)
     return tuple(map(int, match[0].split("."))) if match else ()
 
 
 def _cannot_start(program: str, problem: OSError) -> UserError:
-    is_path = "/" in program  # a bare name is no file of the current folder, which may have one of that name
+    is_path = "/" in program  # a bare name does not mean a file of that name in the current folder
     if shutil.which(program) is None and not (is_path and Path(program).exists()):
         return NotFound(program, "the program is not installed or not on PATH.", f"Install {program} and try again.")
     what = f"cannot be started ({problem.strerror})."
@@ -61,7 +61,7 @@ def _cannot_start(program: str, problem: OSError) -> UserError:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """No program that :func:`capture` runs inside is waited for when these seconds are over. Holds for this thread."""
+    """Inside, all calls of :func:`capture` together may take that many seconds. Applies to this thread only."""
     token = _end.set(time.monotonic() + seconds)
     try:
         yield
@@ -70,7 +70,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def _limit(timeout: float | None) -> float | None:
-    """How long to wait now: ``timeout``, or what is left of :func:`within` if that is less."""
+    """How long to wait: ``timeout``, or the rest of :func:`within` if that is shorter."""
     end = _end.get(None)
     if end is None:
         return timeout
@@ -80,7 +80,7 @@ def _limit(timeout: float | None) -> float | None:
 
 @contextmanager
 def _started(args: Sequence[str], **options: Any) -> Iterator[Process[Any]]:
-    """A program that has ended afterwards, whatever happens: with an error, all that it has started ends too."""
+    """A started program. At the end it has ended; after an exception its descendants have ended too."""
     interruption.check()
     try:
         process = subprocess.Popen(list(args), **options)
@@ -92,7 +92,7 @@ def _started(args: Sequence[str], **options: Any) -> Iterator[Process[Any]]:
         except BaseException:
             interruption.end(process.pid)
             raise
-    interruption.check()  # what a signal has ended has not failed
+    interruption.check()  # a program that a signal ended has not failed
 
 
 def capture(
@@ -104,10 +104,10 @@ def capture(
     timeout: float | None = None,
     exactly: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run to the end and keep both outputs as text; the caller judges the exit code.
+    """Run to the end and return both outputs as text; the caller checks the exit code.
 
     ``env`` is added to this process's environment, or is all of it if ``exactly``; ``timeout`` is in seconds.
-    Raises UserError when the program cannot be started, TimedOut when it runs out of time.
+    Raises UserError if the program cannot be started, TimedOut if it takes longer.
     """
     limit = _limit(timeout)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -122,9 +122,9 @@ def capture(
 def pipe(
     args: Sequence[str], *, env: Mapping[str, str] | None = None, source: Path | None = None, target: Path | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run with the file ``source`` as its input and ``target`` as its output; neither goes through memory.
+    """Run with the file ``source`` as input and ``target`` as output; neither is read into memory.
 
-    The errors are kept, the caller judges the exit code. Raises UserError if it cannot be started.
+    Returns standard error; the caller checks the exit code. Raises UserError if it cannot be started.
     """
     with (
         Path(source or os.devnull).open("rb") as stdin,
@@ -137,7 +137,7 @@ def pipe(
 
 @contextmanager
 def reading(args: Sequence[str]) -> Iterator[IO[bytes]]:
-    """Give its output as it comes; who has read enough may leave, and the program is ended. Its errors are dropped.
+    """Its output as a stream; at the end of the block the program is ended. Standard error is dropped.
 
     Raises UserError if it cannot be started.
     """
@@ -147,7 +147,7 @@ def reading(args: Sequence[str]) -> Iterator[IO[bytes]]:
 
 
 def relay(args: Sequence[str], clean: Callable[[str], str], *, env: Mapping[str, str] | None = None) -> int:
-    """Run and pass its output on line by line, as ``clean`` makes each; the exit code.
+    """Run, print each line of its output through ``clean``, and return the exit code.
 
     Raises UserError if it cannot be started.
     """
@@ -159,7 +159,7 @@ def relay(args: Sequence[str], clean: Callable[[str], str], *, env: Mapping[str,
 
 
 def listen(args: Sequence[str], on_line: Callable[[str], None], *, env: Mapping[str, str] | None = None) -> int:
-    """Run without a terminal and hand on each line of its errors as it comes, progress too; the exit code.
+    """Run without a terminal, call ``on_line`` with each line of standard error, and return the exit code.
 
     Raises UserError if it cannot be started.
     """
@@ -177,7 +177,7 @@ def stream(
 ) -> int:  # fmt: skip
     """Run with the user's own terminal and return the exit code; ``exactly``: no environment but ``env``.
 
-    Of an ``interactive`` program a person at the terminal expects that it answers Ctrl-C itself.
+    An ``interactive`` program handles Ctrl-C itself if there is a terminal.
     Raises UserError if it cannot be started.
     """
     ctrl_c = interruption.leave_ctrl_c_to_program() if interactive and sys.stdin.isatty() else nullcontext()
@@ -189,9 +189,9 @@ def stream(
 def start(
     args: Sequence[str], *, env: Mapping[str, str], log: Path, daemon: bool = False, cwd: Path | None = None
 ) -> Process[bytes]:
-    """Start in the background, both outputs into the file ``log``.
+    """Start in the background, with both outputs in the file ``log``.
 
-    A ``daemon`` has a session of its own, which the terminal's end does not touch, and no
+    A ``daemon`` gets a session of its own, so it outlives the terminal, and no
     environment but ``env``. Raises UserError if it cannot be started.
     """
     interruption.check()

@@ -1,1 +1,1 @@
-"""BUILD_DIR, and what is built from it."""
+"""BUILD_DIR, the build context, and what is built from it."""

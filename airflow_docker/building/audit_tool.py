@@ -24,15 +24,15 @@ def cache_folder() -> Path:
 def package(settings: Settings) -> Path | None:
     """The .deb file to install, or None if there is to be none.
 
-    A download counts only with the right SHA-256; it gets its name when it is whole and fits.
-    Raises UserError for settings that do not go together, a failed download, a wrong checksum.
+    A download is used only if its SHA-256 is right; only then it gets its name in the cache.
+    Raises UserError for inconsistent settings, a failed download or a wrong checksum.
     """
     require_consistent(settings)
     return _download(settings) if settings.audit_tool_url else settings.audit_tool_deb
 
 
 def require_consistent(settings: Settings) -> None:
-    """Raise UserError for settings that do not go together."""
+    """Raise UserError for inconsistent settings."""
     url, sha256, local = settings.audit_tool_url, settings.audit_tool_sha256, settings.audit_tool_deb
     if url and local:
         raise UserError("AUDIT_TOOL_DEB", "AUDIT_TOOL_URL is set too.", "Keep one of the two.", USAGE)
@@ -55,21 +55,21 @@ def _download(settings: Settings) -> Path:
         with _trusted(settings) as verify:
             downloader = pooch.HTTPDownloader(progressbar=progress, timeout=30, verify=verify)
             package = pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache_folder(), downloader=downloader)
-    except OSError as problem:  # requests' errors are OSErrors, and some of them ValueErrors too
+    except OSError as problem:  # requests' errors are OSErrors; some are ValueErrors too
         message, query = redact(str(problem)), urlsplit(url).query
         reason = (message.replace(query, "***") if query else message).splitlines()[0][:200]
         raise UserError(
             "AUDIT_TOOL_URL", f"cannot be downloaded ({reason}).", "Check it, or set AUDIT_TOOL_DEB."
         ) from None
     except ValueError:
-        what = f"what {shown} gave does not have this checksum; it is not used."
+        what = f"the download from {shown} does not have this checksum; it is not used."
         raise UserError("AUDIT_TOOL_SHA256", what, "Correct the one that is wrong.") from None
     return Path(package)
 
 
 @contextmanager
 def _trusted(settings: Settings) -> Iterator[str | bool]:
-    """The file of certificates that a download trusts; True for the usual ones."""
+    """The file with the certificates that a download trusts; True for the default ones."""
     if settings.extra_ca_bundle is None:
         yield True
         return
@@ -79,7 +79,7 @@ def _trusted(settings: Settings) -> Iterator[str | bool]:
 
 
 class _Progress:
-    """What pooch asks of a progress bar, drawn by rich."""
+    """The progress bar that pooch expects, drawn by rich."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -92,11 +92,11 @@ class _Progress:
         self._bars.start()
 
     def update(self, size: int) -> None:
-        """``size`` more bytes have come."""
+        """``size`` more bytes have arrived."""
         self._bars.update(self._task, total=self.total or None, advance=size)
 
     def reset(self) -> None:
-        """pooch resets at the end, to draw the whole once more."""
+        """pooch calls this at the end, to draw the complete bar."""
         self._bars.reset(self._task)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""BUILD_DIR: everything that an image or environment is made from, assembled, fingerprinted and described."""
+"""BUILD_DIR: all input of an image or environment, assembled, fingerprinted and described in a manifest."""
 
 from __future__ import annotations
 
@@ -25,53 +25,53 @@ from airflow_docker.sources import checkouts, repos
 
 BIN, HOME, MANIFEST = "bin", "home", "manifest.json"
 NOTES = (MANIFEST, *lock_file.NOTES)
-"""What stands beside the lock and goes into nothing."""
+"""Files beside the lock that are not input of a build."""
 SETTINGS = (
     "AO_DEV_DIR", "WORKFLOW_DEV_DIR", "DAG_REQUIREMENTS", "AIRFLOW_VERSION", "AIRFLOW_BASE_IMAGE",
     "AIRFLOW_IMAGE", "AIRFLOW_CONSTRAINTS", "SYSTEM_PACKAGES", "BUILD_PACKAGES", "AUDIT_TOOL_URL",
     "AUDIT_TOOL_SHA256", "AUDIT_TOOL_DEB", "SITE_CONFIG", "STANDALONE_SKIP", "IMAGE_REGISTRY", "DAGS_DELIVERY",
 )  # fmt: skip
-"""Settings that determine the content of an image or environment: a change means that it is built again."""
+"""Settings that determine the content of an image or environment. A change needs a new build."""
 SYNC_REQUIREMENTS = ("bin/sync-requirements.txt", "scripts/syncAnywhere/requirements.txt")
 
 
 class Builder(Protocol):
-    """Who builds from BUILD_DIR: what an engine is besides, ``engines`` says."""
+    """The part of an engine that builds from BUILD_DIR; the rest is in ``engines``."""
 
     @property
     def settings(self) -> Settings: ...
     @property
     def context(self) -> tuple[str, ...]:
-        """What of BUILD_DIR an artifact is made from."""
+        """The entries of BUILD_DIR that an artifact is built from."""
 
     @property
     def generated_files(self) -> tuple[str, ...]:
-        """What is removed from BUILD_DIR before a build from scratch."""
+        """The entries of BUILD_DIR that are removed before a build from scratch."""
 
     @property
     def work_dir(self) -> Path:
         """The folder of the lock and the manifest, in BUILD_DIR."""
 
     def platform(self) -> Platform:
-        """What requirements are resolved for."""
+        """The platform that requirements are resolved for."""
 
     def prepare_context(self) -> None:
-        """Put into BUILD_DIR what this engine alone needs there."""
+        """Write to BUILD_DIR what only this engine needs."""
 
     def artifact(self, fingerprint: str) -> str:
-        """The name that an artifact of this fingerprint has."""
+        """The name of the artifact with this fingerprint."""
 
 
 @contextmanager
 def held(settings: Settings) -> Iterator[None]:
-    """BUILD_DIR, made ours and kept from other runs. Raises UserError if it may not be ours."""
+    """Mark BUILD_DIR as ours and lock it. Raises UserError if it may not be ours."""
     files.claim(settings.build_dir, "BUILD_DIR")
     with files.locked(settings.build_dir / files.LOCK, f"BUILD_DIR {settings.build_dir}"):
         yield
 
 
 def require_inputs(settings: Settings, chosen: Path | None) -> None:
-    """Raise UserError for what :func:`assemble` would miss, before BUILD_DIR is made or anything is fetched."""
+    """Raise UserError for missing input of :func:`assemble`, before anything is created or fetched."""
     for source in repos.sources(settings):
         checkouts.head(source)
     dag_requirements(settings, chosen)
@@ -81,18 +81,18 @@ def require_inputs(settings: Settings, chosen: Path | None) -> None:
 def assemble(
     builder: Builder, *, refresh: bool = False, upgrade: bool = False, chosen: Path | None = None, trial: bool = False
 ) -> Bundle:
-    """Fill BUILD_DIR from both checkouts; ``chosen`` replaces DAG_REQUIREMENTS, ``refresh`` starts from nothing.
+    """Fill BUILD_DIR from both checkouts; ``chosen`` replaces DAG_REQUIREMENTS, ``refresh`` starts from scratch.
 
-    The lock of a ``trial``, as of one with a ``chosen`` file, is forgotten by the next that is none.
+    A ``trial``, or a run with a ``chosen`` file, leaves its lock only until the next run without either.
 
-    To be called, like the build that follows, while BUILD_DIR is :func:`held`. Raises UserError if a
-    checkout, a file or a solution is missing; the next run starts from whatever is there.
+    Call this, like the build that follows, while BUILD_DIR is :func:`held`. Raises UserError if a checkout,
+    a file or a solution is missing; the next run continues from what is there.
     """
     settings = builder.settings
     directory, work_dir = settings.build_dir, builder.work_dir
     sources = repos.sources(settings)
     heads = [checkouts.head(source) for source in sources]
-    for source, head in zip(sources, heads, strict=True):  # before anything of theirs runs on this host
+    for source, head in zip(sources, heads, strict=True):  # before any of their code runs on this host
         console.say(f"· {source.name} {head.commit[:10]}{', with local changes' if head.dirty else ''}")
     dag_file = dag_requirements(settings, chosen)
     if refresh:
@@ -141,10 +141,10 @@ def _context_files(directory: Path, context: Sequence[str]) -> Iterator[Path]:
 
 
 def _set_times(directory: Path, context: Sequence[str], epoch: int) -> None:
-    """Give all that is copied into an image the time ``epoch``, with a fraction that its content makes.
+    """Give every file of the context the time ``epoch``, with a fraction of a second derived from its content.
 
-    The builder takes a file of the same size and time as one it has seen for the same file, so
-    another content must have another time.
+    BuildKit takes files of the same size and time for the same file, so another content
+    must have another time.
     """
     for name in context:
         for entry in (directory / name, *(directory / name).rglob("*")):
@@ -171,13 +171,13 @@ def workflow_file(settings: Settings, name: str, where: str) -> Path:
 
 
 def sync_requirements(settings: Settings) -> list[Path]:
-    """What the sync scripts' Python needs: the list copyLinksToBin left, or the one in the repository, or none."""
+    """The sync scripts' requirements: the file of copyLinksToBin, else that of the repository, else none."""
     candidates = [settings.build_dir / SYNC_REQUIREMENTS[0], settings.ao_dev_dir / SYNC_REQUIREMENTS[1]]
     return [file for file in candidates if file.is_file()][:1]
 
 
 def _copy_site_config(settings: Settings, target: Path) -> None:
-    """Put the named configuration files, and no others, at their places in the home folder."""
+    """Copy the configuration files that SITE_CONFIG names, and no others, to the home folder."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir()
     target.chmod(0o755)

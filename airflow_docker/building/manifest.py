@@ -1,4 +1,4 @@
-"""What an image or environment is made of, as in its labels and beside its lock."""
+"""The manifest of an image or environment: what it was built from. It is in the labels and beside the lock."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ NO_DIGEST = "none (not from a registry: known by its id alone)"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an artifact is made of: the name of an image, or the folder of an environment.
+    """What an artifact was built from. ``artifact`` is the name of an image or the folder of an environment.
 
     ``epoch`` is the time of the newest commit, ``layer_epoch`` that of the base image, in
     seconds since 1970: file times in the image come from these, never from the clock.
-    ``base_image_digest`` is by what a registry knows the base image, empty if that is not known.
+    ``base_image_digest`` is the base image's digest in a registry; empty if it is not known.
     """
 
     artifact: str
@@ -34,7 +34,7 @@ class Manifest:
 
     @classmethod
     def required(cls) -> list[str]:
-        """The fields that the manifest of any age has."""
+        """The fields that a manifest of every version has."""
         return [field.name for field in fields(cls) if field.default is MISSING]
 
     def labels(self) -> dict[str, str]:
@@ -53,7 +53,7 @@ class Manifest:
         }  # fmt: skip
         if self.base_image_digest:
             oci["base.digest"] = self.base_image_digest.partition("@")[2]
-        if self.base_image_id.startswith("sha256:"):  # an image, and not this machine
+        if self.base_image_id.startswith("sha256:"):  # an image, not this machine
             own |= {"base.id": self.base_image_id, "base.digest": self.base_image_digest or NO_DIGEST}
         return {f"org.opencontainers.image.{k}": v for k, v in oci.items()} | {
             f"airflow-docker.{k}": v for k, v in own.items()

@@ -1,4 +1,4 @@
-"""The sync scripts of archive-ops, gathered as real files with plain modes."""
+"""The sync scripts of archive-ops, collected as regular files with plain modes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _COPY_SECONDS = 300.0
 
 
 def collect(archive_ops: Path, target: Path) -> None:
-    """Make ``target`` hold the sync scripts and nothing else; what archive-ops dropped is gone.
+    """Replace ``target`` by the sync scripts; scripts that archive-ops no longer has are gone.
 
-    Raises UserError, with the old ``target`` unharmed, if the scripts cannot be had.
+    Raises UserError, and leaves the old ``target``, if the scripts cannot be collected.
     """
     temporary = target.parent / ".scripts"
-    shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed run
     collected, clean, replaced = temporary / "collected", temporary / "clean", temporary / "replaced"
     collected.mkdir(parents=True)
     try:
@@ -38,7 +38,7 @@ def collect(archive_ops: Path, target: Path) -> None:
 
 
 def _run(script: Path, target: Path) -> None:
-    """Run copyLinksToBin, which reads a line and changes directory, so that its target must be absolute."""
+    """Run copyLinksToBin. It reads a line and changes directory, so its target must be absolute."""
     result = shell.capture([str(script), str(target.resolve())], cwd=script.parent, stdin="\n", timeout=_COPY_SECONDS)
     if result.returncode:
         last_line = (result.stderr.strip() or result.stdout.strip() or "no output").splitlines()[-1]
@@ -50,15 +50,15 @@ def _copy_without_script(scripts: Path, target: Path) -> None:
     entries = sorted(scripts.iterdir()) if scripts.is_dir() else []
     executables = [file for file in entries if file.is_file() and file.stat().st_mode & 0o100]
     for file in executables:
-        (target / file.name).symlink_to(file.absolute())  # judged and copied with the rest
+        (target / file.name).symlink_to(file.absolute())  # checked and copied with the rest
     candidates = " or ".join(COPY_SCRIPTS)
     console.warn(f"archive-ops has no {candidates}; took the {len(executables)} executable files of {SCRIPTS} instead.")
 
 
 def _copy_real(source: Path, target: Path, allowed: tuple[Path, Path], within: tuple[Path, ...] = ()) -> None:
-    """Copy a tree with links resolved and modes reduced to executable or not; no link leads out of ``allowed``."""
+    """Copy a tree, with links resolved and modes 0755 or 0644. No link may lead out of ``allowed``."""
     target.mkdir()
-    target.chmod(0o755)  # whatever the umask is: the containers' user must get in
+    target.chmod(0o755)  # whatever the umask is: the containers' user must be able to enter
     for entry in sorted(source.iterdir()):
         real = _resolved(entry, allowed, (*within, source.resolve()))
         if real.is_dir():
@@ -72,7 +72,7 @@ def _resolved(entry: Path, allowed: tuple[Path, Path], within: tuple[Path, ...])
     where = f"bin/{entry.name}"
     try:
         real = entry.resolve(strict=True)
-    except (OSError, RuntimeError):  # nothing there, or links in a circle
+    except (OSError, RuntimeError):  # the target is missing, or links form a loop
         raise UserError(where, "is a link to a file that does not exist.", "Fix it in archive-ops.") from None
     if not any(real.is_relative_to(folder) for folder in allowed):
         raise UserError(where, f"is a link out of archive-ops, to {real}.", "Put the file itself there.")

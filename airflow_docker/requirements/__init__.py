@@ -1,1 +1,1 @@
-"""Python packages: from requirements as people write them to one lock."""
+"""Python packages: from requirements files to one lock."""

@@ -1,4 +1,4 @@
-"""What new lines add to a lock, found without asking again about all that is locked."""
+"""Adds the packages of new requirements to a lock without resolving everything again."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from airflow_docker.requirements.resolver import Resolver, blocks, locked
 
 
 def key(platform: object, wanted: list[Requirement]) -> str:
-    """Of all that decides a lock: a line for what it is resolved for, and one for each requirement.
+    """A hash of each input of a lock: one line for the platform, one for each requirement.
 
-    Comments, places and the order of files decide nothing. Hashes, as requirements may hold passwords.
+    Comments, line numbers and the order of files do not count. Hashed, as requirements may hold passwords.
     """
     return "".join(f"{line}\n" for line in [_hash(platform), *sorted(map(_hash_of, wanted))])
 
 
 def new_lines(before: str, now: str, wanted: list[Requirement]) -> list[Requirement] | None:
-    """What there is in the key ``now`` besides ``before``; None if they differ in anything else."""
+    """The requirements that the key ``now`` has in addition to ``before``; None if anything else differs."""
     old, new = before.splitlines(), now.splitlines()
     added_hashes = Counter(new[1:]) - Counter(old[1:])
     if old[:1] != new[:1] or Counter(old[1:]) - Counter(new[1:]):
@@ -30,10 +30,10 @@ def new_lines(before: str, now: str, wanted: list[Requirement]) -> list[Requirem
 def extended(
     resolver: Resolver, lock: str, new: list[Requirement], wanted: list[Requirement], preferred: dict[str, str]
 ) -> str | None:
-    """The lock with what the ``new`` lines need besides; None if that would change anything that is locked.
+    """The lock, extended by what the ``new`` lines need; None if that would change a locked version.
 
-    They are resolved alone, and what is locked is preferred. Whatever needs something new is visited in that, so
-    if nothing has moved, old and new fit together.
+    The new lines are resolved alone, with the locked versions preferred. That visits every package that they
+    need, so if no locked version has changed, old and new are consistent.
     """
     content, _ = resolver.solve([*new, *(r for r in wanted if r.constraint)], preferred, root="")
     if content is None:

@@ -1,4 +1,4 @@
-"""Why requirements have no common solution: which exclude each other, where they stand, what would help."""
+"""Explains why requirements have no solution: which exclude each other, in which lines, and what would help."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from airflow_docker.requirements.resolver import Resolver, pins
 from airflow_docker.shell import TimedOut
 
 _LOOK_SECONDS, _TRY_SECONDS = 1.0, 12.0
-"""A smaller set without a solution shows itself in about the time the whole took, and at least the first of
-these; one that has a solution may take long to be worked out, and is given three times that and at least the second."""
+"""Minimum time limits. A subset without a solution fails in about the time of the complete set (limit: 1.5 times
+that). A subset with a solution may take longer to resolve (limit: 3 times that)."""
 
 
 def explain(resolver: Resolver, wanted: list[Requirement], stderr: str, seconds: float) -> UserError:
     """The error for a set that uv could not solve in ``seconds``; ``stderr`` has its reasons."""
     conflicting = _smallest(resolver, wanted, stderr, max(_LOOK_SECONDS, 1.5 * seconds))
     if conflicting is None:
-        return UserError("requirements", f"exclude each other.\n{stderr}\n", "Loosen one of those named.")
+        return UserError("requirements", f"exclude each other.\n{stderr}\n", "Loosen one of them.")
     try_seconds = max(_TRY_SECONDS, 3 * seconds)
     with ThreadPoolExecutor(4) as pool:
         reasons = pool.submit(resolver.solve, conflicting)
@@ -36,7 +36,7 @@ def explain(resolver: Resolver, wanted: list[Requirement], stderr: str, seconds:
         remedies += [f"Or set AIRFLOW_VERSION to {airflow.result()}, which fits."] if airflow.result() else []
     chain = [f"  {line.strip()}" for line in reasons.result()[1].splitlines()]
     what = [
-        "these exclude each other:" if len(lines) > 1 else "this cannot be had:",
+        "these exclude each other:" if len(lines) > 1 else "this cannot be satisfied:",
         *lines,
         f"For Python {resolver.target.python} the resolver says:",
         *chain,
@@ -47,9 +47,9 @@ def explain(resolver: Resolver, wanted: list[Requirement], stderr: str, seconds:
 
 
 def _smallest(resolver: Resolver, wanted: list[Requirement], stderr: str, seconds: float) -> list[Requirement] | None:
-    """A set that has no solution and shrinks no further; None if it shows none in the time that the whole took.
+    """A minimal set without a solution; None if none is found within the time limit.
 
-    What uv names in its reasons is only where to look first; what is guilty is found by asking.
+    The names in uv's output are only the first guess; each requirement is then left out to see if it matters.
     """
     names = set(re.findall(r"[a-z0-9][a-z0-9-]*", stderr.lower().replace("_", "-").replace(".", "-")))
     named = [r for r in wanted if r.name in names or not r.name]
@@ -71,9 +71,9 @@ def _is_unsolvable(resolver: Resolver, some: list[Requirement], seconds: float, 
 
 
 def _without_airflow(resolver: Resolver, conflicting: list[Requirement], seconds: float) -> str | None:
-    """None if Airflow has no part in it; else an Airflow of the next line that fits, empty if none was found.
+    """None if Airflow is not part of the conflict; else a fitting Airflow of the other major version, or "".
 
-    The whole range would take long to search: every release of it has its own requirements.
+    Searching all versions would take long: every release has its own requirements.
     """
     if _is_unsolvable(resolver, conflicting, _LOOK_SECONDS, root=""):
         return None
@@ -86,7 +86,7 @@ def _without_airflow(resolver: Resolver, conflicting: list[Requirement], seconds
 
 
 def _loosen(resolver: Resolver, conflicting: list[Requirement], requirement: Requirement, seconds: float) -> str:
-    """Advice to loosen a requirement, with the version that this would give, if that is found in time."""
+    """Advice to loosen a requirement, with the version that this would give if it is found in time."""
     loose = replace(requirement, text=requirement.name or requirement.text, hashes=())
     try:
         others = [r for r in conflicting if r is not requirement]
@@ -94,5 +94,5 @@ def _loosen(resolver: Resolver, conflicting: list[Requirement], requirement: Req
         version = pins(lock or "").get(requirement.name, "")
     except TimedOut:
         version = ""
-    suffix = f" (free, it would be {version})" if version else ""
+    suffix = f" (without its bounds: {version})" if version else ""
     return f"Loosen '{requirement.text}' in {requirement.where}{suffix}."

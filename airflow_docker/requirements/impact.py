@@ -1,4 +1,4 @@
-"""What an install changes in the base image, and who in it declares to need something else."""
+"""The packages of the base image that an install changes, and which other packages of it then conflict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_docker.requirements.requirement_files import normal
 
 @dataclass(frozen=True)
 class Change:
-    """A package that gets another version; ``broken`` are the requirements of installed packages it no longer meets."""
+    """A package that gets another version; ``broken`` are requirements of installed packages that it violates."""
 
     name: str
     old: str
@@ -30,7 +30,7 @@ def changes(base: Platform, locked: dict[str, str]) -> list[Change]:
 
 
 def _needs(base: Platform, resolved: set[str]) -> dict[str, list[tuple[str, str]]]:
-    """Name -> (who, specifier) for each installed package that is not part of the lock, which is consistent."""
+    """Name -> (package that needs it, specifier), for installed packages outside the lock, which is consistent."""
     from packaging.markers import default_environment
     from packaging.requirements import InvalidRequirement, Requirement
 
@@ -57,7 +57,7 @@ def _broken(needs: list[tuple[str, str]], version: str) -> tuple[str, ...]:
     from packaging.specifiers import SpecifierSet
 
     if "://" in version:
-        return ()  # which version that is, is known only when it is there
+        return ()  # the version behind a URL is known only after the install
     return tuple(f"{who} needs {spec}" for who, spec in sorted(needs)
                  if not SpecifierSet(spec).contains(version, prereleases=True))  # fmt: skip
 
@@ -66,9 +66,9 @@ def report(changed: list[Change], strict: bool) -> None:
     """Show the changes as a table on standard error. Raises UserError if ``strict`` and there are any."""
     if not changed:
         return
-    console.warn("The install changes what the base image has:")
+    console.warn("The install changes packages of the base image:")
     rows = [[c.name, c.old, c.new, "; ".join(c.broken)] for c in changed]
-    console.table(["package", "in the image", "after", "declared otherwise by"], rows, on_stderr=True)
+    console.table(["package", "in the image", "after", "conflicts with"], rows, on_stderr=True)
     if strict:
         names = ", ".join(c.name for c in changed)
         raise UserError(

@@ -1,4 +1,4 @@
-"""Where packages come from on this machine: pip's configuration, in the words that uv understands too."""
+"""The package indexes of this machine: pip's configuration, translated for uv."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_docker import scrubbed_env
 from airflow_docker.requirements import certificates
 from airflow_docker.settings import Settings
 
-# Option of pip -> variables of pip and uv that mean the same.
+# Option of pip -> the same as variables of pip and uv.
 # https://pip.pypa.io/en/stable/topics/configuration/ and https://docs.astral.sh/uv/reference/environment/
 _SAME = {
     "index-url": ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"),
@@ -22,7 +22,7 @@ _SAME = {
 
 
 def variables() -> dict[str, str]:
-    """Variables for pip and uv. Indexes on this machine's own disk are left out: a build cannot see them."""
+    """Variables for pip and uv. Indexes on the local disk are left out: a build cannot see them."""
     environ = scrubbed_env.original()
     result: dict[str, str] = {}
     for option, names in _SAME.items():
@@ -34,7 +34,7 @@ def variables() -> dict[str, str]:
 
 
 def _configured(option: str) -> str:
-    """What pip's configuration files say of an option; later files override earlier ones, as in pip."""
+    """The value of an option in pip's configuration files; later files override earlier ones, as in pip."""
     value = ""
     for file in _configuration_files():
         parser = configparser.RawConfigParser()
@@ -61,7 +61,7 @@ def _configuration_files() -> list[Path]:
 
 
 def for_uv(settings: Settings, bundle: Path) -> dict[str, str]:
-    """The environment of a uv that runs here; the system's and EXTRA_CA_BUNDLE's certificates go into ``bundle``."""
+    """The environment for a uv on this host; certificates of the system and EXTRA_CA_BUNDLE go to ``bundle``."""
     if settings.extra_ca_bundle is None or str(settings.extra_ca_bundle) == os.environ.get("SSL_CERT_FILE"):
         return _of_uv()
     certificates.write(bundle, settings.extra_ca_bundle)
@@ -69,11 +69,11 @@ def for_uv(settings: Settings, bundle: Path) -> dict[str, str]:
 
 
 def _of_uv() -> dict[str, str]:
-    """Those of its own that were given, too: it does not inherit them."""
+    """The variables above and the user's own UV_ variables, as uv does not inherit them."""
     own = {name: value for name, value in scrubbed_env.original().items() if name.startswith("UV_")}
     return own | variables()
 
 
 def as_script() -> str:
-    """The same for a build, as lines that a shell reads; may hold credentials, so it travels as a build secret."""
+    """The same for a build, as lines of a shell script. It may hold credentials, so it is a build secret."""
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables().items())

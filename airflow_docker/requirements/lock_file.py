@@ -1,4 +1,4 @@
-"""Both requirement sets become one lock: resolved by uv for the image's Python and platform, pinned by hash."""
+"""One lock for both sets of requirements: resolved by uv for the image's Python and platform, pinned by hash."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from airflow_docker.settings import Settings
 
 LOCK, _KEY = "requirements.lock", "requirements.key"
 _OWN, _OWN_KEY = "requirements.own.lock", "requirements.own.key"
-"""The lock without a trial of other requirements, which must leave nothing behind."""
+"""The lock before a trial of other requirements; it is restored afterwards."""
 NOTES = (_KEY, CA_BUNDLE, _OWN, _OWN_KEY)
-"""What stands beside the lock without being part of the image."""
+"""Files beside the lock that are not part of the image."""
 
 
 def lock(
     settings: Settings, base: Platform, inputs: list[Path], directory: Path, upgrade: bool = False, trial: bool = False
 ) -> Path:
-    """Resolve ``inputs`` into the lock in ``directory``; unchanged inputs keep it, byte for byte.
+    """Resolve ``inputs`` into the lock in ``directory``; with unchanged inputs it stays the same, byte for byte.
 
-    A ``trial`` starts from the lock that there is and is forgotten by the next that is none.
+    A ``trial`` starts from the present lock. The next run that is not a trial restores that lock first.
 
     Raises UserError for a line that cannot be read, or, naming files and lines, if there is no solution.
     """
     target = target_of(base)
     wanted = requirement_files.read(inputs)
     output = directory / LOCK
-    for leftover in directory.glob(".resolving-*"):  # of a run that was killed
+    for leftover in directory.glob(".resolving-*"):  # left by a killed run
         shutil.rmtree(leftover)
     key = _key(target, base, wanted, settings.airflow_constraints)
     if not trial and (directory / _OWN).is_file() and _text(directory / _OWN) != _text(output):
@@ -42,7 +42,7 @@ def lock(
         files.write(directory / _KEY, (directory / _OWN_KEY).read_bytes())
     if not upgrade and output.is_file() and _text(directory / _KEY) == key:
         return output
-    # What is locked, and else what the platform has, is what the resolver should prefer: so the least changes.
+    # The resolver prefers locked versions, then those of the platform, so that as little as possible changes.
     known = {normal(n): v for n, v in (base.tested | base.packages).items()}
     preferred = known if upgrade else _preferred(known, pins(_text(output)), base.airflow_version)
     resolver = Resolver(settings, target, directory)
@@ -62,29 +62,29 @@ def lock(
 def _with_new_lines(
     resolver: Resolver, directory: Path, key: str, wanted: list[Requirement], preferred: dict[str, str]
 ) -> str | None:
-    """The lock that is there with more in it, if all that is new are more lines and they change nothing in it."""
+    """The present lock, extended; None unless there are only new lines, which change no locked version."""
     new = additions.new_lines(_text(directory / _KEY), key, wanted)
     return additions.extended(resolver, _text(directory / LOCK), new, wanted, preferred) if new else None
 
 
 def keep_trial(directory: Path) -> None:
-    """Make the lock of the last trial the one that the next starts from."""
+    """Keep the lock of the last trial: the next run starts from it."""
     for trial, own in ((LOCK, _OWN), (_KEY, _OWN_KEY)):
         files.write(directory / own, (directory / trial).read_bytes())
 
 
 def _preferred(known: dict[str, str], locked: dict[str, str], airflow: str) -> dict[str, str]:
-    """What the platform has, and over it what is locked, if that is for the same Airflow.
+    """The platform's versions, and over them the locked ones if they are for the same Airflow.
 
-    Of another one's lock much would fit by what packages declare, and yet not work with what else is new.
+    Versions locked for another Airflow may satisfy the declared bounds and still not work with it.
     """
     return known | locked if locked.get("apache-airflow") == airflow else known
 
 
 def restrict_hashes(text: str, wanted: list[Requirement]) -> str:
-    """The lock with only those hashes of a package that its requirement names, where it names some.
+    """The lock; a package whose requirement has hashes keeps only those.
 
-    Raises UserError if none of them is a hash of the version chosen.
+    Raises UserError if none of them is a hash of the resolved version.
     """
     for requirement in [r for r in wanted if r.hashes and r.name]:
         block = re.compile(rf"^{re.escape(requirement.name)}(?:==| @ )[^\n]*\\\n((?:    --hash=[^\n]*\n)+)", re.M)
@@ -104,6 +104,6 @@ def _text(file: Path) -> str:
 
 
 def _key(target: Target, base: Platform, wanted: list[Requirement], constraints: str) -> str:
-    """Of all that decides a lock: what is asked for, and what is preferred."""
+    """The key of all inputs of a lock: requirements, constraints, platform and preferred versions."""
     content = Path(constraints).read_bytes() if constraints and "://" not in constraints else constraints
     return additions.key([target, base.packages, base.tested, content], wanted)

@@ -1,4 +1,4 @@
-"""What an Airflow is put upon: a base image, or the Python of this machine."""
+"""What an Airflow is installed on: a base image, or the Python of this machine."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Platform:
-    """A Python with packages, on a machine of some kind.
+    """A Python with packages and its machine.
 
-    ``architecture`` is Docker's name for it, or nothing for the machine this runs on;
+    ``architecture`` is Docker's name for it; empty for this machine;
     ``packages`` maps installed distributions to their versions, ``requires`` to what they
     declare to need (Requires-Dist); ``created`` is in RFC 3339. ``tested`` maps packages
-    to the versions that this Airflow was tested with: preferred, not installed. ``digest`` is by
-    what a registry knows an image; empty if that is not known, or if this is no image.
+    to the versions that this Airflow was tested with: preferred, not installed. ``digest`` is the
+    image's digest in a registry; empty if it is not known, or if this is not an image.
     """
 
     name: str
@@ -29,5 +29,5 @@ class Platform:
 
     @property
     def identity(self) -> str:
-        """What decides what is built upon it: its id, and the digest that its name asks for, if it does."""
+        """Its part of a build's fingerprint: the id, and the digest if the name has one."""
         return self.id + self.name.partition("@")[2]

@@ -1,4 +1,4 @@
-"""Requirements files as people write them: read with their includes, each requirement with its file and line."""
+"""Reads requirements files with their includes; each requirement has its file and line."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _HASH = re.compile(r"\s--hash[= ]([a-z0-9]+:[0-9a-f]+)")
 _URL = re.compile(r"(?:[\w.-]+(?:\[[^\]]*\])?\s*@\s*)?([a-z][a-z0-9+.-]*)://", re.I)
 _BOUND = r"\s*(?:[=!<>]=|[<>]|~=(?=\s*\d+\.))\s*\d+(?:\.\d+)*(?:(?:a|b|rc)\d*)?\s*"
 _USUAL = re.compile(rf"([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?:{_BOUND}(?:,{_BOUND})*)?", re.A)
-"""What nearly every line is: a name, and perhaps bounds of its version."""
+"""The form of nearly every line: a name, and perhaps bounds of its version."""
 _INCLUDES = {"-r": False, "--requirement": False, "-c": True, "--constraint": True}
 _INDEX = ("-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--no-index", "--trusted-host")
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """One requirement: ``text`` without hashes, ``name`` in its normal form (empty for a bare URL), and its place."""
+    """One requirement: ``text`` without hashes, normalised ``name`` (empty for a bare URL), file and line."""
 
     text: str
     name: str
@@ -34,12 +34,12 @@ class Requirement:
 
     @property
     def where(self) -> str:
-        """The place as errors name it."""
+        """File and line, as in errors."""
         return f"{self.file} line {self.line}"
 
 
 def normal(name: str) -> str:
-    """A project name as PEP 503 compares it."""
+    """A project name, normalised as in PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -81,7 +81,7 @@ def _read(file: Path, constraint: bool, within: tuple[Path, ...], errors: list[U
 
 
 def _logical_lines(file: Path, errors: list[UserError]) -> Iterator[tuple[int, str]]:
-    """Each line that says something, continuations joined, comments off, with the number of its first line."""
+    """Each line that is not empty: continuations joined, comments removed, with the number of its first line."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
@@ -114,7 +114,7 @@ def _refused_option(where: str, option: str) -> UserError:
     elif option in _INDEX:
         what, todo = f"{option} is not taken from requirements.", "Package indexes come from pip's configuration."
     else:
-        what, todo = f"{option} is not an option that is understood here.", "Take it out; -r, -c and --hash are."
+        what, todo = f"{option} is not an option that is supported here.", "Remove it; -r, -c and --hash are."
     return UserError(where, what, todo)
 
 
@@ -135,7 +135,7 @@ def _requirement(text: str, file: Path, line: int, constraint: bool) -> Requirem
 
 
 def _name(bare: str, where: str) -> str:
-    """The name in one; packaging, which takes longer to load than the rest of a build, reads the unusual ones."""
+    """The name in a requirement. packaging, which is slow to import, parses only unusual lines."""
     if usual := _USUAL.fullmatch(bare):
         return usual[1]
     from packaging.requirements import InvalidRequirement

@@ -1,4 +1,4 @@
-"""uv, asked for the versions that satisfy a set of requirements, for the image's Python and platform."""
+"""Resolves requirements with uv, for the image's Python and platform."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"
 _NO_SOLUTION = 1
 """uv's exit code for requirements that exclude each other; 2 is any other failure."""
 CA_BUNDLE = "ca-bundle.pem"
-"""Certificates for uv, in the folder that the resolver works in."""
+"""Certificates for uv, in the resolver's folder."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is resolved for: an Airflow that does not move, a Python ``3.11``, a platform of uv (nothing: this one)."""
+    """The target of a resolution: a fixed Airflow, a Python like ``3.11``, a platform of uv (empty: this machine)."""
 
     airflow_version: str
     python: str
@@ -37,21 +37,21 @@ class Target:
 
     @property
     def companions(self) -> list[str]:
-        """What this Airflow does not bring along: from 3 on, users with passwords."""
+        """Packages that this Airflow does not include: from 3 on, the provider of users with passwords."""
         return [] if self.airflow_version.startswith("2.") else ["apache-airflow-providers-fab"]
 
 
 def target_of(base: Platform) -> Target:
-    """The target that a platform is. Raises UserError for an architecture that nothing is made for."""
+    """The target for a platform. Raises UserError for an unsupported architecture."""
     if not base.architecture:
         return Target(base.airflow_version, base.python, "")
     if base.architecture not in PLATFORMS:
-        raise UserError(base.name, f"is made for {base.architecture}.", f"Name one for {' or '.join(PLATFORMS)}.")
+        raise UserError(base.name, f"is built for {base.architecture}.", f"Name one for {' or '.join(PLATFORMS)}.")
     return Target(base.airflow_version, base.python, PLATFORMS[base.architecture])
 
 
 def compile_command(target: Target, inputs: Path, constraints: list[str], output: Path) -> list[str]:
-    """The resolution; what ``output`` already pins is kept where the inputs allow it."""
+    """The command of a resolution; versions that ``output`` already pins are kept if possible."""
     return [
         "uv", "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate",
         "--no-emit-index-url", "--no-emit-find-links",
@@ -62,7 +62,7 @@ def compile_command(target: Target, inputs: Path, constraints: list[str], output
 
 
 class Resolver:
-    """Runs uv over sets of requirements, each in a temporary folder below ``folder``; several may run at once."""
+    """Runs uv, each time in a temporary folder below ``folder``; several runs at once are possible."""
 
     def __init__(self, settings: Settings, target: Target, folder: Path) -> None:
         self.target, self.folder = target, folder
@@ -79,7 +79,7 @@ class Resolver:
     ) -> tuple[str | None, str]:  # fmt: skip
         """The lock's text (None without a solution) and uv's standard error. ``root`` replaces the fixed Airflow.
 
-        Raises TimedOut after ``seconds``, UserError if uv could not do its work.
+        Raises TimedOut after ``seconds``, UserError for any other failure of uv.
         """
         roots = [self.target.root, *self.target.companions] if root is None else [root]
         lines = [*roots, *(r.text for r in wanted if not r.constraint)]
@@ -91,13 +91,13 @@ class Resolver:
             command = compile_command(self.target, inputs, [str(constraints), *self.constraints], output)
             result = shell.capture([uv(), *command[1:]], env=self.env, timeout=seconds)
             stderr = result.stderr.strip()
-            if result.returncode not in (0, _NO_SOLUTION):  # no index, a URL that gives nothing, and the like
+            if result.returncode not in (0, _NO_SOLUTION):  # the index or a URL does not answer, and the like
                 raise UserError("requirements", f"cannot be resolved.\n{stderr}\n", "Fix that and try again.")
             return (None if result.returncode else output.read_text()), stderr
 
 
 def uv() -> str:
-    """The uv of our own environment, or else the one on PATH."""
+    """The uv of our own environment, else the one on PATH."""
     own = Path(sys.executable).with_name("uv")
     return str(own) if own.exists() else "uv"
 
@@ -108,13 +108,13 @@ def blocks(text: str) -> list[str]:
 
 
 def split_git_references(text: str) -> tuple[str, str]:
-    """A lock in two: what must have hashes, and git references, which have a commit instead."""
+    """A lock in two parts: requirements with hashes, and git references, which have a commit instead."""
     by_commit = [block for block in blocks(text) if re.match(r"\S+ @ git\+", block)]
     return "".join(block for block in blocks(text) if block not in by_commit), "".join(by_commit)
 
 
 def locked(text: str) -> dict[str, str]:
-    """Name -> version of everything in a lock; what comes from a URL has that for its version."""
+    """Name -> version of everything in a lock; for a package from a URL the version is that URL."""
     return dict(re.findall(r"^([A-Za-z0-9._-]+) @ (\S+)", text, re.M)) | pins(text)
 
 

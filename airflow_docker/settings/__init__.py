@@ -1,9 +1,9 @@
-"""Settings: .env and the environment become one frozen object; each value knows where it came from.
+"""Settings: .env and the environment become one frozen object, which records the source of each value.
 
 Precedence, highest first: a flag of the verb, the process environment, the .env file,
-the default. An empty value counts as not set. Values mean what they say: no ``$NAME``
-is expanded, so that a password may contain one; a leading ``~`` in a path is the home
-directory, and a relative path is relative to the folder of the .env file.
+the default. An empty value counts as not set. Values are literal: ``$NAME`` is not
+expanded, so a password may contain one. A leading ``~`` in a path is the home directory;
+a relative path is relative to the folder of the .env file.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from airflow_docker.settings.types import (
 APPLICATION_SECRETS = ("DB_APPS", "DRS_CNF", "AWS")
 _SECRET_NAME = re.compile(rf"SECRET_({'|'.join(APPLICATION_SECRETS)})(_FILE|_SECTIONS|__.+__.+)")
 _AIRFLOW_OPTION = re.compile(r"AIRFLOW__[A-Z0-9_]+__[A-Z0-9_]+")
-# Options whose value is a secret or names one; they are generated and travel as files.
+# Options whose value is a secret or names one; these are generated and passed as files.
 # https://airflow.apache.org/docs/apache-airflow/2.11.2/howto/set-config.html
 _SENSITIVE_OPTION = re.compile(
     r"(SQL_ALCHEMY_CONN(_ASYNC)?|FERNET_KEY|SECRET_KEY|BROKER_URL|RESULT_BACKEND|PASSWORD|JWT_SECRET|SENTRY_DSN|"
@@ -69,12 +69,12 @@ _RESERVED = {
     **dict.fromkeys(
         ("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK",
          "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT"),
-        "Remove it: what starts and watches the services counts on its value.",
+        "Remove it: starting and checking the services depends on its value.",
     ),
 }  # fmt: skip
-"""Options that would contradict ours, and what to do instead."""
+"""Options that airflow-docker sets itself -> what to do instead."""
 _WEB_UI_URLS = ("AIRFLOW__WEBSERVER__BASE_URL", "AIRFLOW__API__BASE_URL")
-"""The options with the public address of the web UI, of Airflow 2 and 3."""
+"""The options with the public URL of the web UI, in Airflow 2 and 3."""
 AIRFLOW_IMAGE_UID = 50000
 """The uid of the user ``airflow`` in the official image."""
 
@@ -83,18 +83,18 @@ Default = str | Callable[[Base], str]
 
 
 def default_uid(_: Base) -> str:
-    """The user's own uid, so that host files have one owner; the image's own uid for root."""
+    """The user's own uid, so that host files have one owner; for root the image's uid."""
     return str(os.getuid() or AIRFLOW_IMAGE_UID)
 
 
 def default_project_name(base: Base) -> str:
-    """The folder's name and a hash of the .env file's path: two checkouts never collide."""
+    """The folder's name and a hash of the .env file's path, so that two checkouts do not collide."""
     folder = re.sub(r"[^a-z0-9_-]+", "-", base.env_file.parent.name.lower()).strip("-_") or "airflow"
     return f"{folder}-{hashlib.sha256(os.fsencode(base.env_file)).hexdigest()[:6]}"
 
 
 def default_ca_bundle(base: Base) -> str:
-    """The certificates this machine's own tools are configured to trust, if they are there."""
+    """The file of certificates that SSL_CERT_FILE or PIP_CERT names, if it exists."""
     named = (base.environ.get("SSL_CERT_FILE"), base.environ.get("PIP_CERT"))
     return next((file for file in named if file and Path(file).is_file()), "")
 
@@ -106,7 +106,7 @@ def setting(default: Default, parse: Parser = text) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Every setting, parsed. .env.example explains each; ``sources`` says where each value is from."""
+    """Every setting, parsed. .env.example explains each; ``sources`` has the source of each value."""
 
     ao_workflows_url: str = setting("https://github.com/buda-base/ao-workflows.git", git_url)
     ao_workflows_ref: str = setting("")
@@ -175,11 +175,11 @@ class Settings:
 
     @property
     def dags_in_image(self) -> bool:
-        """True if the DAGs are a part of what is built."""
+        """True if the DAGs are part of the image."""
         return self.engine == "swarm" and self.dags_delivery == "image"
 
     def shown(self, name: str) -> str:
-        """The value of the setting ``name`` (upper case) as text, with nothing secret in it."""
+        """The value of the setting ``name`` (upper case) as text, without secrets."""
         value = getattr(self, name.lower())
         if isinstance(value, tuple):
             return ",".join(item if isinstance(item, str) else ":".join(map(str, item)) for item in value)
@@ -192,7 +192,7 @@ def names() -> list[str]:
 
 
 def flag_path(flag: str, value: str) -> Path | None:
-    """The path that a flag names, relative to the current folder; None if it is not given. Raises UserError."""
+    """The path in a flag, relative to the current folder; None without the flag. Raises UserError."""
     try:
         return Path.cwd() / expanded(value) if value else None
     except ValueError as problem:
@@ -232,15 +232,15 @@ def load(
                 todo = "See .env.example."
                 error = UserError(name, f"{problem} (from {origin[name]}).", todo, USAGE)
                 (derived if origin[name] == "default" else errors).append(error)
-    # Options are chosen in .env; the shell may change one, but what else it holds is for other Airflows.
+    # Only options in .env count; the environment may override one. Others in it are for other Airflows.
     options = {k: environ.get(k) or v for k, v in _matching(_AIRFLOW_OPTION, in_file).items()}
     for option in _WEB_UI_URLS:
         if option in options and (reason := url_problem(options[option])):
             errors.append(UserError(option, f"{reason}.", "Correct it.", USAGE))
     errors += [_sensitive(name) for name in sorted(options) if _holds_secret(name, options[name])]
     reserved = sorted(options.keys() & _RESERVED.keys())
-    errors += [UserError(name, "this option is ours to set.", _RESERVED[name], USAGE) for name in reserved]
-    raise_all(errors or derived)  # a default is wrong because of a setting that it is made of
+    errors += [UserError(name, "this option is set by airflow-docker.", _RESERVED[name], USAGE) for name in reserved]
+    raise_all(errors or derived)  # an invalid default follows from an invalid setting
     origin |= {name: "environment" if environ.get(name) else base.env_file.name for name in options}
     secret_inputs = {**_matching(_SECRET_NAME, in_file), **_matching(_SECRET_NAME, environ)}
     return Settings(
@@ -253,7 +253,7 @@ def load(
 
 
 def unknown_names(in_file: Mapping[str, str], env_file: Path) -> list[UserError]:
-    """A name in .env that begins like one of ours but is none is a typing error, not a wish."""
+    """An error for each name in .env that resembles a setting but is none: it is probably a typo."""
     known = names()
     prefixes = {name.partition("_")[0] + "_" for name in known if "_" in name} | {"SECRET_"}
     errors = []
@@ -265,13 +265,13 @@ def unknown_names(in_file: Mapping[str, str], env_file: Path) -> list[UserError]
 
 
 def _near(name: str, cutoff: float) -> str:
-    """The name of ours that is most like ``name``, if it is as like as that; else nothing."""
+    """The setting most similar to ``name``, with a similarity of at least ``cutoff`` (0 to 1); else empty."""
     known = names() + [f"SECRET_{secret}_FILE" for secret in APPLICATION_SECRETS]
     return next(iter(difflib.get_close_matches(name.upper(), known, n=1, cutoff=cutoff)), "")
 
 
 def _hint(name: str) -> str:
-    """What may have been meant by a name there is not."""
+    """A suggestion for an unknown name."""
     upper = name.upper()
     if _AIRFLOW_OPTION.fullmatch(upper):
         return f"Did you mean {upper}?"
@@ -288,11 +288,11 @@ def _env_file(chosen: Path | None, environ: Mapping[str, str]) -> Path:
         named = chosen or (expanded(environ["ENV_FILE"]) if environ.get("ENV_FILE") else PROJECT / ".env")
     except ValueError as problem:
         raise UserError("ENV_FILE", f"{problem}.", "Correct the path.", USAGE) from None
-    if environ.get("ENV_FILE") and not os.path.isfile(named):  # noqa: PTH113  which no name is too long for
+    if environ.get("ENV_FILE") and not os.path.isfile(named):  # noqa: PTH113  does not raise for a name that is too long
         if os.path.lexists(named):
             raise UserError("ENV_FILE", f"{named} is not a file.", "Name another, or move it away.", USAGE)
         raise UserError("ENV_FILE", f"there is no file {named}.", "Copy .env.example to it and edit it.", USAGE)
-    return Path(os.path.realpath(named))  # which a link to itself does not stop
+    return Path(os.path.realpath(named))  # does not raise for a link to itself
 
 
 def _look_up(
@@ -320,11 +320,11 @@ def _sensitive(name: str) -> UserError:
     return UserError(
         name,
         "this option holds a secret and would be visible in the containers' environment.",
-        "Remove it; keys of this kind are generated and handed over as files.",
+        "Remove it; keys of this kind are generated and passed as files.",
         USAGE,
     )
 
 
 def is_macos() -> bool:
-    """Docker Desktop maps owners of shared files by itself; nothing is chowned there."""
+    """True on macOS: Docker Desktop maps owners of shared files itself, so nothing is chowned."""
     return sys.platform == "darwin"

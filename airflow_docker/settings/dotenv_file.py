@@ -1,4 +1,4 @@
-"""Reading a .env file with python-dotenv's parser, strictly: a line that cannot be read is an error."""
+"""Reads a .env file with python-dotenv's parser, strictly: a line that cannot be parsed is an error."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from airflow_docker.errors import USAGE, UserError
 
 
 def read(file: Path) -> tuple[dict[str, str], list[UserError]]:
-    """The names and values of ``file`` and all that is wrong with it; a missing file is empty.
+    """The names and values of ``file``, and all its errors; a missing file is empty.
 
-    Takes UTF-8 with or without a byte-order mark. Names set twice are an error, as one
-    of the two values would be lost in silence.
+    Takes UTF-8 with or without a byte-order mark. A name that is set twice is an
+    error, as one of the two values would be ignored silently.
     """
     if not os.path.lexists(file):
         return {}, []
@@ -22,7 +22,7 @@ def read(file: Path) -> tuple[dict[str, str], list[UserError]]:
         return {}, [UserError(str(file), "the file is not UTF-8 text.", "Save it as UTF-8.", USAGE)]
     except OSError as problem:
         return {}, [UserError(str(file), f"cannot be read ({problem.strerror}).", "Make it readable for you.", USAGE)]
-    if "\0" in content:  # UTF-16 without a mark is UTF-8 full of them; nothing that is set may hold one
+    if "\0" in content:  # UTF-16 without a byte-order mark reads as UTF-8 full of them; no value may contain one
         return {}, [UserError(str(file), "the file holds NUL characters.", "Save it as UTF-8 text.", USAGE)]
     return _parse(file, content)
 

@@ -1,4 +1,4 @@
-"""How the text of a setting becomes a value: one function per type, which raises ValueError with a reason."""
+"""Parses the text of a setting: one function per type, which raises ValueError with a reason."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 SCP_FORM = re.compile(r"(?:[^@/:]+@)?(\[[^\]]+\]|[^/:]{2,}):(?!//).*")
-"""git's short form of an ssh URL, user@host:path; group 1 is the host."""
+"""scp-like form of an ssh URL in git, user@host:path; group 1 is the host."""
 
 
 class Secret(str):
-    """A string that prints as ``***``; the value is reached by ``reveal()`` alone."""
+    """A string that prints as ``***``; only ``reveal()`` returns the value."""
 
     def __repr__(self) -> str:
         return "***"
@@ -32,7 +32,7 @@ class Secret(str):
 
 @dataclass(frozen=True)
 class Base:
-    """What defaults may depend on besides other settings."""
+    """What parsers and defaults may depend on, apart from other settings."""
 
     env_file: Path
     environ: Mapping[str, str]
@@ -41,14 +41,14 @@ class Base:
 Parser = Callable[[str, Base], Any]
 
 
-# Up to the last @, because a password that nobody has quoted may hold any of / ? # @.
+# Up to the last @, because an unquoted password may contain / ? # and @.
 _LOGIN = re.compile(r"(https?://|[a-z][a-z0-9+.-]*://(?=[^\s@]*:))\S*@", re.I)
 _QUERY = re.compile(r"(https?://[^\s?]*)\?[^\s'\")>]+", re.I)
 _LOGIN_ALONE = re.compile(r"[^\s/@:]+:[^\s/@]*@")
 
 
 def redact(text_with_urls: str) -> str:
-    """Hide the user and password of each URL, and its query, which may be a signature."""
+    """Hide user, password and query of each URL; a query may be a signature."""
     return _QUERY.sub(r"\1?***", _LOGIN.sub(r"\1***@", text_with_urls))
 
 
@@ -69,18 +69,18 @@ def path(value: str, base: Base) -> Path:
 
 
 def url_problem(value: str) -> str:
-    """Why ``value`` is not a URL, or nothing."""
+    """Why ``value`` is not a URL; empty if it is one."""
     try:
         _ = urlsplit(value).port
     except ValueError as problem:
-        # The reason may quote a part of a password.
+        # The original reason may quote a part of a password.
         reason = "in a password, / ? # @ % must be written %2F %3F %23 %40 %25" if "@" in value else str(problem)
         return f"'{redact(value)}' is not a URL ({reason})"
     return ""
 
 
 def git_url(value: str, base: Base) -> str:
-    """A URL or user@host:path as it is; a plain path made absolute."""
+    """A URL or user@host:path unchanged; a plain path as an absolute path."""
     if "://" in value:
         if reason := url_problem(value):
             raise ValueError(reason)
@@ -108,7 +108,7 @@ def inner_path(value: str, _: Base) -> str:
 
 
 def is_count(value: str) -> bool:
-    """True for a whole number in plain digits, of a length that no clock and no counter overflows at."""
+    """True for a whole number of at most ten ASCII digits, so that no clock or counter overflows."""
     return re.fullmatch(r"[0-9]{1,10}", value) is not None
 
 
@@ -155,18 +155,18 @@ def mounts(value: str, base: Base) -> tuple[tuple[Path, str], ...]:
         if not host or not container.startswith("/"):
             raise ValueError(f"'{item}' is not of the form HOST_FOLDER:/container/folder")
         if container in (target for _, target in pairs):
-            raise ValueError(f"two folders are to be {container}")
+            raise ValueError(f"two folders are mounted at {container}")
         pairs.append((path(host, base), container))
     return tuple(pairs)
 
 
 def file_or_url(value: str, base: Base) -> str:
-    """A URL as it is; the path of a file made absolute."""
+    """A URL unchanged; the path of a file as an absolute path."""
     return value if "://" in value else str(existing_file(value, base) or "")
 
 
 def package_names(value: str, _: Base) -> tuple[str, ...]:
-    """Names of Python packages, separated by blanks or commas, in the form that locks have them."""
+    """Names of Python packages, separated by blanks or commas, normalised as in locks."""
     return tuple(re.sub(r"[-_.]+", "-", word).lower() for word in value.replace(",", " ").split())
 
 
@@ -198,12 +198,12 @@ airflow_version_from_2_7 = matching(r"(2\.([7-9]|\d\d)|3\.\d+)\.\d+", "a version
 
 
 def is_file_of_zone(value: str) -> bool:
-    """Some systems name a file in TZ, which says nothing to a container."""
+    """True if TZ names a file, as on some systems. It has no meaning in a container."""
     return value.startswith((":", "/"))
 
 
 def time_zone(value: str, base: Base) -> str:
-    """A name of the tz database; a file name, as some systems set it, is no name and counts for nothing."""
+    """A name of the tz database; a file name, as some systems set it, is replaced by UTC."""
     if is_file_of_zone(value):
         return "UTC"
     name = str(matching(r"[A-Za-z0-9_+/-]+", "a time zone like America/New_York")(value, base))
@@ -213,7 +213,7 @@ def time_zone(value: str, base: Base) -> str:
 
 
 def _is_known_zone(name: str) -> bool:
-    """True if this machine's tz database, if it has one, has the name."""
+    """True if this machine has a tz database with that name."""
     from zoneinfo import ZoneInfo
 
     try:

@@ -1,4 +1,4 @@
-"""One checkout: cloned when missing, otherwise only ever fast-forwarded, so that no work is ever lost."""
+"""One checkout: cloned if missing, otherwise only fast-forwarded, so that no work is lost."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from airflow_docker.settings.types import Secret, redact
 from airflow_docker.sources import interrupted_pull, remotes
 
 GIT = (2, 31)
-"""The oldest that will do: from then on it takes configuration from its environment, which is how it is let in."""
+"""The oldest supported version: it reads configuration, and so credentials, from its environment."""
 Report = Callable[[str, float], None]
-"""Takes a stage in words and how far it is, from 0 to 1."""
+"""A callback with the name of a stage and its progress, from 0 to 1."""
 _STAGE = re.compile(r"(?:remote: )?(Counting|Compressing|Receiving|Resolving) \w+: +(\d+)%")
-"""How git says that."""
+"""A line of git's progress."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A repository as the settings ask for it; ``ref`` is a branch, a tag, a commit or empty for the remote's own."""
+    """A repository of the settings; ``ref`` is a branch, a tag, a commit, or empty for the remote's default branch."""
 
     name: str
     url: str
@@ -38,13 +38,13 @@ class Source:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What git needs in its environment to reach this source without asking."""
+        """The environment in which git reaches this source without a prompt."""
         return remotes.environment(self.url, self.credentials.reveal())
 
 
 @dataclass(frozen=True)
 class Pulled:
-    """What a pull did: ``old`` is None after a clone, and equals ``new`` when nothing was new."""
+    """The result of a pull: ``old`` is None after a clone, and equals ``new`` if nothing was new."""
 
     source: Source
     branch: str
@@ -68,7 +68,7 @@ def is_missing(source: Source) -> bool:
 
 @dataclass(frozen=True)
 class Head:
-    """Where a checkout stands: its commit, its branch (empty if it is detached), and whether files differ."""
+    """The state of a checkout: commit, branch (empty if detached), and whether there are local changes."""
 
     commit: str
     branch: str
@@ -76,7 +76,7 @@ class Head:
 
 
 def _git(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
-    """What git says of the repository in ``folder`` and of none above it, in English."""
+    """Run git in the repository ``folder``, not in one above it, with output in English."""
     return shell.capture(_command(folder, *args), env=_environment(folder) | dict(env or {}))
 
 
@@ -89,7 +89,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def head(source: Source) -> Head:
-    """Where the checkout of ``source`` stands. Raises UserError if there is none that git can read."""
+    """The state of the checkout of ``source``. Raises UserError if git cannot read one."""
     if is_missing(source):
         raise UserError(source.path_setting, f"there is no checkout at {source.path}.", "Type: inv pull")
     result = _git(source.path, "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "--untracked-files=no")
@@ -104,7 +104,7 @@ def head(source: Source) -> Head:
 
 
 def _unreadable(source: Source, stderr: str) -> UserError:
-    """Why git says nothing of a checkout."""
+    """The error for a checkout that git cannot read."""
     git_dir, owner = source.path / ".git", source.path.stat().st_uid
     if not (git_dir.is_file() or all((git_dir / name).exists() for name in ("HEAD", "objects", "refs"))):
         todo = "Name another folder, or move what is there away."
@@ -117,23 +117,23 @@ def _unreadable(source: Source, stderr: str) -> UserError:
 
 
 def time_of(source: Source, commit: str) -> int:
-    """When this commit of a checkout was made, in seconds since 1970."""
+    """The time of a commit, in seconds since 1970."""
     return int(_git(source.path, "log", "-1", "--no-show-signature", "--format=%ct", commit).stdout)
 
 
 def has_commit(source: Source, commit: str) -> bool:
-    """True if the checkout of ``source`` is there and has this commit."""
+    """True if the checkout of ``source`` exists and has this commit."""
     return not is_missing(source) and _git(source.path, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
 
 
 def commits_since(source: Source, revision: str) -> int | None:
-    """How many commits the checkout has that ``revision`` has not; None if it does not know that revision."""
+    """The number of commits from ``revision`` to HEAD; None if the checkout does not have that revision."""
     result = _git(source.path, "rev-list", "--count", "--end-of-options", f"{revision}..HEAD")
     return None if result.returncode else int(result.stdout)
 
 
 def changed_since(source: Source, revision: str, paths: list[str]) -> list[str]:
-    """Files below ``paths`` (inside the checkout) that differ from the commit ``revision``, as they are now."""
+    """Files below ``paths`` (inside the checkout) that now differ from the commit ``revision``."""
     inside = [path for path in paths if not Path(path).expanduser().is_absolute()]
     if not inside:
         return []
@@ -141,7 +141,7 @@ def changed_since(source: Source, revision: str, paths: list[str]) -> list[str]:
 
 
 def require_git() -> str:
-    """The version of git, in its own words. Raises UserError if there is none, or one that is too old."""
+    """The version of git as it prints it. Raises UserError if git is missing or too old."""
     oldest = ".".join(map(str, GIT))
     if shutil.which("git") is None:
         raise UserError("git", "the program is not installed or not on PATH.", f"Install git {oldest} or newer.")
@@ -152,27 +152,27 @@ def require_git() -> str:
 
 
 def sync(source: Source, report: Report) -> Pulled:
-    """Clone or fast-forward one repository. Raises UserError, with nothing changed, where that is not possible."""
+    """Clone or fast-forward one repository. Raises UserError, and changes nothing, if that is not possible."""
     if os.path.lexists(source.path) and not source.path.is_dir():
         raise UserError(source.path_setting, f"{source.path} is not a folder.", "Name another, or move it away.", USAGE)
     return _clone(source, report) if is_missing(source) else _fast_forward(source, report)
 
 
 def _clone(source: Source, report: Report) -> Pulled:
-    """Clone into a marked folder beside the target and move it into place when it is whole."""
+    """Clone into a marked folder beside the target, and rename it when it is complete."""
     target = source.path.resolve()
     files.make_directory(target.parent, source.path_setting)
     try:
         with files.locked(target.parent / f".{target.name}.lock", source.name):
-            if is_missing(source):  # else somebody was quicker
+            if is_missing(source):  # else another run has cloned it
                 return _cloned(source, target, report)
-    except remotes.Refused as refusal:  # asked about when all is put away, as the answer may take its time
+    except remotes.Refused as refusal:  # explained after the clean-up, as finding the reason may take seconds
         raise remotes.explain(source.url, source.url_setting, refusal.stderr) from None
     return _fast_forward(source, report)
 
 
 def _cloned(source: Source, target: Path, report: Report) -> Pulled:
-    """Raises Refused if that fails. To be called with the lock of the target held."""
+    """Clone. Raises Refused if that fails. The caller holds the lock of the target."""
     from airflow_docker.sources import clones
 
     partial = target.parent / f".{target.name}.partial"
@@ -215,7 +215,7 @@ def _fast_forward(source: Source, report: Report) -> Pulled:
 
 
 def _fetch(source: Source, report: Report) -> None:
-    """Bring all branches, and the tag that is asked for, if it is one; a branch that is gone is gone here too."""
+    """Fetch all branches, and the tag if ``ref`` is one; prune branches that the remote no longer has."""
     lines: list[str] = []
 
     def on_line(line: str) -> None:
@@ -228,12 +228,12 @@ def _fetch(source: Source, report: Report) -> None:
     if shell.listen(command, on_line, env=_environment(source.path) | source.environment):
         raise remotes.explain(source.url, source.url_setting, remotes.last_line("\n".join(lines)))
     if source.ref and not _commit(source.path, f"refs/remotes/origin/{source.ref}"):
-        tag = f"+refs/tags/{source.ref}:refs/tags/{source.ref}"  # no tag either: perhaps a commit
+        tag = f"+refs/tags/{source.ref}:refs/tags/{source.ref}"  # this may fail: ref may be a commit
         _git(source.path, "fetch", "origin", tag, env=source.environment)
 
 
 def _check_unchanged(source: Source, current: Head) -> None:
-    """Stop where a pull might lose work or would follow the wrong remote."""
+    """Raise UserError for local changes or another remote."""
     where = str(source.path)
     urls = _git(source.path, "remote", "get-url", "--all", "origin").stdout.splitlines()
     if source.url not in urls and not any(remotes.same(source.url, url) for url in urls):
@@ -247,7 +247,7 @@ def _check_unchanged(source: Source, current: Head) -> None:
 
 
 def _target(source: Source, folder: Path) -> tuple[str, str]:
-    """The branch (empty for a tag or a commit) and the commit that the settings ask for, as just fetched."""
+    """The branch (empty for a tag or a commit) and the commit of ``source.ref``, as fetched."""
     ref = source.ref
     if not ref:
         return _default_branch(source, folder)
@@ -262,13 +262,13 @@ def _target(source: Source, folder: Path) -> tuple[str, str]:
 
 
 def no_such_ref(source: Source, ref: str) -> UserError:
-    """The sentence for a ``ref`` that the remote does not have."""
+    """The error for a ``ref`` that the remote does not have."""
     what = f"'{ref}' is no branch, tag or commit of {redact(source.url)}." if ref else "the remote has no commits."
     return UserError(source.ref_setting, what, f"List what there is: git ls-remote {redact(source.url)}")
 
 
 def _default_branch(source: Source, folder: Path) -> tuple[str, str]:
-    """The branch the remote prefers, as noted here, or as it says when that is not noted or is gone, and its commit."""
+    """The remote's default branch and its commit. The remote is asked only if that is not recorded here or gone."""
     for asks_remote in (False, True):
         if asks_remote:
             _git(folder, "remote", "set-head", "origin", "--auto", env=source.environment)
@@ -282,13 +282,13 @@ def _default_branch(source: Source, folder: Path) -> tuple[str, str]:
 
 
 def _commit(folder: Path, ref: str) -> str:
-    """The commit of that name; empty if there is none."""
+    """The commit of a ref; empty if there is none."""
     result = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    return "" if result.returncode else result.stdout.strip()  # of a range it names both ends before it refuses
+    return "" if result.returncode else result.stdout.strip()  # for a range it prints both ends and then fails
 
 
 def _check_position(source: Source, current: Head, branch: str, new: str) -> None:
-    """The checkout must stand where the settings ask, with nothing that the remote does not have."""
+    """Raise UserError unless the checkout is on the right branch or ref, without local commits."""
     where = str(source.path)
     if branch and current.branch != branch:
         now = f"is on branch {current.branch}" if current.branch else f"is detached at {current.commit[:10]}"
@@ -313,7 +313,7 @@ def _is_ancestor(source: Source, old: str, new: str) -> bool:
 
 
 def _check_fast_forward(source: Source, new: str) -> None:
-    """Raise UserError where git would refuse the step: an interrupted step would look like local changes."""
+    """Raise UserError if git would refuse the merge, before it is recorded as begun."""
     options = ("--dry-run", "-m", "-u", "--exclude-per-directory=.gitignore")
     _check_succeeded(source, new, _git(source.path, "read-tree", *options, "HEAD", new))
 

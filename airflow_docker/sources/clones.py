@@ -1,4 +1,4 @@
-"""A checkout that is not there yet: cloned by GitPython, which reports its progress."""
+"""Clones a checkout with GitPython, which reports progress."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from airflow_docker.sources.checkouts import Report, Source
 
 
 def load_git() -> None:
-    """Import GitPython before threads do, as one may find a module that another has only partly imported."""
+    """Import GitPython before threads start: in a thread it may be only partly imported by another one."""
     import git  # noqa: F401
 
 
 def clone(source: Source, target: Path, report: Report) -> None:
-    """Clone ``source`` into ``target``, without its files. Raises UserError with the reason if that fails."""
+    """Clone ``source`` into ``target`` without checking out files. Raises Refused with git's output if that fails."""
     from git import Git, Repo
     from git.exc import GitError
 
     class Plain(Git):
-        """Without its habit to take ``$NAME`` in a path for a variable."""
+        """git without GitPython's expansion of ``$NAME`` in paths."""
 
         def __init__(self, working_dir: Any = None) -> None:
             super().__init__(working_dir)

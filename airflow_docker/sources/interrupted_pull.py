@@ -1,8 +1,8 @@
-"""A checkout whose pull did not end: what git left in its own way is removed, and its last step is done to the end.
+"""Repairs a checkout after an interrupted pull: stale lock files are removed and the fast-forward is finished.
 
-Git writes file after file when it steps forward, so a kill leaves some of the new commit among those of the old.
-A note says between which two that was. Only what is of one of them, missing, or the beginning of a new file is
-taken for git's; as soon as anything else is there, somebody has worked on it, and all is left as it is.
+Git updates file after file, so a kill leaves a mix of files of the old and the new commit. A file in .git records
+the two commits. The fast-forward is finished only if every changed file is that of one of the two commits, is
+missing, or is the beginning of the new file. Otherwise somebody has edited files, and nothing is changed.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ LOCK, _NOTE, _INDEX = "airflow-docker.lock", "airflow-docker.step", "airflow-doc
 
 
 def begin_step(git_dir: Path, old: str, new: str) -> None:
-    """Note that the files are about to become those of another commit."""
+    """Record that the fast-forward from ``old`` to ``new`` begins."""
     files.write(git_dir / _NOTE, f"{old} {new}".encode())
 
 
 def end_step(git_dir: Path) -> None:
-    """Note that they are."""
+    """Record that it is done."""
     (git_dir / _NOTE).unlink(missing_ok=True)
 
 
 def finish(folder: Path, git_dir: Path, began_at: float) -> None:
-    """Repair the checkout in ``folder`` if a pull that began then (in seconds since 1970, or 0) was ``killed``,
-    or one has not done its step.
+    """Repair the checkout in ``folder`` after a killed pull or an unfinished fast-forward.
 
-    Raises UserError if another git is at work there.
+    ``began_at`` is when the killed pull began, in seconds since 1970, or 0. Raises UserError if another git
+    process runs there.
     """
     note = git_dir / _NOTE
     if not began_at and not note.is_file():
@@ -44,7 +44,9 @@ def finish(folder: Path, git_dir: Path, began_at: float) -> None:
     since = began_at or note.stat().st_mtime
     if any(_works_in(folder, process) for process in psutil.process_iter(["name", "cwd", "ppid"])):
         raise UserError(
-            str(folder), "a pull did not end here, and another git is at work.", "Try again when it is done."
+            str(folder),
+            "a pull was interrupted here, and another git process runs.",
+            "Try again after that.",
         )
     for file in [*git_dir.rglob("*.lock"), *(git_dir / "objects").rglob("tmp_*")]:
         if file.name != LOCK and file.is_file() and file.stat().st_mtime >= since - 1:
@@ -58,24 +60,24 @@ def finish(folder: Path, git_dir: Path, began_at: float) -> None:
 
 
 def _works_in(folder: Path, process: psutil.Process) -> bool:
-    """True for a git there that is not our own."""
+    """True for a git process in ``folder`` that this process has not started."""
     name, cwd = process.info["name"] or "", process.info["cwd"]
     return name.startswith("git") and bool(cwd) and Path(cwd) == folder and process.info["ppid"] != os.getpid()
 
 
 class _Step:
-    """The step of a checkout from the commit ``old`` to ``new``."""
+    """The fast-forward of a checkout from the commit ``old`` to ``new``."""
 
     def __init__(self, folder: Path, git_dir: Path, old: str, new: str) -> None:
         self.folder, self.index, self.old, self.new = folder, git_dir / _INDEX, old, new
 
     def git(self, *args: str, index: bool = False) -> str:
-        """What git says here, with our own index if ``index``."""
+        """The output of git, with an index of our own if ``index``."""
         env = {"GIT_INDEX_FILE": str(self.index)} if index else {}
         return shell.capture(["git", "-C", str(self.folder), *args], env=env).stdout
 
     def is_half_done(self) -> bool:
-        """True if it was not done to its end, and nobody has changed anything since."""
+        """True if the fast-forward is unfinished and nobody has changed files since."""
         if self.git("rev-parse", "HEAD").strip() != self.old:
             return False
         names = ("diff", "--name-only", "-z", "--no-renames")
@@ -85,7 +87,7 @@ class _Step:
         return changed <= touched and all(map(self._is_beginning, unfinished & touched & (changed | added)))
 
     def _differing(self, commit: str) -> set[str]:
-        """The files of a commit that are others now, or missing."""
+        """The files of a commit that now differ or are missing."""
         try:
             self.git("read-tree", commit, index=True)
             return _split(self.git("diff", "--name-only", "-z", "--no-renames", index=True))
@@ -93,7 +95,7 @@ class _Step:
             self.index.unlink(missing_ok=True)
 
     def _is_beginning(self, name: str) -> bool:
-        """True if git may have been writing the new file, or had removed the old one for it."""
+        """True if the file is missing or is the beginning of the new one, as git leaves it."""
         file = self.folder / name
         if not os.path.lexists(file):
             return True

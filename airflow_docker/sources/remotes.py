@@ -1,4 +1,4 @@
-"""What lies at a git URL, and why it does not answer: found out by asking, not by reading git's words."""
+"""Git URLs, and why a remote cannot be reached: found by probing it, not by parsing git's messages."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from airflow_docker.settings.types import SCP_FORM, redact
 
 PROBE_SECONDS = 5.0
 _USUAL_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
-"""What git itself can do with a URL."""
+"""The schemes that git itself supports, with their default ports."""
 
 
-# What `git rev-parse --local-env-vars` lists, but for configuration.
+# The variables of `git rev-parse --local-env-vars`, except those of configuration.
 _LOCAL = (
     "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE", "GIT_NO_REPLACE_OBJECTS",
@@ -28,13 +28,13 @@ _LOCAL = (
 
 
 def leave_surrounding_repository() -> None:
-    """Forget the repository that git's variables name, as in its hooks: it would be used instead of ours."""
+    """Unset git's variables that name a repository, as in its hooks: git would use that one instead of ours."""
     for name in _LOCAL:
         os.environ.pop(name, None)
 
 
 def split_credentials(url: str) -> tuple[str, str]:
-    """An http(s) URL without its user and password, and those two as ``user:password`` (empty if there are none)."""
+    """An http(s) URL without user and password, and these as ``user:password`` (empty if there are none)."""
     parts = urlsplit(url)
     userinfo, at, host = parts.netloc.rpartition("@")
     if parts.scheme not in ("http", "https") or not at:
@@ -43,7 +43,7 @@ def split_credentials(url: str) -> tuple[str, str]:
 
 
 def environment(url: str = "", credentials: str = "") -> dict[str, str]:
-    """Variables under which git never stops to ask, and that hand it ``credentials`` for ``url`` out of sight."""
+    """Variables with which git never prompts, and that give it ``credentials`` for ``url`` outside of arguments."""
     login = {}
     if credentials:
         parts = urlsplit(url)
@@ -61,14 +61,14 @@ def environment(url: str = "", credentials: str = "") -> dict[str, str]:
 
 
 def _ssh_command() -> str:
-    """The ssh that git itself would use: the variable first, then the user's configuration."""
+    """The ssh command that git itself would use: from the variable, else from the user's configuration."""
     return (
         os.environ.get("GIT_SSH_COMMAND") or shell.capture(["git", "config", "core.sshCommand"]).stdout.strip() or "ssh"
     )
 
 
 def same(one: str, other: str) -> bool:
-    """True if two URLs name the same repository but for their spelling and credentials."""
+    """True if two URLs name the same repository, apart from spelling and credentials."""
     return _plain(one) == _plain(other)
 
 
@@ -81,7 +81,7 @@ def _plain(url: str) -> str:
 
 
 def local_path(url: str) -> Path | None:
-    """The folder that a plain path or file: URL names, None for any other URL."""
+    """The folder of a plain path or file: URL; None for any other URL."""
     if url.startswith("file://"):
         return Path(unquote(urlsplit(url).path))
     if "://" in url or SCP_FORM.fullmatch(url):
@@ -98,15 +98,15 @@ class Refused(Exception):
 
 
 def last_line(stderr: str) -> str:
-    """The last error that git named, or else the last line of its output, without credentials."""
+    """The last error in git's output, else its last line; without credentials."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("fatal: ", "error: "))]
     return redact([*lines[-1:], *errors[-1:]][-1] if lines else "no reason given")
 
 
 def explain(url: str, where: str, stderr: str) -> UserError:
-    """The sentence for a clone or fetch that failed. ``stderr`` is what git printed."""
-    interruption.check()  # or else nobody has refused anything
+    """The error for a failed clone or fetch; ``stderr`` is git's output."""
+    interruption.check()  # after a signal git has not failed
     shown = redact(url)
     local = local_path(url)
     if local is not None:
@@ -117,9 +117,7 @@ def explain(url: str, where: str, stderr: str) -> UserError:
         )
     scheme = re.match(r"([\w.+-]+?)(?:://|::)", url)
     if scheme and scheme[1] not in _USUAL_PORTS and not shutil.which(f"git-remote-{scheme[1]}"):
-        return UserError(
-            where, f"git knows no way '{scheme[1]}' to a repository.", "Use https, ssh, git, file or a path."
-        )
+        return UserError(where, f"git does not support '{scheme[1]}' URLs.", "Use https, ssh, git, file or a path.")
     host, port = _endpoint(url)
     if not _behind_proxy(url) and (unreachable := _unreachable(host, port, where)):
         return unreachable
@@ -128,14 +126,14 @@ def explain(url: str, where: str, stderr: str) -> UserError:
             "Give this account access: a credential helper or a token for https, a key in your agent for ssh. "
             f"Then try: git ls-remote {shown}"
         )
-        return UserError(where, f"{shown} is private or does not exist, and you were not let in.", todo)
+        return UserError(where, f"{shown} is private or does not exist: access was denied.", todo)
     return UserError(where, f"{shown} cannot be fetched ({stderr}).", f"Try: git ls-remote {shown}")
 
 
 def _unreachable(host: str, port: int, where: str) -> UserError | None:
     try:
         socket.getaddrinfo(host, port)
-    except (OSError, UnicodeError):  # the latter of a name that can be none
+    except (OSError, UnicodeError):  # UnicodeError for an invalid name
         return UserError(where, f"the host '{host}' is not known.", "Check the spelling and your connection.")
     try:
         socket.create_connection((host, port), PROBE_SECONDS).close()
@@ -159,7 +157,7 @@ def _behind_proxy(url: str) -> bool:
 
 
 def _is_refused(url: str, host: str, port: int) -> bool:
-    """True if the server answers, but not to us. The exit codes are ssh(1)'s; the statuses are RFC 9110's."""
+    """True if the server denies access. Exit codes are from ssh(1), statuses from RFC 9110."""
     if url.startswith(("http://", "https://")):
         return _http_status(url) in (401, 403, 404)
     if url.startswith("git://"):
@@ -180,5 +178,5 @@ def _http_status(url: str) -> int | None:
             return int(response.status)
     except HTTPError as error:
         return error.code
-    except (OSError, ValueError, HTTPException):  # the last two of names that are none, and of other protocols
+    except (OSError, ValueError, HTTPException):  # ValueError for an invalid name, HTTPException for another protocol
         return None

@@ -1,4 +1,4 @@
-"""The two source repositories as the settings name them, pulled at once."""
+"""The two source repositories of the settings; they are pulled in parallel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_docker.sources.checkouts import Pulled, Report, Source
 
 
 def sources(settings: Settings) -> list[Source]:
-    """Both repositories, as the settings name them."""
+    """Both repositories, from the settings."""
     ours = [("ao-workflows", "AO_WORKFLOWS", "WORKFLOW_DEV_DIR"), ("archive-ops", "ARCHIVE_OPS", "AO_DEV_DIR")]
     repositories = []
     for name, prefix, path_setting in ours:
@@ -26,7 +26,7 @@ def sources(settings: Settings) -> list[Source]:
 
 
 def select(chosen: list[Source], only: str | None) -> list[Source]:
-    """The source named ``only``, or all. Raises UserError for a name there is not."""
+    """The source named ``only``, or all. Raises UserError for an unknown name."""
     if not only:
         return chosen
     selected = [source for source in chosen if source.name == only]
@@ -37,7 +37,7 @@ def select(chosen: list[Source], only: str | None) -> list[Source]:
 
 
 def pull(chosen: list[Source]) -> list[Pulled]:
-    """Clone or fast-forward all ``chosen`` at once. Raises UserError for all that failed, after all have ended."""
+    """Clone or fast-forward all ``chosen`` in parallel. Raises UserError for all failures, after all have ended."""
     from concurrent.futures import ThreadPoolExecutor
 
     errors: list[UserError] = []

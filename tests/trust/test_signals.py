@@ -48,7 +48,7 @@ def ended(figure):
             )
             assert code == 128 + number, context
             assert took < SECONDS + ALLOWANCE, context
-            assert output.splitlines()[-1] == f"inv {args[0]}: interrupted. Type it again to go on.", context
+            assert output.splitlines()[-1] == f"inv {args[0]}: interrupted. Run it again to continue.", context
             assert "Traceback" not in running.text and running.text.count("interrupted.") == 1, context
             assert not (left := gone(children, 0.5)), (left, context)
         finally:

@@ -58,7 +58,7 @@ def test_downloaded_once_and_kept(make_settings, served, tmp_path):
 @pytest.mark.parametrize(
     ("path", "sha256", "message"),
     [
-        ("/tool.deb", "0" * 64, "AUDIT_TOOL_SHA256: what .* gave does not have this checksum; it is not used."),
+        ("/tool.deb", "0" * 64, "AUDIT_TOOL_SHA256: the download from .* does not have this checksum; it is not used."),
         ("/none.deb", SHA256, "AUDIT_TOOL_URL: cannot be downloaded .404"),
         ("/broken.deb", SHA256, "AUDIT_TOOL_(URL|SHA256): "),
     ],

@@ -36,12 +36,12 @@ def inv(tmp_path):
 
 def test_it_is_made_once_and_brought_up_to_date_in_place(inv):
     output = inv("status", "--json")
-    assert "making .venv with Python" in output and f"{inv.venv} --search-root {inv.root} status --json" in output
+    assert "creating .venv with Python" in output and f"{inv.venv} --search-root {inv.root} status --json" in output
     assert "inv:" not in inv("status")
     own_file = inv.venv / "mine.txt"
     own_file.write_text("")
     (inv.root / "requirements.txt").write_text("# another one\n")
-    assert "bringing .venv to what requirements.txt says" in inv("status") and own_file.exists()
+    assert "updating .venv to requirements.txt" in inv("status") and own_file.exists()
     assert "inv:" not in inv("status", program=inv.venv / "bin" / "inv")
 
 
@@ -54,17 +54,17 @@ def test_another_python_under_the_name_of_the_old_one_recreates_it(inv, tmp_path
     assert link.is_symlink() and link.readlink() == link.resolve()
     link.unlink()
     link.symlink_to(tmp_path / "gone")
-    assert "making .venv" in inv() and "inv:" not in inv()
+    assert "creating .venv" in inv() and "inv:" not in inv()
 
 
 def test_what_a_kill_has_left_is_made_whole_and_what_is_not_ours_stays(inv):
     inv.venv.mkdir()
-    assert "making .venv" in inv()
+    assert "creating .venv" in inv()
     shutil.rmtree(inv.venv / "bin")
-    assert "making .venv" in inv()
+    assert "creating .venv" in inv()
     (inv.venv / ".made-by-airflow-docker").unlink()
     (inv.venv / ".requirements.txt").unlink()
-    assert "was not made by this script" in inv(code=1) and (inv.venv / "bin").is_dir()
+    assert "was not created by this script" in inv(code=1) and (inv.venv / "bin").is_dir()
 
 
 def test_of_two_at_once_one_waits(inv):
@@ -73,7 +73,7 @@ def test_of_two_at_once_one_waits(inv):
     )
     outputs = [process.communicate(timeout=120)[1] for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), outputs
-    assert sorted("making" in output for output in outputs) == [False, True]
+    assert sorted("creating .venv with" in output for output in outputs) == [False, True]
 
 
 def test_without_a_python_it_says_so(inv, tmp_path):

@@ -43,7 +43,7 @@ def inv(tmp_path):
         (["build"], "WORKFLOW_DEV_DIR=none\n", 1, "WORKFLOW_DEV_DIR: there is no checkout at"),
         (["secrets", "--check"], "", 1, "not all secrets are in order. Type: inv secrets"),
         (["--dry", "pull"], "", 2, "--dry: no verb has a dry run."),
-        (["secrets"], "SECRETS_DIR=/proc/x/y\n", 1, "SECRETS_DIR: /proc/x cannot be made"),
+        (["secrets"], "SECRETS_DIR=/proc/x/y\n", 1, "SECRETS_DIR: /proc/x cannot be created"),
         (["restore", "none.backup"], "ENGINE=standalone\n", 1, "none.backup: there is no such file."),
         (["restore", "--file", ""], "ENGINE=standalone\n", 2, "--file: it names nothing."),
         (["backup"], "ENGINE=standalone\n", 1, "inv backup: there is no database yet"),

@@ -174,7 +174,7 @@ def test_a_file_system_without_locks_is_reported_and_files_are_written_there_all
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(files.fcntl, "flock", refuse)
-    message = r"STATE_DIR: .* takes no locks \(No locks available\)"
+    message = r"STATE_DIR: .* does not support locks \(No locks available\)"
     with pytest.raises(UserError, match=message), files.locked(tmp_path / "lock", "STATE_DIR"):
         pass
     files.write(tmp_path / "file", b"x")

@@ -64,6 +64,6 @@ def test_nothing_is_removed_under_another_git(remote, stopped):
     with subprocess.Popen(command, cwd=stopped, **pipes) as other:
         print("HEAD", file=other.stdin, flush=True)
         assert other.stdout.readline()
-        with pytest.raises(UserError, match="another git is at work"):
+        with pytest.raises(UserError, match="another git process runs"):
             sync(remote, stopped)
     assert (stopped / ".git" / "index.lock").exists()

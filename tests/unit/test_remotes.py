@@ -35,9 +35,7 @@ def message(url):
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_not_let_in(server, status):
-    assert "is private or does not exist, and you were not let in." in message(
-        f"http://127.0.0.1:{server}/{status}/x.git"
-    )
+    assert "is private or does not exist: access was denied." in message(f"http://127.0.0.1:{server}/{status}/x.git")
 
 
 def test_something_else_is_in_gits_own_words_without_credentials(server):

@@ -301,15 +301,15 @@ def test_constraints_from_a_url_with_credentials_stay_out_of_the_argument_list(l
          ["Loosen 'sqlalchemy>=2' in "]),
         (["six==1.17.0\npyfiglet\n", "#\nsix<1.17\n"],
          ["six==1.17.0    (", "in0.txt line 1", "six<1.17    (", "in1.txt line 2"],
-         ["Loosen 'six==1.17.0' in ", "(free, it would be 1.16.0)"]),
+         ["Loosen 'six==1.17.0' in ", "(without its bounds: 1.16.0)"]),
         (["boto3==1.21.1\n", "botocore==1.30\n"],
          ["in0.txt line 1", "in1.txt line 1", "boto3==1.21.1 depends on botocore"],
          ["Loosen 'botocore==1.30'"]),
         (["apache-airflow==2.10.5\n"],
          ["apache-airflow==2.10.5    (", "in0.txt line 1"], ["Loosen 'apache-airflow==2.10.5'"]),
         (["six\nno-such-package-of-ours\n"],
-         ["this cannot be had:", "no-such-package-of-ours    (", "in0.txt line 2"], []),
-        (["six==99\n"], ["this cannot be had:", "six==99    (", "in0.txt line 1"], ["Loosen 'six==99'"]),
+         ["this cannot be satisfied:", "no-such-package-of-ours    (", "in0.txt line 2"], []),
+        (["six==99\n"], ["this cannot be satisfied:", "six==99    (", "in0.txt line 1"], ["Loosen 'six==99'"]),
     ],
 )  # fmt: skip
 def test_conflicts_are_explained_with_file_and_line(lock, texts, places, remedies):

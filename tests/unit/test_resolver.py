@@ -25,7 +25,7 @@ def test_the_resolution_is_for_the_image_not_for_the_host():
 
 def test_an_architecture_without_a_platform():
     odd = Platform("base:1", "sha256:1", "riscv64", "2.11.2", "3.12", {}, {}, "2026-01-01T00:00:00Z")
-    with pytest.raises(UserError, match="base:1: is made for riscv64. Name one for amd64 or arm64"):
+    with pytest.raises(UserError, match="base:1: is built for riscv64. Name one for amd64 or arm64"):
         resolver.target_of(odd)
 
 

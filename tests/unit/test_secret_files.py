@@ -103,7 +103,7 @@ def test_chosen_sections_with_keys_over_them(make_settings, tmp_path):
         ("SECRET_AWS_FILE=none\n", "SECRET_AWS_FILE: there is no file .*/none"),
         ("SECRET_AWS_FILE=.\n", "SECRET_AWS_FILE: .* is not a file"),
         ("SECRET_AWS_SECTIONS=default\n", "SECRET_AWS_SECTIONS: there is no SECRET_AWS_FILE"),
-        ("SECRET_AWS_FILE=broken\n", "SECRET_AWS_FILE: line 2 of the file is not of ini form"),
+        ("SECRET_AWS_FILE=broken\n", "SECRET_AWS_FILE: line 2 of the file is not valid ini"),
         ("SECRET_AWS_FILE=binary\n", "SECRET_AWS_FILE: .* is not text"),
         ("SECRET_AWS_FILE=huge\n", "SECRET_AWS_FILE: .* is larger than 1 MiB"),
     ],

@@ -114,9 +114,9 @@ def test_images_may_be_pinned_by_digest(make_settings):
         ('AIRFLOW__DATABASE__SQL_ALCHEMY_ENGINE_ARGS={"password": 1}\n', "this option holds a secret"),
         (
             "AIRFLOW__CORE__EXECUTOR=LocalExecutor\n",
-            "AIRFLOW__CORE__EXECUTOR: this option is ours to set. Set EXECUTOR.",
+            "AIRFLOW__CORE__EXECUTOR: this option is set by airflow-docker. Set EXECUTOR.",
         ),
-        ("AIRFLOW__API__PORT=80\n", "AIRFLOW__API__PORT: this option is ours to set. Set AIRFLOW_PORT."),
+        ("AIRFLOW__API__PORT=80\n", "AIRFLOW__API__PORT: this option is set by airflow-docker. Set AIRFLOW_PORT."),
         ("PYDEV_DEBUG=maybe\n", "PYDEV_DEBUG: 'maybe' is not YES or NO"),
         ("AIRFLOW_PROT=1\n", ".env: AIRFLOW_PROT: there is no such setting. Did you mean AIRFLOW_PORT?"),
         ("WORKFLOW_DEVDIR=x\n", "Did you mean WORKFLOW_DEV_DIR?"),
