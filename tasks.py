@@ -34,7 +34,7 @@ def verb(group: str, default_flag: str = "", **options: Any) -> Callable[[Callab
 
 
 def scrubbed(body: Callable[..., None]) -> Callable[..., None]:
-    """``body``, but first remove from the environment: secrets, and the variables that name the repository of a hook."""
+    """``body``, after removing secrets and the variables that name the repository of a git hook."""
 
     @functools.wraps(body)
     def run(*args: Any, **kwargs: Any) -> None:

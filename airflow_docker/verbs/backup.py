@@ -1,4 +1,4 @@
-"""The verbs backup and restore: all that makes a stack what it is, but for what is in git, in .env and in archives."""
+"""The verbs backup and restore: database, keys and settings, but not what is in git, in .env or in archives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_docker.settings import Settings
 from airflow_docker.verbs import builds, config, stack
 
 PASSPHRASE = "BACKUP_PASSPHRASE"  # noqa: S105
-"""The environment variable that is taken instead of asking."""
+"""The environment variable with the passphrase; without it, the user is asked."""
 FOLDER, MODE = "backups", 0o600
 _WORK, _PLAIN = "backup.work", "plain"
 
@@ -41,7 +41,7 @@ def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> Path:
     keys = _all_keys(settings)
     passphrase = _new_passphrase() if encrypt else ""
     if not target.parent.is_dir():
-        raise UserError("--file", f"there is no folder {target.parent}.", "Make it, or name another place.")
+        raise UserError("--file", f"there is no folder {target.parent}.", "Create it, or name another one.")
     with _work_folder(engine) as folder:
         with console.step("Copying the database"):
             engine.database.dump(folder / backup_file.DATABASE)
@@ -56,7 +56,7 @@ def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> Path:
 
 
 def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
-    """Bring back what the backup ``file`` holds. Raises UserError, with all as it was, if that cannot be."""
+    """Restore the backup ``file``. Raises UserError, with nothing changed, if that fails."""
     if file is None:
         raise UserError("--file", "it names nothing.", "Name a file that inv backup wrote.", USAGE)
     if not file.is_file():
@@ -92,18 +92,18 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
 
 
 def _start_again(engine: Engine) -> None:
-    """Start again what ran before a restore that failed. The reason of the failure is reported first."""
+    """Start what ran before a failed restore. If this fails too, only warn: the reason of the restore counts."""
     if replacement.is_pending(engine):
         return
     try:
         stack.up(engine, timeout=stack.START_SECONDS)
     except UserError as problem:
-        console.warn(f"What ran is stopped, with its data. {problem.text}")
+        console.warn(f"The stack is stopped; its data is unchanged. {problem.text}")
 
 
 @guarded
 def roll_back_to(engine: Engine, file: Path) -> None:
-    """The database and the keys as they were when this run, or one that was killed, wrote ``file``; nothing may run."""
+    """Restore ``file``, which this run or a killed one has written. Nothing of the stack may run."""
     with _work_folder(engine) as folder:
         description = _unpack(file, folder)
         _require_fit(engine, description)
@@ -113,7 +113,7 @@ def roll_back_to(engine: Engine, file: Path) -> None:
 
 
 def _default(settings: Settings, now: datetime) -> Path:
-    """The folder is the user's own, whoever may enter STATE_DIR."""
+    """Only the user may enter the folder, whoever may enter STATE_DIR."""
     folder = settings.state_dir / FOLDER
     files.make_directory(settings.state_dir, "STATE_DIR")
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -123,15 +123,17 @@ def _default(settings: Settings, now: datetime) -> Path:
 def _all_keys(settings: Settings) -> Mapping[str, str]:
     keys = secret_files.saved_keys(settings)
     if missing := [name for name in secret_files.OF_DATABASE if name not in keys]:
-        what = f"there is no {missing[0]}, without which a backup is worth nothing."
-        todo = "Bring it back. If it is lost: inv up makes a new one, which reads nothing that the old one has written."
+        what = f"there is no {missing[0]}, and a backup without it is useless."
+        todo = (
+            "Put the file back. If it is lost: inv up makes a new one, which cannot read what the old one has written."
+        )
         raise UserError("SECRETS_DIR", what, todo)
     return keys
 
 
 @contextmanager
 def _work_folder(engine: Engine) -> Iterator[Path]:
-    """A folder that nobody else may enter, gone afterwards; what a killed run has left is gone before."""
+    """A private folder, removed at the end. What a killed run has left is removed first."""
     state_dir = engine.settings.state_dir
     files.make_directory(state_dir, "STATE_DIR")
     with files.locked(state_dir / replacement.LOCK, "backup"):
@@ -190,12 +192,12 @@ def _unpack(file: Path, folder: Path) -> backup_file.Description:
 def _keys(folder: Path) -> dict[str, str]:
     keys = {name: (folder / member).read_text(errors="replace") for name, member in backup_file.KEYS.items()}
     if not all(key and key.isascii() and key.isprintable() for key in map(str.strip, keys.values())):
-        raise encryption.damaged("its keys are no text")
+        raise encryption.damaged("its keys are not text")
     return keys
 
 
 def _require_fit(engine: Engine, description: backup_file.Description) -> None:
-    """Raise UserError if the backup is another engine's or another Airflow's."""
+    """Raise UserError if the backup is of another kind of database or another Airflow version."""
     if description.database != engine.database.kind:
         what = f"its database is {description.database}, and the engine {engine.name} uses {engine.database.kind}."
         raise UserError("backup", what, f"Set ENGINE={description.engine}.")
@@ -207,7 +209,7 @@ def _require_fit(engine: Engine, description: backup_file.Description) -> None:
 
 
 def _require_consent(engine: Engine, keys: Mapping[str, str], yes: bool) -> None:
-    """Raise UserError if anything would be replaced that nobody has given up."""
+    """Raise UserError if anything would be replaced, unless ``yes``."""
     if yes:
         return
     name = engine.settings.compose_project_name
@@ -223,7 +225,7 @@ def _require_consent(engine: Engine, keys: Mapping[str, str], yes: bool) -> None
 
 def _new_passphrase() -> str:
     passphrase = _passphrase()
-    if not scrubbed_env.original().get(PASSPHRASE) and getpass.getpass("The same again: ") != passphrase:
+    if not scrubbed_env.original().get(PASSPHRASE) and getpass.getpass("Repeat the passphrase: ") != passphrase:
         raise UserError("passphrase", "the two are not the same.", "Nothing was written. Try again.")
     return passphrase
 
@@ -232,7 +234,7 @@ def _passphrase() -> str:
     if passphrase := scrubbed_env.original().get(PASSPHRASE):
         return passphrase
     if not sys.stdin.isatty():
-        what = "it is wanted, and there is no terminal to ask on."
+        what = "it is needed, and there is no terminal to ask on."
         raise UserError("passphrase", what, f"Set {PASSPHRASE} in the environment.", USAGE)
     if not (typed := getpass.getpass("Passphrase: ")):
         raise UserError("passphrase", "it is empty.", "Nothing was changed. Try again.")

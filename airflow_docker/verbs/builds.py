@@ -1,4 +1,4 @@
-"""What is built from the checkouts, and the note of what was built last."""
+"""Build the artifact from the checkouts, and record what was built last."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def build(
     engine: Engine, *, refresh: bool = False, no_cache: bool = False, upgrade: bool = False,
     strict: bool = False, chosen: Path | None = None,
 ) -> str:  # fmt: skip
-    """Assemble BUILD_DIR and build the artifact, unless one of that fingerprint is here; its name."""
+    """Assemble BUILD_DIR and build the artifact, unless one with this fingerprint exists. Returns its name."""
     db_version.check_compatible(engine)
     folders.require_own_state(engine.settings)
     bundle.require_inputs(engine.settings, chosen)
@@ -39,7 +39,7 @@ def build(
 
 
 def build_beside(engine: Engine) -> Bundle:
-    """The same, without use of it yet: what the project uses, its lock included, stays what it is."""
+    """Build without using it yet: what the project uses, its lock file included, stays as it is."""
     bundle.require_inputs(engine.settings, None)
     with bundle.held(engine.settings):
         artifact_bundle = bundle.assemble(engine, trial=True)
@@ -48,7 +48,7 @@ def build_beside(engine: Engine) -> Bundle:
 
 
 def adopt(engine: Engine, artifact_bundle: Bundle) -> None:
-    """Use from now on what was built beside."""
+    """Use from now on what :func:`build_beside` has built."""
     with bundle.held(engine.settings):
         lock_file.keep_trial(artifact_bundle.work_dir)
         engine.mark_used(artifact_bundle.manifest.artifact)
@@ -56,7 +56,7 @@ def adopt(engine: Engine, artifact_bundle: Bundle) -> None:
 
 
 def _build_artifact(engine: Engine, artifact_bundle: Bundle, *, no_cache: bool = False, strict: bool = False) -> bool:
-    """Build what was assembled; True unless it was here before."""
+    """Build what was assembled. Returns True unless the artifact existed before."""
     artifact = artifact_bundle.manifest.artifact
     is_here = engine.has(artifact)
     if strict or no_cache or not is_here:
@@ -71,7 +71,7 @@ def _build_artifact(engine: Engine, artifact_bundle: Bundle, *, no_cache: bool =
 
 
 def _record_build(engine: Engine, artifact_bundle: Bundle, is_new: bool) -> None:
-    """What this project uses now; of a checkout with local changes no commit says what the artifact has."""
+    """Record what this project uses now, without the commits of checkouts with local changes: they say too little."""
     files.make_directory(engine.settings.state_dir, "STATE_DIR")
     repositories = artifact_bundle.manifest.repositories.items()
     revisions = {name: repository["revision"] for name, repository in repositories if not repository["dirty"]}
@@ -84,18 +84,18 @@ def _record_build(engine: Engine, artifact_bundle: Bundle, is_new: bool) -> None
 
 
 def built(engine: Engine) -> str | None:
-    """The artifact that was built last for this project, if it is still there and the settings are as they were."""
+    """The artifact of the last build, if it still exists and was built with the same settings."""
     return last_artifact(engine) if read_record(engine).get("settings") == _build_settings(engine.settings) else None
 
 
 def last_artifact(engine: Engine) -> str | None:
-    """The artifact that was built last for this project, if it is still there, whatever the settings are now."""
+    """The artifact of the last build, if it still exists, whatever the settings are now."""
     artifact = str(read_record(engine).get("artifact", ""))
     return artifact if artifact and engine.has(artifact) else None
 
 
 def require_last(engine: Engine) -> str:
-    """The same. Raises UserError if there is none."""
+    """The artifact of the last build. Raises UserError if there is none."""
     artifact = last_artifact(engine)
     if artifact is None:
         raise UserError(engine.settings.compose_project_name, "nothing has been built yet.", "Type: inv up")
@@ -108,18 +108,20 @@ def has_ever_built(engine: Engine) -> bool:
 
 
 def show(engine: Engine, name: str = "") -> None:
-    """Show what an artifact of ours is made of, by default the one built last."""
+    """Show what an artifact was built from, by default the last one."""
     shown = name or last_artifact(engine)
     if shown is None:
         raise UserError("inv image", "nothing has been built for this project yet.", "Type: inv build")
     labels = engine.labels(shown)
     if labels is None:
-        raise UserError(shown, f"there is no such thing on this machine for {engine.name}.", "Name none for the last.")
+        raise UserError(
+            shown, f"there is no such artifact on this machine for {engine.name}.", "Name none for the last."
+        )
     console.table(["label", "value"], [["name", shown], *map(list, labels.items())])
 
 
 def warn_if_stale(engine: Engine) -> None:
-    """Say what in the checkouts has come since the last build, of what goes into the artifact."""
+    """Warn if files that go into the artifact have changed in the checkouts since the last build."""
     settings = engine.settings
     dags = [settings.dags_dir] if settings.dags_in_image else []
     matters = {
@@ -141,18 +143,18 @@ def _record_file(engine: Engine) -> Path:
 
 
 def read_record(engine: Engine) -> dict[str, Any]:
-    """What is noted of the last build: artifact, time (``built``, ISO 8601), commits (``revisions``); empty if none."""
+    """The record of the last build: artifact, time (``built``, ISO 8601), commits (``revisions``); empty if none."""
     return files.read_object(_record_file(engine), "artifact")
 
 
 def _build_settings(settings: Settings) -> dict[str, str]:
-    """The settings that decide what is in the artifact, and what of our own files is in it or makes it."""
+    """The settings that decide what is in the artifact, and a digest of our own files that do."""
     relevant = (*bundle.SETTINGS, *(["DAGS_DIR"] if settings.dags_in_image else []))
     return {name: _comparable(settings, name) for name in names() if name in relevant} | {"docker/": _own_files()}
 
 
 def _own_files() -> str:
-    """A digest of the Dockerfile and docker/runtime: compose.yaml of another version may call what an image lacks."""
+    """A digest of the Dockerfile and docker/runtime: a newer compose.yaml may call a script that an old image lacks."""
     digest = hashlib.sha256()
     for file in sorted([DOCKER_DIR / "Dockerfile", *(DOCKER_DIR / "runtime").iterdir()]):
         if file.is_file():
@@ -161,7 +163,7 @@ def _own_files() -> str:
 
 
 def _comparable(settings: Settings, name: str) -> str:
-    """As it is shown; the query of a URL, which is not, by its digest."""
+    """The value as it is shown. The query of a URL is not shown, so a digest of it is added."""
     value, shown = getattr(settings, name.lower()), settings.shown(name)
     query = urlsplit(value).query if isinstance(value, str) and "://" in value else ""
     return f"{shown} {hashlib.sha256(query.encode()).hexdigest()[:12]}" if query else shown

@@ -18,12 +18,12 @@ from airflow_docker.verbs import builds
 from airflow_docker.verbs.status import megabytes
 
 IMAGES, BUILD, DOWNLOADS, LOGS = KINDS = ("images", "build", "downloads", "logs")
-_COUNT_SECONDS = 60.0  # seconds that counting may take here
+_COUNT_SECONDS = 60.0  # how long sizes are counted
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that can go: of what kind, its name (an image, a folder, a file), its size in bytes."""
+    """Something that can be removed: its kind, its name (an image, a folder, a file), its size in bytes."""
 
     kind: str
     name: str
@@ -31,7 +31,7 @@ class Leftover:
 
 
 def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
-    """Show what could go; remove what is of ``kinds``, after a question or with ``yes``."""
+    """Show what can be removed; remove what is of ``kinds``, after confirmation or with ``yes``."""
     if not is_count(older_than):
         raise UserError("--older-than", f"'{older_than}' is not a number of days.", "Say for instance 30.", USAGE)
     engine.require()
@@ -54,7 +54,7 @@ def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
 
 
 def leftovers(engine: Engine, days: int) -> Iterator[Leftover]:
-    """All of ours that nothing uses; logs only when they are older than that."""
+    """All that nothing uses; logs only if they are older than ``days``."""
     settings, end = engine.settings, time.monotonic() + _COUNT_SECONDS
     for name, size in engine.list_unused(builds.last_artifact(engine)):
         yield Leftover(IMAGES, name, size)
@@ -74,12 +74,12 @@ def _is_old(folder: Path, days: int) -> bool:
 
 
 def _newest(folder: Path) -> float:
-    """When something in it was written last, or it was made; in seconds since 1970."""
+    """The time of its newest file, or of the folder itself, in seconds since 1970."""
     return max((f.stat().st_mtime for f in folder.rglob("*") if f.is_file()), default=folder.stat().st_mtime)
 
 
 def _log_folders(logs: Path) -> Iterator[Path]:
-    """A folder per run of a DAG and per day of parsing, as Airflow makes them; nothing else is a log of ours."""
+    """Airflow's folders per DAG run and per day of parsing; nothing else is removed as a log."""
     yield from sorted(logs.glob("dag_id=*/run_id=*"))
     for parser in ("scheduler", "dag_processor"):  # in Airflow 2, in Airflow 3
         yield from sorted(folder for folder in logs.glob(f"{parser}/[0-9]*-*") if not folder.is_symlink())
@@ -91,7 +91,7 @@ def _size(entry: Path, end: float) -> int:
 
 def _show(entries: list[Leftover]) -> None:
     if not entries:
-        console.done("There is nothing of ours that could go")
+        console.done("There is nothing to remove")
         return
     rows = []
     for kind in KINDS:
@@ -104,7 +104,7 @@ def _show(entries: list[Leftover]) -> None:
 
 
 def _show_containers(engine: Engine) -> None:
-    """What tasks have written into /tmp and the like: it is in use, and goes with the container."""
+    """What tasks have written in their container, such as in /tmp: in use, and removed with the container."""
     rows = [[name, megabytes(size)] for name, size in engine.written()]
     if rows:
         console.out("")
@@ -114,7 +114,7 @@ def _show_containers(engine: Engine) -> None:
 def _remove(engine: Engine, chosen: list[Leftover], days: int) -> None:
     kinds = {leftover.kind for leftover in chosen}
     if kinds & {IMAGES, BUILD}:
-        with bundle.held(engine.settings):  # nobody builds meanwhile
+        with bundle.held(engine.settings):  # no build may run meanwhile
             if IMAGES in kinds:
                 still = {name for name, _ in engine.list_unused(builds.last_artifact(engine))}
                 for leftover in [leftover for leftover in chosen if leftover.kind == IMAGES and leftover.name in still]:
@@ -124,5 +124,5 @@ def _remove(engine: Engine, chosen: list[Leftover], days: int) -> None:
     for leftover in chosen:
         if leftover.kind == DOWNLOADS:
             Path(leftover.name).unlink(missing_ok=True)
-        elif leftover.kind == LOGS and _is_old(Path(leftover.name), days):  # a run may be done again
+        elif leftover.kind == LOGS and _is_old(Path(leftover.name), days):  # a run may have been repeated since
             shutil.rmtree(leftover.name)

@@ -1,4 +1,4 @@
-"""What is set, shown as a table or as JSON."""
+"""All settings, as a table or as JSON."""
 
 from __future__ import annotations
 

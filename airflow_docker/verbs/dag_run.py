@@ -1,4 +1,4 @@
-"""`inv dags --run`: trigger a DAG of the running stack, or find a run that there is, and follow it to its end."""
+"""`inv dags --run`: trigger a run of a DAG, or take an existing run, and follow it to its end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(engine: Engine, dag: str, conf: str, unpause: bool) -> None:
 
 
 def follow(engine: Engine, dag: str, run_id: str, unpause: bool) -> None:
-    """Follow a run that there is to its end. Raises UserError unless it succeeds."""
+    """Follow an existing run to its end. Raises UserError unless it succeeds."""
     engine = _running(engine)
     existing_run = Run(engine, dag, run_id)
     if not engine.database.query(f"SELECT 1 FROM dag_run {existing_run.where}"):  # noqa: S608
@@ -50,7 +50,7 @@ def follow(engine: Engine, dag: str, run_id: str, unpause: bool) -> None:
 
 
 def _running(engine: Engine) -> Engine:
-    """The engine with what runs. Raises UserError, before anything is waited for, if no task would run."""
+    """The engine with the running artifact. Raises UserError at once if no task would run."""
     db_version.require_same(engine)
     engine = ready(engine)
     states = engine.states()
@@ -81,7 +81,7 @@ def _is_paused(engine: Engine, dag: str) -> bool:
 
 
 def _newest(engine: Engine, dag: str) -> str:
-    """The runs that could have been meant."""
+    """The newest runs: one of them may have been meant."""
     order = f"ORDER BY start_date IS NULL DESC, start_date DESC LIMIT {_NEWEST}"
     rows = engine.database.query(f"SELECT run_id, state FROM dag_run WHERE dag_id = {quoted(dag)} {order}")  # noqa: S608
     newest = ", ".join(f"{run_id} ({state})" for run_id, state in rows)
@@ -89,7 +89,7 @@ def _newest(engine: Engine, dag: str) -> str:
 
 
 def _ask(engine: Engine, *args: str) -> dict[str, Any]:
-    """What docker/runtime/runs.py says; it is handed over, so that any image of ours will do."""
+    """The answer of docker/runtime/runs.py; its source is handed over, so that an older image will do."""
     with console.tidied(), ThreadPoolExecutor(1) as pool:
         asking = pool.submit(engine.ask, "scheduler", ["python", "-c", _SCRIPT.read_text(), *args])
         while not wait([asking], _QUIET_SECONDS).done:
@@ -123,14 +123,14 @@ def _follow(run: Run) -> None:
 
 
 def _address(run: Run) -> str:
-    """That of the run in the web UI."""
+    """The URL of the run in the web UI."""
     settings, run_id = run.engine.settings, quote(run.run_id, safe="")
     path = f"grid?dag_run_id={run_id}" if release.of(settings).number == 2 else f"runs/{run_id}"
     return f"{release.address(settings)}/dags/{quote(run.dag)}/{path}"
 
 
 def _say_success(run: Run, attempts: Sequence[Attempt]) -> None:
-    """Say so, and what of it is less than that. Raises UserError if nothing has run."""
+    """Print the success, with tasks that failed or were skipped. Raises UserError if no task has run."""
     by_state = {state: [a.task for a in attempts if a.state == state] for state in ("success", "failed", "skipped")}
     if by_state["skipped"] and not by_state["success"] and not by_state["failed"]:
         console.done(f"{run.dag}: all tasks were skipped, none has run ({run.run_id})")

@@ -1,4 +1,4 @@
-"""The DAGs: do they parse in what was built."""
+"""Parse the DAGs with the last build."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_docker.errors import FAILED, UserError
 from airflow_docker.verbs import builds, import_errors
 
 SLOW_SECONDS = 3.0
-"""A DAG file that takes longer is parsed again and again at that cost: worth a word."""
+"""Airflow parses each DAG file again and again, so there is a warning for those that take longer."""
 
 
 def check(engine: Engine, as_json: bool) -> None:
@@ -31,14 +31,14 @@ def check(engine: Engine, as_json: bool) -> None:
     if parsed_dags["errors"]:
         count = len(parsed_dags["errors"])
         raise UserError(
-            "inv dags", f"{count} file{'s' * (count > 1)} cannot be imported.", "Fix what stands above.", FAILED
+            "inv dags", f"{count} file{'s' * (count > 1)} cannot be imported.", "Fix the errors above.", FAILED
         )
     if not parsed_dags["dags"]:
         raise UserError("DAGS_DIR", f"there is no DAG in {engine.settings.dags_dir}.", "Name the folder of the DAGs.")
 
 
 def parse(engine: Engine, *, isolated: bool) -> dict[str, Any]:
-    """What came of each DAG file; ``apart`` from the database of the stack. Raises UserError if there is no answer."""
+    """DAGs and errors of each file; ``isolated`` from the database of the stack. Raises UserError without an answer."""
     parsed = engine.parse_dags(isolated=isolated)
     if parsed.returncode or not parsed.stdout:
         console.say(parsed.stderr.rstrip())
@@ -52,7 +52,7 @@ def parse(engine: Engine, *, isolated: bool) -> dict[str, Any]:
 
 
 def _prepared(engine: Engine) -> Engine:
-    """The engine with what was built, and what a parse needs besides."""
+    """The engine with the last build, after preparing what else a parse needs."""
     engine.require()
     engine.require_fit()
     db_version.check_compatible(engine)
@@ -88,5 +88,5 @@ def show_errors(parsed_dags: dict[str, Any], *, on_stderr: bool = False) -> None
 
 
 def short(file: str, folder: str) -> str:
-    """A DAG file as people name it: below the folder of the DAGs."""
+    """A DAG file relative to the DAG folder."""
     return os.path.relpath(file, folder) if Path(file).is_relative_to(folder) else file

@@ -1,4 +1,4 @@
-"""The whole job on the two sample repositories, with settings and a place of its own."""
+"""The whole job on the two sample repositories, with its own settings and folder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def settings_of_demo() -> Settings:
 
 
 def run(timeout: float) -> None:
-    """Pull, build and start the samples, drop a work into the incoming folder, and see it arrive in the archive."""
+    """Pull, build and start the samples, drop a work into the incoming folder, wait until it is in the archive."""
     files.claim(DEMO_DIR, "demo")
     for name in ("ao-workflows", "archive-ops"):
         _make_repository(PROJECT / "examples" / name, DEMO_DIR / "repositories" / name)
@@ -78,7 +78,7 @@ def _chosen() -> Settings:
 
 
 def remove() -> None:
-    """Remove the demo: what runs, the database, what was built, and files."""
+    """Remove the demo: its services, its database, what was built, and its files."""
     if not DEMO_DIR.exists():
         console.done("There is no demo")
         return
@@ -107,7 +107,7 @@ def _git(args: list[str]) -> None:
     result = shell.capture(args)
     if result.returncode:
         raise UserError(
-            "demo", f"git could not make a sample repository ({result.stderr.strip()}).", "Is git in order?"
+            "demo", f"git could not make a sample repository ({result.stderr.strip()}).", "Check that git works here."
         )
 
 
@@ -131,7 +131,7 @@ def _env_text() -> str:
     lines = "".join(f"{name}={value}\n" for name, value in inherited.items() if value)
     image = default_project_name(Base(DEMO_DIR / ".env", {}))
     return f"""\
-# Made by `inv demo`: what it takes to run two repositories of your own is no more than this.
+# Written by `inv demo`. Your own two repositories need no more settings than these.
 AO_WORKFLOWS_URL=repositories/ao-workflows
 ARCHIVE_OPS_URL=repositories/archive-ops
 WORKFLOW_DEV_DIR=sources/ao-workflows

@@ -1,4 +1,4 @@
-"""What in the DAGs a newer Airflow has taken away or will: found by ruff's rules for that, changed by nobody."""
+"""What the DAGs use that a newer Airflow has removed or deprecated, by ruff's AIR rules. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from airflow_docker import console, shell
 from airflow_docker.errors import UserError
 
 _COMPLETED = (0, 1)
-"""The exit codes of a ruff that has looked; 2 is a failure."""
+"""ruff's exit codes without and with violations; 2 is a failure."""
 
 
 @dataclass(frozen=True)
 class Deprecation:
-    """A place in a DAG file, the rule that names it (https://docs.astral.sh/ruff/rules/#airflow-air), and its words."""
+    """A violation: ``file:line``, the rule (https://docs.astral.sh/ruff/rules/#airflow-air), and its message."""
 
     location: str
     rule: str
@@ -25,7 +25,7 @@ class Deprecation:
 
 
 def command(folder: Path, python: str) -> list[str]:
-    """Looks at every file for the Python ``3.11``; AIR001, on names of variables, is a matter of taste."""
+    """Checks every file for Python ``3.11``. AIR001, on names of variables, is a matter of taste."""
     options = ["--isolated", "--no-cache", "--no-respect-gitignore", "--select", "AIR", "--ignore", "AIR001"]
     target = f"py{python.replace('.', '')}"
     return [sys.executable, "-m", "ruff", "check", *options, "--output-format", "json", "--target-version", target,
@@ -33,7 +33,7 @@ def command(folder: Path, python: str) -> list[str]:
 
 
 def find_deprecations(folder: Path, python: str) -> list[Deprecation]:
-    """All that the rules name, by file and line. Raises UserError if ruff cannot look."""
+    """All violations, by file and line. Raises UserError if ruff fails."""
     result = shell.capture(command(folder, python))
     if result.returncode not in _COMPLETED:
         last_line = (result.stderr.strip() or "no reason given").splitlines()[-1]
@@ -49,8 +49,8 @@ def find_deprecations(folder: Path, python: str) -> list[Deprecation]:
 
 
 def report(folder: Path, python: str, version: str) -> None:
-    """Show them on standard error, if there are rules for this version of Airflow: they stop nothing."""
-    if version.startswith("2."):  # the rules are of what 3 and its releases have changed
+    """Print them on standard error, if there are rules for this Airflow version. They do not stop an upgrade."""
+    if version.startswith("2."):  # the rules are on what Airflow 3 has changed
         return
     try:
         deprecations = find_deprecations(folder, python)
@@ -60,7 +60,7 @@ def report(folder: Path, python: str, version: str) -> None:
     if not deprecations:
         console.done("The DAGs use nothing that is known to be deprecated")
         return
-    console.warn("The DAGs use what Airflow has moved or removed; nothing here is changed or stops the upgrade:")
+    console.warn("The DAGs use what Airflow has moved or removed. This does not stop the upgrade:")
     console.table(
         ["DAG file", "rule", "what"],
         [[item.location, item.rule, item.message] for item in deprecations],

@@ -1,4 +1,4 @@
-"""`inv doctor`: everything that `inv up` needs, looked at before it is needed. Nothing is made, changed or pulled."""
+"""`inv doctor`: check all that `inv up` needs. Nothing is created, changed or pulled."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from airflow_docker.verbs.checks import Finding, machine, ok, problem, programs,
 SECONDS = 5.0
 """How long one check may take."""
 GRACE_SECONDS = 1.0
-"""Longer than a program, so that a check itself reports that its program has not answered."""
+"""How much longer a check may take than its program, so that it can report that the program timed out."""
 MARKS = {"ok": "✓", "warning": "!", "error": "✗", "skipped": "–"}  # noqa: RUF001
 
 
 @dataclass(frozen=True)
 class Check:
-    """A look at one thing; ``asks_docker`` if it cannot be checked while Docker does not answer.
+    """One check; ``asks_docker`` if it needs an answer of Docker.
 
-    ``docker_only`` is for the engines that run containers, ``swarm_only`` for that of several hosts.
+    ``docker_only`` is for the engines that run containers, ``swarm_only`` for swarm.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """A check's name and what it found."""
+    """The name of a check, and its finding."""
 
     name: str
     finding: Finding
@@ -75,7 +75,7 @@ CHECKS = (
 
 
 def report(*, as_json: bool) -> None:
-    """Show what was found. Raises UserError if something would stop `up`: exit code 2 for settings, else 1."""
+    """Show the results. Raises UserError if something would stop `up`: exit code 2 for settings, else 1."""
     results = examine()
     wrong = [result.name for result in results if result.finding.state == "error"]
     if as_json:
@@ -84,11 +84,11 @@ def report(*, as_json: bool) -> None:
         _show(results)
     if wrong:
         code = USAGE if wrong == ["settings"] else FAILED
-        raise UserError("inv doctor", f"not in order: {', '.join(wrong)}.", "What to do stands with each.", code)
+        raise UserError("inv doctor", f"not in order: {', '.join(wrong)}.", "Follow the remedies above.", code)
 
 
 def examine() -> list[Result]:
-    """Every check that applies, in order; the settings' alone where they cannot be read."""
+    """Run every check that applies, in order; only that of the settings if they cannot be read."""
     try:
         current = settings.load()
     except UserError as error:
@@ -114,10 +114,10 @@ def _applies(check: Check, engine: Engine) -> bool:
 
 
 def run(checks: Sequence[Check], current: Settings, engine: Engine) -> list[Result]:
-    """All ``checks`` at once; one that hangs is abandoned and reported. A defect in one is raised."""
+    """Run all ``checks`` at once. One that hangs is abandoned and reported; a bug in one is raised."""
     jobs = {check.name: _start_check(check, current, engine) for check in checks}
     wait(jobs.values(), SECONDS + GRACE_SECONDS)
-    late = Finding("error", f"it could not be found out in {SECONDS:g} s.", "See whether a disk or a network hangs.")
+    late = Finding("error", f"the check has not ended in {SECONDS:g} s.", "See whether a disk or a network hangs.")
     return [Result(name, job.result() if job.done() else late) for name, job in jobs.items()]
 
 
@@ -165,7 +165,7 @@ def _as_json(result: Result) -> dict[str, Any]:
 
 
 def _show(results: list[Result]) -> None:
-    """The table, then what to do; what was skipped is no fault, so nothing need be done."""
+    """The table, then the remedies. A skipped check needs none."""
     console.table(["check", "", "found"], [[r.name, MARKS[r.finding.state], r.finding.detail] for r in results])
     todo = [r for r in results if r.finding.state in ("warning", "error")]
     if todo:

@@ -1,4 +1,4 @@
-"""The DAG files that the running Airflow cannot import, and the wait until it has parsed them for the first time."""
+"""Warn of DAG files that the running Airflow cannot import, once it has parsed all for the first time."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def relative(file: str, dags_folder: Path) -> str:
 
 
 def location(error: dict[str, Any]) -> str:
-    """File and line as one writes them."""
+    """``file:line``, or the file if no line is known."""
     return f"{error['file']}:{error['line']}" if error["line"] else str(error["file"])
 
 
 def summary(errors: Sequence[object]) -> str:
-    """How many files there are, in words; empty for none."""
+    """How many files cannot be imported, as text; empty for none."""
     files = "1 DAG file" if len(errors) == 1 else f"{len(errors)} DAG files"
     return f"{files} cannot be imported" if errors else ""
 
@@ -61,7 +61,7 @@ def warn(engine: Engine) -> None:
 
 
 def wait(engine: Engine) -> None:
-    """Return when the running Airflow has parsed every DAG file since its start, or has parsed no other for 5 s.
+    """Wait until the running Airflow has parsed every DAG file since its start, or no further one for 5 s.
 
     Waits at most :data:`FIRST_PARSE_SECONDS`. A file that mentions Airflow and DAGs may still define none, and
     nothing in the database shows that it was parsed.
@@ -90,7 +90,7 @@ def _parsed_since(engine: Engine, since: str) -> set[str]:
 
 
 def _dag_files(folder: Path) -> set[str]:
-    """The files that Airflow parses: by default those that have both words in them, in whatever case."""
+    """The files that Airflow parses: by default those that contain "dag" and "airflow", in any case."""
     return {
         str(file.relative_to(folder))
         for file in folder.rglob("*.py")

@@ -1,4 +1,4 @@
-"""`inv helm`: values for the official Helm chart of Apache Airflow, and how the Secrets that they name are made."""
+"""`inv helm`: values for the official Helm chart of Apache Airflow, and commands that create their Secrets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings
 from airflow_docker.verbs import builds, helm_values
 
-_HEADER = "# For the official Helm chart of Apache Airflow, by `inv helm`. Yours go into a second file of values.\n"
+_HEADER = "# Values for the official Helm chart of Apache Airflow, by `inv helm`. Put your own into a second file.\n"
 _CLAIM = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]+")
-"""Text that no reader of YAML takes for anything else; a tag like 12345678e901 is a number to some."""
+"""Text that every YAML parser reads as text; some read a tag like 12345678e901 as a number."""
 
 
 def write(engine: Engine, file: Path | None, claim_args: Iterable[str]) -> None:
-    """Write them to ``file``, or to standard output; ``claim_args`` are the --claim words. Raises UserError."""
+    """Write the values to ``file``, or to standard output; ``claim_args`` are those of --claim. Raises UserError."""
     settings = engine.settings
     claims = claims_of(settings, claim_args)
     if engine.name == "standalone":
@@ -39,7 +39,7 @@ def write(engine: Engine, file: Path | None, claim_args: Iterable[str]) -> None:
 
 
 def built_image(engine: Engine) -> helm_values.Image:
-    """What was built last. Raises UserError if that is nothing, or of other settings."""
+    """The image of the last build. Raises UserError if there is none, or it was built with other settings."""
     engine.require()
     artifact = builds.built(engine)
     if artifact is None:
@@ -51,7 +51,7 @@ def built_image(engine: Engine) -> helm_values.Image:
 
 
 def claims_of(settings: Settings, claim_args: Iterable[str]) -> dict[str, str]:
-    """What --claim says: a setting that names a folder, or a folder of EXTRA_MOUNTS -> the claim to take for it."""
+    """The claims of --claim: a setting that names a folder, or a folder of EXTRA_MOUNTS -> the claim for it."""
     known = [*helm_values.FOLDERS, "DAGS_DIR", "LOGS_DIR", *(inside for _, inside in settings.extra_mounts)]
     claims = {}
     for arg in claim_args:
@@ -69,7 +69,7 @@ def as_yaml(document: dict[str, Any]) -> str:
     import yaml
 
     class Dumper(yaml.SafeDumper):
-        """One that repeats what is there twice, and quotes what might be misread."""
+        """Writes no anchors, and quotes what might be misread."""
 
         def ignore_aliases(self, data: Any) -> bool:
             return True
@@ -83,15 +83,15 @@ def as_yaml(document: dict[str, Any]) -> str:
 
 
 def _print_next_steps(settings: Settings, image: helm_values.Image, claims: dict[str, str], file: str) -> None:
-    """Say on standard error what is left to do by hand."""
+    """Print on standard error what is left to do by hand."""
     if "/" not in image.repository:
-        consequence = "the cluster cannot pull it from anywhere"
+        consequence = "the cluster cannot pull it"
         console.warn(f"AIRFLOW_IMAGE={image.repository} names no registry: {consequence}, so its nodes must have it.")
     if not any(name in claims or settings.sources[name] != "default" for name in helm_values.ARCHIVES):
         console.warn(f"no archive is named ({', '.join(helm_values.ARCHIVES)}), so tasks will find none.")
     if missing := [name for name in _files(settings) if not (settings.secrets_dir / name).is_file()]:
         console.warn(f"not in SECRETS_DIR yet: {', '.join(missing)}. Type: inv secrets")
-    console.say("Once, in the namespace of the release:")
+    console.say("Type these once, in the namespace of the release:")
     for command in commands(settings, image, claims, file):
         console.say(f"  {command}")
 
@@ -101,7 +101,7 @@ def _files(settings: Settings) -> list[str]:
 
 
 def commands(settings: Settings, image: helm_values.Image, claims: dict[str, str], file: str) -> list[str]:
-    """What makes the Secrets that the values name, and then starts Airflow. They hold paths, never contents."""
+    """The commands that create the Secrets and start Airflow. They contain paths, never secrets."""
     prefix = helm_values.prefix_of(settings)
     lines = [f"docker push {image.repository}:{image.tag}"] if "/" in image.repository else []
     for name, keys in helm_values.referenced(settings).items():
@@ -122,7 +122,7 @@ def _create_secret(secret: str, sources: dict[str, Path]) -> str:
 
 
 def _create_host_secret(prefix: str, name: str, sources: dict[str, Path]) -> str:
-    """The same for an address, whose host has another name there than on compose."""
+    """The same for a connection string, whose host has another name in the cluster than on compose."""
     ((key, source),) = sources.items()
     host = helm_values.HOSTS[name]
     rewrite = shlex.join(["sed", f"s/@{host}:/@{prefix}-{host}:/", str(source)])

@@ -1,4 +1,4 @@
-"""What the settings are in the words of the official Helm chart of Apache Airflow. Nothing here reads or runs anything.
+"""The settings as values of the official Helm chart of Apache Airflow. Nothing here reads or runs anything.
 
 The names are those of its values.schema.json, charts 1.20 to 1.22: https://airflow.apache.org/docs/helm-chart
 """
@@ -23,9 +23,9 @@ FOLDERS = {
     "ARCH_ROOT": ("/mnt",),
     **{f"ARCHIVE{n}_DIR": (f"{_HOME}/extern/Archive{n}",) for n in range(4)},
 }
-"""Setting -> where those who run tasks have that folder, as in compose.yaml."""
+"""Setting -> where the folder is mounted for the tasks, as in compose.yaml."""
 HOSTS = {"metadata": "postgres", "broker": "redis"}
-"""Secrets that hold an address -> the host in it, as compose calls it; here it is PREFIX-postgres, PREFIX-redis."""
+"""Secrets with a connection string -> its host on compose; in the cluster PREFIX-postgres, PREFIX-redis."""
 _SERVICES = {2: ("scheduler", "webserver", "triggerer"), 3: ("scheduler", "apiServer", "dagProcessor", "triggerer")}
 _READABLE = 0o440
 _LOWEST = (2, 11)
@@ -36,7 +36,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Image:
-    """What the pods run; with a ``digest`` (``sha256:…``) the tag is for the reader."""
+    """The image of the pods; with a ``digest`` (``sha256:…``) the tag is for the reader only."""
 
     repository: str
     tag: str
@@ -49,9 +49,9 @@ def is_celery(settings: Settings) -> bool:
 
 
 def values(settings: Settings, image: Image, claims: Mapping[str, str]) -> Values:
-    """What differs from the chart's own values. Raises UserError for what it cannot do.
+    """The values that differ from the chart's defaults. Raises UserError for what the chart cannot do.
 
-    ``claims``: a setting that names a folder, or a folder of EXTRA_MOUNTS -> an existing claim to take for it.
+    ``claims``: a setting that names a folder, or a folder of EXTRA_MOUNTS -> an existing claim for it.
     """
     prefix = prefix_of(settings)
     return {
@@ -76,7 +76,7 @@ def values(settings: Settings, image: Image, claims: Mapping[str, str]) -> Value
 
 
 def prefix_of(settings: Settings) -> str:
-    """What the names of all that is made begin with. Raises UserError where Kubernetes would refuse them."""
+    """The prefix of all names in the cluster. Raises UserError if Kubernetes would refuse them."""
     prefix = settings.compose_project_name.replace("_", "-")
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,38}[a-z0-9]", prefix):
         what = f"Kubernetes takes no names that begin with '{prefix}-'."
@@ -86,7 +86,7 @@ def prefix_of(settings: Settings) -> str:
 
 
 def referenced(settings: Settings) -> dict[str, dict[str, str]]:
-    """Secret, without the prefix -> its keys, and which file of SECRETS_DIR each of them is."""
+    """Secret, without the prefix -> its keys -> the file of each in SECRETS_DIR."""
     references = {
         "fernet-key": {"fernet-key": "fernet_key"},
         **_web_ui_keys(settings),
@@ -118,7 +118,7 @@ def _major(settings: Settings) -> int:
 
 
 def _keys(settings: Settings) -> Values:
-    """The names of the Secrets of the infrastructure, where the chart wants them."""
+    """The names of the infrastructure Secrets, where the chart expects them."""
     prefix = prefix_of(settings)
     if _major(settings) == 2:
         web_ui_keys = {"webserverSecretKeySecretName": f"{prefix}-webserver-secret-key"}
@@ -140,7 +140,7 @@ def _stores(settings: Settings) -> Values:
     stores = {"postgresql": {"enabled": True, "fullnameOverride": f"{prefix}-postgres", "auth": auth}}
     if not is_celery(settings):
         return {**stores, "redis": {"enabled": False}}
-    # The chart puts a colon between the two, so a digest may stand for a tag.
+    # The chart joins the two with a colon, so the tag may also be the end of a digest.
     image = settings.redis_image
     name = image if ":" in image.rpartition("/")[2] else f"{image}:latest"
     repository, _, tag = name.rpartition(":")
@@ -149,7 +149,7 @@ def _stores(settings: Settings) -> Values:
 
 
 def _web_ui_config(settings: Settings) -> Values:
-    """The address of the web UI, for the chart's probes; Airflow has it from its variable."""
+    """The URL of the web UI, for the chart's probes; Airflow reads it from its environment variable."""
     section = "webserver" if _major(settings) == 2 else "api"
     url = settings.airflow_options.get(f"AIRFLOW__{section.upper()}__BASE_URL")
     return {"config": {section: {"base_url": url}}} if url else {}
@@ -168,13 +168,13 @@ def _dags(settings: Settings, claims: Mapping[str, str]) -> Values:
     if keys := git_secret(settings, claims):
         kind = "sshKeySecret" if "gitSshKey" in keys else "credentialsSecret"
         secret = {kind: f"{prefix_of(settings)}-git"}
-    # What older versions of git-sync ask for, newer ones still prefer where it is set, as the chart does.
+    # Older versions of git-sync need ``branch``; newer ones still prefer it if it is set, as the chart does.
     source = {"repo": url, "ref": ref, "branch": ref, "subPath": settings.dags_dir}
     return {"gitSync": {"enabled": True, **source, **secret}}
 
 
 def git_secret(settings: Settings, claims: Mapping[str, str]) -> dict[str, str]:
-    """What git-sync logs in with: keys of its Secret -> files that are nowhere yet. Empty if it need not."""
+    """The Secret with which git-sync logs in: its keys -> files that the user has to write. Empty if it need not."""
     url, login = remotes.split_credentials(settings.ao_workflows_url)
     if "DAGS_DIR" in claims:
         return {}
@@ -190,7 +190,7 @@ def _existing(claim: str) -> Values:
 
 
 def _admin(settings: Settings) -> Values:
-    """The job that makes the admin: by our own script, as the chart's has the password in its arguments."""
+    """The job that creates the admin: by our own script, as the chart's has the password in its arguments."""
     volume = {"name": "admin", "secret": {"secretName": f"{prefix_of(settings)}-admin", "defaultMode": _READABLE}}
     return {
         "args": ["python", "/opt/airflow-docker/init.py"],
@@ -201,7 +201,7 @@ def _admin(settings: Settings) -> Values:
 
 
 def _services(settings: Settings, claims: Mapping[str, str]) -> Values:
-    """Each service with its allotment; the one that runs tasks has the folders and secrets of the tasks."""
+    """Each service with its memory limit; the one that runs tasks has the folders and secrets of the tasks."""
     limit = _limit(settings)
     services: dict[str, Values] = {name: {**limit} for name in _SERVICES[_major(settings)]}
     tasks = _tasks(settings, claims)
@@ -225,7 +225,7 @@ def _amount(memory: str) -> str:
 
 
 def _tasks(settings: Settings, claims: Mapping[str, str]) -> Values:
-    """What the tasks find: variables, the three secret files, folders."""
+    """What the tasks need: variables, the three secret files, folders."""
     secret = {"secretName": f"{prefix_of(settings)}-tasks", "defaultMode": _READABLE}
     volumes: list[Values] = [{"name": "task-secrets", "secret": secret}]
     mounts = [_secret_file("task-secrets", name.lower()) for name in secret_files.FILE_NAMES]
@@ -240,9 +240,9 @@ def _tasks(settings: Settings, claims: Mapping[str, str]) -> Values:
 
 
 def _folders(settings: Settings, claims: Mapping[str, str]) -> Iterable[tuple[str, Values, tuple[str, ...]]]:
-    """Name, source and places of each: a claim, or the folder that is named and must be on every node.
+    """Name, source and mount paths of each: a claim, or the folder that is set, which must be on every node.
 
-    Of those that are not named, the tasks' own are empty folders of the pod, and archives are not there.
+    If they are not set, the tasks' own are empty folders of the pod, and archives are left out.
     """
     for setting, paths in FOLDERS.items():
         if setting in claims or settings.sources[setting] != "default":
@@ -259,11 +259,11 @@ def _folders(settings: Settings, claims: Mapping[str, str]) -> Iterable[tuple[st
 def _source(claim: str | None, folder: object) -> Values:
     if claim:
         return {"persistentVolumeClaim": {"claimName": claim}}
-    return {"hostPath": {"path": str(folder), "type": "Directory"}}  # which Kubernetes never makes
+    return {"hostPath": {"path": str(folder), "type": "Directory"}}  # Kubernetes does not create it
 
 
 def _secret_file(volume: str, key: str) -> Values:
-    """One file in /run/secrets: a volume over the whole of it would hide what Kubernetes itself puts there."""
+    """One file in /run/secrets: a volume over the whole folder would hide what Kubernetes puts there."""
     return {"name": volume, "mountPath": f"/run/secrets/{key}", "subPath": key, "readOnly": True}
 
 

@@ -51,7 +51,7 @@ def test_nothing_new_is_not_built_and_the_image_says_what_is_in_it(built):
     assert f"sha256:{lock}" in output
     assert built.inv("image", "--name", image(built)) == output
     assert "was not built by airflow-docker" in built.inv("image", "--name", built.settings.postgres_image, code=1)
-    assert "there is no such thing on this machine" in built.inv("image", "--name", "no/such:image", code=1)
+    assert "there is no such artifact on this machine" in built.inv("image", "--name", "no/such:image", code=1)
 
 
 def steps_not_cached(output):

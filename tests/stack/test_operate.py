@@ -231,7 +231,7 @@ def test_clean_shows_all_and_removes_what_is_named_and_not_in_use(project, monke
     assert not (tmp_path / "cache" / "airflow-docker" / "download").exists()
     assert not (project.settings.build_dir / "bin").exists()
     output = project.inv("clean")
-    assert first not in output and "There is nothing of ours that could go" in output
+    assert first not in output and "There is nothing to remove" in output
     project.inv("up", "--no-build")  # the last build is still there
     assert "--older-than: 'x' is not" in project.inv("clean", "--older-than", "x", code=2)
 

@@ -453,7 +453,7 @@ def test_a_restore_that_fails_gives_its_own_reason_if_nothing_starts_again(fille
     monkeypatch.setattr(replacement, "replace", lambda *_: raising(UserError("database", "has no room.")))
     with pytest.raises(UserError, match=r"^database: has no room\.$"):
         backup.restore(filled, file, yes=True)
-    assert "What ran is stopped, with its data. AIRFLOW_VERSION: is older." in capsys.readouterr().err
+    assert "The stack is stopped; its data is unchanged. AIRFLOW_VERSION: is older." in capsys.readouterr().err
 
 
 def test_a_full_disk_is_a_reason_like_any_other(filled, monkeypatch):

@@ -78,7 +78,7 @@ def test_one_that_hangs_is_reported_and_the_others_are_heard(make_settings, monk
     findings = [r.finding for r in doctor.run(checks, settings, Standalone(settings))]
     never.set()
     assert [f.state for f in findings] == ["error", "error", "ok"]
-    assert "could not be found out in 0.2 s" in findings[0].detail
+    assert "the check has not ended in 0.2 s" in findings[0].detail
     assert "sleep 600: no answer within 0." in findings[1].detail
     assert all(f.remedy for f in findings[:2])
 

@@ -62,14 +62,14 @@ ENGINES = [
     docker("a docker of a missing interpreter", "up", "", "docker: cannot be started (No such file or directory).", "It must be executable", make=lambda sandbox: (without_docker(sandbox), (sandbox.bin / "docker").write_text("#!/no/such/sh\n"))),
     docker("a base image that nobody has", "build", USUAL % "echo 'Error: manifest unknown' >&2; exit 1", "AIRFLOW_BASE_IMAGE: no/such:1 is not on this machine and could not be pulled", "Check the name and your connection, or log in: docker login", "AIRFLOW_BASE_IMAGE=no/such:1", quotes=True),
     docker("an image that is not ours", "image --name postgres:16", USUAL % """echo '[{"Id": "sha256:0", "Config": {"Labels": null}}]'""", "postgres:16: this image was not built by airflow-docker.", "Name another, or none."),
-    docker("an image that is not there for compose", "image --name no/such:1", USUAL % "exit 1", "no/such:1: there is no such thing on this machine for compose.", "Name none for the last."),
+    docker("an image that is not there for compose", "image --name no/such:1", USUAL % "exit 1", "no/such:1: there is no such artifact on this machine for compose.", "Name none for the last."),
     docker("a base image without Python", "build", USUAL % """[ "$1" = image ] && echo '[{"Id": "sha256:0", "Config": {}}]' || { echo 'exec: python: not found' >&2; exit 127; }""", "AIRFLOW_BASE_IMAGE: busybox holds no Python that starts (exec: python: not found).", "Name an image built like apache/airflow.", "AIRFLOW_BASE_IMAGE=busybox"),
     docker("an audit tool without its checksum", "build", USUAL % "exit 1", "AUDIT_TOOL_SHA256: is not set; address and checksum go together.", "Set both or neither.", "AUDIT_TOOL_URL=http://127.0.0.1:1/x.deb", code=2),
     docker("an audit tool from two places", "build", USUAL % "exit 1", "AUDIT_TOOL_DEB: AUDIT_TOOL_URL is set too.", "Keep one of the two.", f"AUDIT_TOOL_URL=http://127.0.0.1:1/x.deb\nAUDIT_TOOL_SHA256={'0' * 64}\nAUDIT_TOOL_DEB=x.deb", lambda sandbox: sandbox.file("x.deb"), code=2),
     docker("a uid that is not mine", "up", USUAL % "exit 1", "AIRFLOW_UID: the containers would run as uid 4321, and yours is 1234", "Leave it unset, or run as that user or as root.", "AIRFLOW_UID=4321", open_to_all, somebody=True),
     docker("a destroyed database without a word", "down --volumes", USUAL.replace("|volume*", "") % "echo airflow_postgres", "inv down --volumes: this destroys the database, and there is no terminal to ask on.", "Say --yes if you mean it.", code=2),
-    docker("a doctor without a docker", "doctor", "exit 1", "inv doctor: not in order: docker", "What to do stands with each.", shows=True),
-    Case("a doctor of bad settings", "doctor", "inv doctor: not in order: settings.", "What to do stands with each.", 2, "AIRFLOW_PORT=x", shows=True),
+    docker("a doctor without a docker", "doctor", "exit 1", "inv doctor: not in order: docker", "Follow the remedies above.", shows=True),
+    Case("a doctor of bad settings", "doctor", "inv doctor: not in order: settings.", "Follow the remedies above.", 2, "AIRFLOW_PORT=x", shows=True),
 ]  # fmt: skip
 
 
@@ -107,7 +107,7 @@ BACKUPS = [
     restore("a tar of another program", foreign(), *NONE),
     restore("a gzip of something else", gzip.compress(b"x" * 1000, mtime=0), *NONE),
     restore("a wrong passphrase", sealed("right"), "passphrase: the passphrase is wrong, or the file is damaged.", "Try again, or take another backup."),
-    restore("no passphrase", sealed("right"), "passphrase: it is wanted, and there is no terminal to ask on.", "Set BACKUP_PASSPHRASE in the environment.", code=2),
+    restore("no passphrase", sealed("right"), "passphrase: it is needed, and there is no terminal to ask on.", "Set BACKUP_PASSPHRASE in the environment.", code=2),
     restore("a sealed backup without its end", sealed("right")[:30], "backup: the file is damaged or not whole (it ends early).", "Take another one."),
     Case("a folder for a backup", "restore sources", "{project}/sources: there is no such file.", "Name one that inv backup wrote."),
     Case("a backup that may not be read", "restore x.backup", "{project}/x.backup: permission denied.", "Look at its owner", make=lambda sandbox: (sandbox.folder(".state", 0o777), sandbox.file("x.backup", mode=0o600)), somebody=True),

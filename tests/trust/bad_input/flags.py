@@ -48,7 +48,7 @@ CASES = [
     usage("a run before anything was built", "dags --run x", "nothing has been built yet.", "Type: inv up", code=1),
     usage("a shell before anything was built", "shell", "nothing has been built yet.", "Type: inv up", code=1),
     usage("an image before anything was built", "image", "inv image: nothing has been built", "Type: inv build", code=1),
-    usage("an image that is not there", "image --name no/such:1", "no/such:1: there is no such thing on this machine", "Name none", code=1),
+    usage("an image that is not there", "image --name no/such:1", "no/such:1: there is no such artifact on this machine", "Name none", code=1),
     usage("a backup before anything was built", "backup", "inv backup: there is no database yet", "Type: inv up", code=1),
     usage("a restart before anything was built", "restart", "nothing has been built yet.", "Type: inv up", code=1),
 ]  # fmt: skip
