@@ -38,6 +38,10 @@ class UserError(Exit):
         return self.message or ""
 
 
+class Superseded(UserError):
+    """Another run has stopped or started again what this one was waiting for."""
+
+
 class UserErrors(UserError):
     """Several problems, one line each."""
 

@@ -1,4 +1,4 @@
-"""Atomic writes, lock files, and folders that are purged only if they are ours."""
+"""Atomic writes, and folders that are purged only if they are ours."""
 
 from __future__ import annotations
 
@@ -14,14 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from airflow_docker import console, interruption
 from airflow_docker.errors import UserError
 
-LOCK = ".lock"
 _UNFINISHED = ".airflow-docker"
 """Suffix of files that are being written; they are renamed when they are complete."""
-_RUN_VARIABLE, _RUN = "AIRFLOW_DOCKER_RUN", f"{os.getpid()}.{time.time_ns()}"
-"""Marks, in their environment, all programs that this run starts, except those that are to outlive it."""
 MARKER = ".made-by-airflow-docker"
 """A directory with this file was created by us, and we may purge it."""
 
@@ -64,7 +60,7 @@ def _temporary(file: Path) -> tuple[int, str]:
         descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=_UNFINISHED, dir=file.parent)
         with suppress(OSError):  # no locks on this file system: then no file is taken for abandoned either
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if _same_file(descriptor, Path(name)):
+        if is_same_file(descriptor, Path(name)):
             return descriptor, name
         os.close(descriptor)  # another run has removed it in between
 
@@ -212,71 +208,8 @@ def size_of(folder: Path, end: float = math.inf) -> int | None:
     return total
 
 
-@contextmanager
-def locked(file: Path, where: str) -> Iterator[float]:
-    """Hold ``file`` as a lock file, after waiting for its holder. It is removed at the end and freed by a kill.
-
-    Yields when a run that was killed had taken it (seconds since 1970), or 0. The programs of that run
-    have been ended.
-    """
-    lock, began_at = _acquire(file, where)
-    try:
-        yield began_at
-    finally:
-        file.unlink(missing_ok=True)
-        lock.close()
-
-
-def _acquire(file: Path, where: str) -> tuple[IO[str], float]:
-    os.environ[_RUN_VARIABLE] = _RUN
-    while True:
-        lock = _opened(file, where)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            console.say(f"· {where}: waiting for {_holder(lock)[0] or 'another run'} …")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError as problem:  # a network file system without locks
-            what = f"{file.parent} does not support locks ({problem.strerror})."
-            raise UserError(where, what, "Name a folder on a local disk.") from None
-        if _same_file(lock.fileno(), file):  # else its last holder has removed it while we waited
-            killed_run = _holder(lock)[1]
-            began_at = file.stat().st_mtime if killed_run else 0.0
-            if killed_run:
-                _end_programs_of(killed_run)
-            lock.truncate(0)
-            with suppress(OSError):  # on a full disk the lock works without its holder's name
-                os.write(lock.fileno(), f"process {os.getpid()}\n{_RUN}".encode())
-            return lock, began_at
-        lock.close()
-
-
-def _opened(file: Path, where: str) -> IO[str]:
-    try:
-        return file.open("a+")
-    except OSError as problem:
-        todo = "Name a folder where you may write, with room in it."
-        raise UserError(where, f"{file.parent} cannot be written ({problem.strerror}).", todo) from None
-
-
-def _holder(lock: IO[str]) -> tuple[str, str]:
-    """Its holder as text for people, and the id of that run; both empty if it has not written them yet."""
-    lock.seek(0)
-    text, _, run = lock.read().partition("\n")
-    return text, run
-
-
-def _end_programs_of(run: str) -> None:
-    """End programs that a killed run has left running: they would still change what we have locked."""
-    import psutil
-
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.environ().get(_RUN_VARIABLE) == run:
-                interruption.end(process.pid)
-
-
-def _same_file(descriptor: int, file: Path) -> bool:
+def is_same_file(descriptor: int, file: Path) -> bool:
+    """True if the open file is the one that has this name now."""
     try:
         return os.path.samestat(os.fstat(descriptor), file.stat())
     except FileNotFoundError:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_docker import console, files
+from airflow_docker import console, files, locks
 from airflow_docker.errors import UserError, raise_all
 from airflow_docker.settings import Settings
 from airflow_docker.settings.types import Base, Secret, path
@@ -95,7 +95,7 @@ def write(settings: Settings, secret_owner: SecretOwner) -> list[Path]:
     owner = owner_for(secret_owner)
     directory = _directory(settings)
     changed = []
-    with files.locked(directory / files.LOCK, "SECRETS_DIR"):
+    with locks.locked(directory / locks.NAME, "SECRETS_DIR"):
         keys = {name: _saved(directory / name) or make() for name, make in GENERATED.items()}
         for name, content in (wanted | keys | derived(keys)).items():
             if files.write(directory / name, content.encode(), MODE, owner):
@@ -114,7 +114,7 @@ def put(settings: Settings, secret_owner: SecretOwner, keys: Mapping[str, str]) 
     owner = owner_for(secret_owner)
     directory = _directory(settings)
     contents = {**keys, **derived(keys)}
-    with files.locked(directory / files.LOCK, "SECRETS_DIR"):
+    with locks.locked(directory / locks.NAME, "SECRETS_DIR"):
         for name in (*GENERATED, *DERIVED):
             if name in contents:
                 files.write(directory / name, contents[name].encode(), MODE, owner)

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from airflow_docker import console, files
+from airflow_docker import console, files, locks
 from airflow_docker.building import audit_tool, sync_scripts
 from airflow_docker.building.manifest import Bundle, Manifest
 from airflow_docker.errors import UserError
@@ -66,7 +66,7 @@ class Builder(Protocol):
 def held(settings: Settings) -> Iterator[None]:
     """Mark BUILD_DIR as ours and lock it. Raises UserError if it may not be ours."""
     files.claim(settings.build_dir, "BUILD_DIR")
-    with files.locked(settings.build_dir / files.LOCK, f"BUILD_DIR {settings.build_dir}"):
+    with locks.locked(settings.build_dir / locks.NAME, f"BUILD_DIR {settings.build_dir}"):
         yield
 
 

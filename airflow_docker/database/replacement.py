@@ -11,17 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_docker import console, files, secret_files
-from airflow_docker.engines import Engine, folders
+from airflow_docker.engines import Engine
 from airflow_docker.errors import UserError
-
-LOCK = "backup.lock"
-"""In STATE_DIR: one backup or restore at a time."""
 
 
 def replace(engine: Engine, dump: Path, keys: Mapping[str, str]) -> None:
     """Use what :meth:`Database.dump` wrote, and these keys. Nothing else of the stack may run.
 
-    To be called with LOCK held. Raises UserError, with all as it was, if that fails.
+    The caller holds the lock of the project. Raises UserError, with all as it was, if that fails.
     """
     database, old = engine.database, secret_files.saved_keys(engine.settings)
     had_database = database.exists()
@@ -44,7 +41,7 @@ def replace(engine: Engine, dump: Path, keys: Mapping[str, str]) -> None:
 
 
 def change_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    """Another password of the database, there and in its file. To be called with LOCK held, while it serves."""
+    """Another password of the database, there and in its file, while its server runs."""
     try:
         _begin(engine, True, old, new)
         engine.database.set_password(new["postgres_password"])
@@ -89,14 +86,10 @@ def is_pending(engine: Engine) -> bool:
 
 
 def undo_interrupted(engine: Engine) -> None:
-    """Bring back what was, if a replacement was killed; wait for one that is being made."""
-    if not is_pending(engine):
-        return
-    folders.require_own_state(engine.settings)
-    with files.locked(engine.settings.state_dir / LOCK, "backup"):
-        if is_pending(engine):
-            with console.step("Undoing a restore that was interrupted"):
-                _undo(engine)
+    """Bring back what was, if a replacement was killed. The caller holds the lock of the project."""
+    if is_pending(engine):
+        with console.step("Undoing a restore that was interrupted"):
+            _undo(engine)
 
 
 def _begin(engine: Engine, had_database: bool, old: Mapping[str, str], keys: Mapping[str, str]) -> None:

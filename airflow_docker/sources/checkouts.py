@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from airflow_docker import files, shell
+from airflow_docker import files, locks, shell
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings.types import Secret, redact
 from airflow_docker.sources import interrupted_pull, remotes
@@ -163,7 +163,7 @@ def _clone(source: Source, report: Report) -> Pulled:
     target = source.path.resolve()
     files.make_directory(target.parent, source.path_setting)
     try:
-        with files.locked(target.parent / f".{target.name}.lock", source.name):
+        with locks.locked(target.parent / f".{target.name}.lock", source.name):
             if is_missing(source):  # else another run has cloned it
                 return _cloned(source, target, report)
     except remotes.Refused as refusal:  # explained after the clean-up, as finding the reason may take seconds
@@ -199,7 +199,7 @@ def _fast_forward(source: Source, report: Report) -> Pulled:
     if result.returncode:
         raise _unreadable(source, result.stderr)
     git_dir = Path(result.stdout.removesuffix("\n"))
-    with files.locked(git_dir / interrupted_pull.LOCK, source.name) as began_at:
+    with locks.locked(git_dir / interrupted_pull.LOCK, source.name) as began_at:
         interrupted_pull.finish(source.path.resolve(), git_dir, began_at)
         old = head(source)
         _check_unchanged(source, old)

@@ -14,7 +14,7 @@ from typing import IO
 
 from airflow_docker import __version__, console, files, scrubbed_env, secret_files
 from airflow_docker.database import backup_file, db_version, encryption, replacement
-from airflow_docker.engines import Engine, folders
+from airflow_docker.engines import Engine
 from airflow_docker.engines.choice import require_no_other_engine
 from airflow_docker.errors import USAGE, UserError, guarded
 from airflow_docker.settings import Settings
@@ -29,11 +29,8 @@ _WORK, _PLAIN = "backup.work", "plain"
 def create(engine: Engine, file: Path | None, *, encrypt: bool = False) -> Path:
     """Write a backup to ``file``, by default one in STATE_DIR named by project and time; services keep running."""
     settings = engine.settings
-    engine.require()
-    replacement.undo_interrupted(engine)
     if not engine.database.exists():
         raise UserError("inv backup", "there is no database yet, so there is nothing to back up.", "Type: inv up")
-    db_version.require_whole(engine)
     now = datetime.now(UTC)
     target = file or _default(settings, now)
     if target.exists():
@@ -62,10 +59,6 @@ def restore(engine: Engine, file: Path | None, *, yes: bool = False) -> None:
     if not file.is_file():
         raise UserError(str(file), "there is no such file.", "Name one that inv backup wrote.")
     settings = engine.settings
-    engine.require()
-    engine.require_fit()
-    folders.require_own_state(settings)
-    replacement.undo_interrupted(engine)
     with _work_folder(engine) as folder:
         description = _unpack(file, folder)
         keys = _keys(folder)
@@ -136,15 +129,14 @@ def _work_folder(engine: Engine) -> Iterator[Path]:
     """A private folder, removed at the end. What a killed run has left is removed first."""
     state_dir = engine.settings.state_dir
     files.make_directory(state_dir, "STATE_DIR")
-    with files.locked(state_dir / replacement.LOCK, "backup"):
-        engine.database.stop_server()
-        folder = state_dir / _WORK
+    engine.database.stop_server()
+    folder = state_dir / _WORK
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _gather(engine: Engine, keys: Mapping[str, str], folder: Path) -> None:

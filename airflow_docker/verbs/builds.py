@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 from airflow_docker import PROJECT, console, files
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
-from airflow_docker.database import db_version
-from airflow_docker.engines import Engine, folders
+from airflow_docker.engines import Engine
 from airflow_docker.errors import UserError
 from airflow_docker.requirements import impact, lock_file, resolver
 from airflow_docker.settings import Settings, names
@@ -27,8 +26,6 @@ def build(
     strict: bool = False, chosen: Path | None = None,
 ) -> str:  # fmt: skip
     """Assemble BUILD_DIR and build the artifact, unless one with this fingerprint exists. Returns its name."""
-    db_version.check_compatible(engine)
-    folders.require_own_state(engine.settings)
     bundle.require_inputs(engine.settings, chosen)
     with bundle.held(engine.settings):
         artifact_bundle = bundle.assemble(engine, refresh=refresh, upgrade=upgrade, chosen=chosen)

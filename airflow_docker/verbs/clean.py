@@ -34,7 +34,6 @@ def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
     """Show what can be removed; remove what is of ``kinds``, after confirmation or with ``yes``."""
     if not is_count(older_than):
         raise UserError("--older-than", f"'{older_than}' is not a number of days.", "Say for instance 30.", USAGE)
-    engine.require()
     entries = list(leftovers(engine, int(older_than)))
     _show(entries)
     _show_containers(engine)

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_docker import PROJECT, console, interruption
-from airflow_docker.database import db_version
 from airflow_docker.engines import Engine, crashes, release
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.verbs import task_logs
@@ -51,7 +50,6 @@ def follow(engine: Engine, dag: str, run_id: str, unpause: bool) -> None:
 
 def _running(engine: Engine) -> Engine:
     """The engine with the running artifact. Raises UserError at once if no task would run."""
-    db_version.require_same(engine)
     engine = ready(engine)
     states = engine.states()
     if not states:

@@ -53,11 +53,7 @@ def parse(engine: Engine, *, isolated: bool) -> dict[str, Any]:
 
 def _prepared(engine: Engine) -> Engine:
     """The engine with the last build, after preparing what else a parse needs."""
-    engine.require()
-    engine.require_fit()
-    db_version.check_compatible(engine)
     artifact = builds.require_last(engine)
-    folders.require_own_state(engine.settings)
     secret_files.write(engine.settings, engine.secret_owner)
     folders.prepare(engine.settings, engine.secret_owner.owner)
     if builds.built(engine) != artifact:

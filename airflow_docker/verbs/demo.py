@@ -18,7 +18,7 @@ from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings, default_project_name, dotenv_file, load
 from airflow_docker.settings.types import Base
 from airflow_docker.sources import repos
-from airflow_docker.verbs import builds, stack
+from airflow_docker.verbs import builds, preflight, project_lock, stack
 
 DEMO_DIR = PROJECT / ".demo"
 INHERITED = (
@@ -53,9 +53,10 @@ def run(timeout: float) -> None:
     settings = _chosen()
     repos.pull(repos.sources(settings))
     engine = choose(settings)
-    engine.require()
-    builds.build(engine)
-    stack.up(engine, timeout=timeout)
+    with project_lock.held(settings) as lock:
+        preflight.check(engine, [*preflight.START, *preflight.CAN_RUN])
+        builds.build(engine)
+        stack.up(engine, timeout=timeout, lock=lock)
     console.say()
     work = _next_work(settings)
     _show_path(settings, drop_work(engine, work), wait_for_arrival(engine, work))
@@ -84,9 +85,11 @@ def remove() -> None:
         return
     if (DEMO_DIR / ".env").exists():
         settings = settings_of_demo()
-        for engine in [e for e in (Compose(settings), Standalone(settings)) if builds.has_ever_built(e)]:
-            stack.down(engine, volumes=True, yes=True)
-            engine.remove_artifacts()
+        with project_lock.held(settings):
+            for engine in [e for e in (Compose(settings), Standalone(settings)) if builds.has_ever_built(e)]:
+                engine.require()
+                stack.down(engine, volumes=True, yes=True)
+                engine.remove_artifacts()
     files.purge(DEMO_DIR, "demo")
     console.done("Removed the demo: what ran, its database, what was built, files")
 

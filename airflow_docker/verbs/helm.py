@@ -40,7 +40,6 @@ def write(engine: Engine, file: Path | None, claim_args: Iterable[str]) -> None:
 
 def built_image(engine: Engine) -> helm_values.Image:
     """The image of the last build. Raises UserError if there is none, or it was built with other settings."""
-    engine.require()
     artifact = builds.built(engine)
     if artifact is None:
         raise UserError("inv helm", "nothing has been built with these settings.", "Type: inv build")

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from invoke.exceptions import Exit
 
 from airflow_docker import console
-from airflow_docker.database import db_version, replacement
-from airflow_docker.engines import Engine, crashes, health
+from airflow_docker.engines import Engine, crashes
 from airflow_docker.errors import USAGE, UserError
+from airflow_docker.locks import Lock
 from airflow_docker.settings.types import is_count
 from airflow_docker.verbs import builds, stack
 
@@ -25,7 +25,6 @@ def logs(engine: Engine, services: list[str], *, follow: bool, tail: str, since:
     if tail and not is_count(tail):
         raise UserError("--tail", f"'{tail}' is not a number of lines.", "Say for instance 100.", USAGE)
     start = parse_since(since) if since else None
-    engine.require()
     if not engine.states():
         console.warn(f"{engine.settings.compose_project_name} is not running")
     _exit_with(engine.logs(chosen, follow=follow, tail=int(tail) if tail else None, since=start))
@@ -70,43 +69,36 @@ def shell(engine: Engine, service: str) -> None:
     _exit_with(ready(engine).execute(service or "scheduler", ["bash"]))
 
 
-def restart(engine: Engine, services: list[str], timeout: float) -> None:
+def restart(engine: Engine, services: list[str], timeout: float, lock: Lock | None = None) -> None:
     """End and start services, all of them by default, and wait until all is healthy; what does not run is started."""
     check_services(engine, services)
-    engine.require()
-    engine.require_fit()
-    replacement.undo_interrupted(engine)
-    db_version.require_same(engine)
     running = ready(engine)
     before = {state.container: state for state in running.states()}
     if not before:
-        stack.up(engine, timeout=timeout)
+        stack.up(engine, timeout=timeout, lock=lock)
         return
     console.say(f"· Restarting {', '.join(services) or engine.settings.compose_project_name} …")
     if not services or not stack.is_unchanged(running):
         stack.mark_dirty(running)
-    with running.restarting(services) as is_done:
-        health.wait(running, timeout=timeout, before=before, is_done=is_done)
+    with stack.letting_go(running, lock) as wait, running.restarting(services) as is_done:
+        wait(is_done, timeout=timeout, before=before)
     crashes.clear(running)
     if not services:
         stack.record_config(running)
 
 
-def scale(engine: Engine, workers: str, timeout: float) -> None:
+def scale(engine: Engine, workers: str, timeout: float, lock: Lock | None = None) -> None:
     """Have so many workers, and wait until they are healthy. Raises UserError if nothing runs or there are none."""
     wanted = stack.worker_count("inv scale", workers)
-    engine.require()
-    db_version.require_same(engine)
     if not engine.workers():
         raise UserError(engine.settings.compose_project_name, "no worker is running.", "Type: inv up")
-    stack.scale(ready(engine), wanted, timeout)
+    stack.scale(ready(engine), wanted, timeout, lock)
     if wanted != engine.settings.workers:
         console.say(f"  After a change of settings, or inv down, inv up starts {engine.settings.workers} (WORKERS).")
 
 
 def ready(engine: Engine) -> Engine:
     """The engine with what runs, or else what was built last. Raises UserError if there is nothing."""
-    engine.require()
     return engine.with_artifact(engine.running_artifact() or builds.require_last(engine))
 
 

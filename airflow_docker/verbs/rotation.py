@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from airflow_docker import console, files, secret_files
-from airflow_docker.database import db_version, replacement
-from airflow_docker.engines import Engine, folders, release
-from airflow_docker.engines.choice import require_no_other_engine
+from airflow_docker import console, secret_files
+from airflow_docker.database import replacement
+from airflow_docker.engines import Engine, release
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.verbs import operate, stack
 
@@ -22,20 +21,14 @@ def rotate(engine: Engine, name: str) -> None:
     if name not in secret_files.GENERATED:
         known = ", ".join(secret_files.GENERATED)
         raise UserError("--rotate", f"there is no key '{name}'.", f"There are: {known}.", USAGE)
-    engine.require()
-    folders.require_own_state(engine.settings)
-    replacement.undo_interrupted(engine)
     old = secret_files.saved_keys(engine.settings, secret_files.GENERATED)
     if name not in old:
         raise UserError("--rotate", f"there is no {name} yet.", "Type: inv secrets")
-    require_no_other_engine(engine)
-    db_version.require_same(engine)
     new = {**old, **{key_name: secret_files.GENERATED[key_name]() for key_name in _with_new_key(engine, name)}}
-    with files.locked(engine.settings.state_dir / replacement.LOCK, "backup"):
-        if engine.database.exists():
-            _change(operate.ready(engine), name, old, new)
-        else:
-            secret_files.put(engine.settings, engine.secret_owner, new)
+    if engine.database.exists():
+        _change(operate.ready(engine), name, old, new)
+    else:
+        secret_files.put(engine.settings, engine.secret_owner, new)
     for key_name in _with_new_key(engine, name):
         console.done(f"{key_name} is a new one")
     for consequence in _CONSEQUENCES.get(name, ()):

@@ -30,7 +30,6 @@ _LONGEST_LICENSE = 100
 
 def write(engine: Engine, file: Path | None) -> None:
     """Write it to ``file``, or to standard output. Raises UserError if nothing is built, or the file is there."""
-    engine.require()
     artifact = builds.require_last(engine)
     if file:
         files.require_new(file, "--file")

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from airflow_docker import console, files, secret_files
 from airflow_docker.database import db_version, replacement
 from airflow_docker.engines import Engine, crashes, folders, health, ports, release
 from airflow_docker.engines.choice import started_file
-from airflow_docker.errors import USAGE, UserError, collected, raise_all
+from airflow_docker.errors import USAGE, Superseded, UserError, collected, raise_all
+from airflow_docker.locks import Lock
 from airflow_docker.settings import Settings
 from airflow_docker.settings.types import is_count
 from airflow_docker.sources import checkouts, repos
-from airflow_docker.verbs import builds, first_parse
+from airflow_docker.verbs import builds, first_parse, preflight
 
 START_SECONDS = 300.0
 """How long a start may take that is part of another verb."""
 _MAX_WORKERS = 100
-_STOPPING = b"stopping"
+_STOPPING = "stopping"
 
 
 def write_secrets(engine: Engine) -> None:
@@ -42,28 +45,27 @@ def check_secrets(engine: Engine) -> None:
         console.warn(note)
 
 
-def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: bool = False, workers: str = "") -> None:
+def up(
+    engine: Engine, *, timeout: float, no_build: bool = False, open_page: bool = False, workers: str = "",
+    lock: Lock | None = None,
+) -> None:  # fmt: skip
     """Do whatever is missing, start the stack, wait until it is healthy, and say where it is.
 
     ``workers`` is how many workers there are to be, if that is not for the settings to say, or for what runs.
+    Other verbs may have the ``lock`` of the project while this one only waits.
     """
     settings = engine.settings
     wanted = worker_count("--workers", workers) if workers else 0
-    engine.require_answer()
-    folders.require_own_state(settings)  # or else the notes in it are not of this project
     artifact = builds.built(engine)
     was_started = artifact is not None and is_unchanged(engine.with_artifact(artifact))
     if not was_started:  # with just these settings, which have been found fit then
-        engine.require()
-        engine.require_fit()
+        preflight.check(engine, preflight.CAN_RUN)
     if wanted:
         engine.workers()
-    replacement.undo_interrupted(engine)
-    db_version.check_compatible(engine)
     db_version.warn_of_migration(engine)
     if artifact is None and no_build:
         raise UserError("--no-build", "nothing has been built for this project yet.", "Type: inv build", USAGE)
-    preflight(engine, will_build=artifact is None, will_start=not was_started)
+    require_startable(engine, will_build=artifact is None, will_start=not was_started)
     missing = [source for source in repos.sources(settings) if checkouts.is_missing(source)]
     if missing:
         repos.pull(missing)
@@ -80,22 +82,23 @@ def up(engine: Engine, *, timeout: float, no_build: bool = False, open_page: boo
         console.done("Already up and healthy")
         crashes.clear(engine)
         if wanted:
-            scale(engine, wanted, timeout)
+            scale(engine, wanted, timeout, lock)
     else:
         if problems:
             console.say(f"· Not all is well: {problems}")
             engine.require()
-        start(engine, timeout, wanted)
+        start(engine, timeout, wanted, lock)
+        if lock:
+            lock.release()
         first_parse.wait(engine)
     first_parse.warn(engine)
     print_access(settings, open_page)
 
 
-def preflight(engine: Engine, *, will_build: bool, will_start: bool = True) -> None:
-    """What the start wants, before minutes go into clones and a build. Raises UserError for all that is wrong."""
+def require_startable(engine: Engine, *, will_build: bool, will_start: bool = True) -> None:
+    """Check folders, secrets and port before minutes go into clones and a build. Raises UserError for all at once."""
     settings = engine.settings
     checks: list[Callable[[], None]] = [
-        lambda: folders.require_own_state(settings),
         lambda: raise_all(folders.problems(settings, engine.secret_owner.owner)),
         lambda: secret_files.require(settings, engine.secret_owner),
     ]
@@ -113,17 +116,57 @@ def worker_count(where: str, text: str) -> int:
     return int(text)
 
 
-def scale(engine: Engine, workers: int, timeout: float) -> None:
+def scale(engine: Engine, workers: int, timeout: float, lock: Lock | None = None) -> None:
     """Have so many workers, and wait until they are healthy; those that go finish their tasks first."""
     before = {state.container: state for state in engine.states()}
     had = engine.workers()
     finish = f"; those that go may finish their tasks, for {engine.settings.worker_stop_seconds} s"
     with console.step(f"From {had} to {workers} workers{finish if workers < had else ''}"):
         engine.scale(workers)
-    health.wait(engine, timeout=timeout, before=before, is_done=lambda: True, only=["worker"])
+    with letting_go(engine, lock) as wait:
+        wait(lambda: True, timeout=timeout, before=before, only=["worker"])
 
 
-def start(engine: Engine, timeout: float, workers: int = 0) -> None:
+@contextmanager
+def letting_go(engine: Engine, lock: Lock | None) -> Iterator[Callable[..., None]]:
+    """Yields :func:`health.wait` for this engine, during which other verbs may have the ``lock`` of the project.
+
+    The lock is taken again when the body has ended. Raises Superseded if the stack was stopped or started
+    otherwise meanwhile.
+    """
+    mark = _recorded(engine)
+
+    def check() -> None:
+        if _recorded(engine) != mark:
+            raise _superseded(engine)
+
+    def wait(is_done: Callable[[], bool], **options: Any) -> None:
+        def check_and_ask() -> bool:
+            check()
+            return is_done()
+
+        if lock:
+            lock.release()
+        try:
+            health.wait(engine, is_done=check_and_ask, **options)
+        except UserError:
+            check()  # then what was seen is a consequence of that
+            raise
+
+    yield wait
+    if lock:
+        lock.acquire()
+        check()
+
+
+def _superseded(engine: Engine) -> Superseded:
+    name = engine.settings.compose_project_name
+    if _recorded(engine) in ("", _STOPPING):
+        return Superseded(name, "was stopped by another inv while this one waited.", "To start it: inv up")
+    return Superseded(name, "was started with other settings while this one waited.", "See how it is: inv status")
+
+
+def start(engine: Engine, timeout: float, workers: int = 0, lock: Lock | None = None) -> None:
     """Start what has been built, and wait until it is healthy. Raises UserError if it does not become so."""
     if db_version.will_migrate(engine) and engine.states():  # nothing else may use the database meanwhile
         stop(engine)
@@ -131,25 +174,25 @@ def start(engine: Engine, timeout: float, workers: int = 0) -> None:
         with console.step("Finishing a stop that was interrupted"):
             engine.stop(False)
     before = {state.container: state for state in engine.states()}
-    unchanged = is_unchanged(engine)
+    digest = _digest(engine)
+    unchanged = _recorded(engine) == digest
     if not unchanged:
-        mark_dirty(engine)
-    with engine.starting(unchanged=unchanged, workers=workers) as is_done:
+        mark_dirty(engine, f"begun {digest}")
+    with letting_go(engine, lock) as wait, engine.starting(unchanged=unchanged, workers=workers) as is_done:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
-        health.wait(engine, timeout=timeout, before=before, is_done=is_done)
+        wait(is_done, timeout=timeout, before=before)
     record_config(engine)
     db_version.record(engine)
 
 
-def mark_dirty(engine: Engine, state: bytes = b"begun") -> None:
+def mark_dirty(engine: Engine, state: str = "begun") -> None:
     """From now on something may run or be ending, and nobody knows with which settings: the next start renews all."""
     files.make_directory(engine.settings.state_dir, "STATE_DIR")  # somebody may have removed it while all ran
-    files.write(_digest_file(engine), state)
+    files.write(_digest_file(engine), state.encode())
 
 
 def _stop_was_interrupted(engine: Engine) -> bool:
-    file = _digest_file(engine)
-    return file.is_file() and file.read_bytes() == _STOPPING
+    return _recorded(engine) == _STOPPING
 
 
 def record_config(engine: Engine) -> None:
@@ -161,8 +204,13 @@ def record_config(engine: Engine) -> None:
 
 def is_unchanged(engine: Engine) -> bool:
     """True if the last start was with just these settings."""
+    return _recorded(engine) == _digest(engine)
+
+
+def _recorded(engine: Engine) -> str:
+    """With which settings it was started, or what is being done to it; empty if it was not started."""
     file = _digest_file(engine)
-    return file.is_file() and file.read_text() == _digest(engine)
+    return file.read_text() if file.is_file() else ""
 
 
 def _digest(engine: Engine) -> str:
@@ -185,7 +233,6 @@ def print_access(settings: Settings, open_page: bool = False) -> None:
 def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
     """Stop the stack; with ``volumes`` its database goes too, after a question or with ``yes``."""
     name = engine.settings.compose_project_name
-    engine.require()
     data = engine.data() if volumes else []
     if data and not yes:
         if not sys.stdin.isatty():

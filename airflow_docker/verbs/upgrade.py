@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_docker import console, secret_files
 from airflow_docker.building.manifest import Bundle
-from airflow_docker.database import db_version, replacement
+from airflow_docker.database import db_version
 from airflow_docker.engines import Engine, folders
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings, dotenv_file
@@ -24,17 +24,12 @@ def upgrade(engine_of: Callable[[str], Engine], version: str, timeout: float) ->
     Raises UserError, with what ran before running, if anything fails. What a kill leaves is
     noted: the same again does the rest.
     """
-    if not version:
-        raise UserError("inv upgrade", "to which version?", "Say for instance: inv upgrade 3.3.2", USAGE)
     new, named = engine_of(version), engine_of("")
-    new.require()
-    new.require_fit()
-    replacement.undo_interrupted(new)
     old = engine_of(db_version.current(named))
     _require_newer(old, version)
     console.say(f"· From Airflow {old.settings.airflow_version} to {version}")
     with _nothing_changed(old):
-        stack.preflight(new, will_build=True)
+        stack.require_startable(new, will_build=True)
         built = _trial(old, new)
         rollback_point = _rollback_point(old, version)
     _switch(old, new.with_artifact(built.manifest.artifact), rollback_point, timeout)

@@ -19,13 +19,13 @@ import pytest
 from conftest import snapshot
 
 from airflow_docker import files, secret_files, shell
-from airflow_docker.database import backup_file, encryption, replacement
+from airflow_docker.database import backup_file, db_version, encryption, replacement
 from airflow_docker.engines.compose import postgres
 from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.standalone.sqlite import Sqlite
 from airflow_docker.errors import UserError
 from airflow_docker.secret_files import SecretOwner
-from airflow_docker.verbs import backup, operate, stack
+from airflow_docker.verbs import backup, preflight, stack
 
 DESCRIPTION = backup_file.Description("p", "standalone", "sqlite", "2.11.2", "airflow-docker 0", "2026-01-02T03:04:05Z")
 
@@ -513,9 +513,9 @@ def test_before_a_restart_an_interrupted_restore_is_undone(filled, tmp_path, mon
         patch.setattr(Sqlite, "swap_in", lambda *_: raising(Killed()))
         replacement.replace(filled, tmp_path / "copy", {name: f"new-{name}" for name in KEYS})
     assert replacement.is_pending(filled)
-    monkeypatch.setattr(operate.db_version, "require_same", lambda _: raising(UserError("here", "it ends.", "")))
+    monkeypatch.setattr(db_version, "require_same", lambda _: raising(UserError("here", "it ends.", "")))
     with pytest.raises(UserError, match="it ends"):
-        operate.restart(filled, [], 1)
+        preflight.check(filled, [preflight.Need.SAME, preflight.Need.UNDONE])
     assert not replacement.is_pending(filled) and secret_files.saved_keys(filled.settings, KEYS) == KEYS
 
 

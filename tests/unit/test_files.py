@@ -1,16 +1,12 @@
 """Whole writes, locks, and which directories are never purged."""
 
-import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-import psutil
 import pytest
 from conftest import git, snapshot
 
-from airflow_docker import PROJECT, files
+from airflow_docker import files
 from airflow_docker.errors import UserError
 
 
@@ -108,20 +104,6 @@ def test_ours_is_emptied_of_what_we_named_and_of_nothing_else(tmp_path):
     assert not ours.exists() and not files.purge(ours, "BUILD_DIR")
 
 
-def test_a_lock_keeps_two_processes_apart_and_leaves_nothing(tmp_path):
-    code = (
-        "import sys, time, pathlib; from airflow_docker import files\n"
-        "with files.locked(pathlib.Path(sys.argv[1], '.lock'), 'x'):\n"
-        "    log = pathlib.Path(sys.argv[1], 'log')\n"
-        "    for word in ('in', 'out'):\n"
-        "        log.open('a').write(word + chr(10)); time.sleep(0.05)\n"
-    )
-    running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(6)]
-    assert [process.wait() for process in running] == [0] * 6
-    assert (tmp_path / "log").read_text().split() == ["in", "out"] * 6
-    assert os.listdir(tmp_path) == ["log"]
-
-
 def test_make_directory_says_what_is_in_the_way(tmp_path):
     (tmp_path / "x").write_text("")
     with pytest.raises(UserError, match="LOGS_DIR: .*/x is not a folder"):
@@ -140,42 +122,3 @@ def test_what_a_killed_run_was_writing_is_removed_and_what_is_being_written_is_n
         assert not abandoned.exists()
     assert target.read_bytes() == b"first"
     assert sorted(f.name for f in tmp_path.iterdir()) == ["another", "target"]
-
-
-HOLD = """
-import subprocess, sys
-from pathlib import Path
-from airflow_docker import files
-with files.locked(Path(sys.argv[1]), "x"):
-    child = subprocess.Popen(["sleep", "600"])
-    print(child.pid, flush=True)
-    child.wait()
-"""
-
-
-def test_what_a_killed_run_has_left_running_is_ended_by_the_next(tmp_path):
-    lock = tmp_path / "lock"
-    with files.locked(lock, "x") as began_at:
-        assert not began_at
-    command = [sys.executable, "-c", HOLD, str(lock)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=PROJECT) as holder:
-        child = psutil.Process(int(holder.stdout.readline()))
-        holder.kill()
-        holder.wait()
-        assert child.is_running()
-        with files.locked(lock, "x") as began_at:
-            assert began_at
-            assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
-    assert not lock.exists()
-
-
-def test_a_file_system_without_locks_is_reported_and_files_are_written_there_all_the_same(tmp_path, monkeypatch):
-    def refuse(*_):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr(files.fcntl, "flock", refuse)
-    message = r"STATE_DIR: .* does not support locks \(No locks available\)"
-    with pytest.raises(UserError, match=message), files.locked(tmp_path / "lock", "STATE_DIR"):
-        pass
-    files.write(tmp_path / "file", b"x")
-    assert (tmp_path / "file").read_bytes() == b"x"

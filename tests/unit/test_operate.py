@@ -11,9 +11,11 @@ from types import SimpleNamespace
 import pytest
 from conftest import INV
 from invoke.collection import Collection
+from invoke.context import Context
 
 import tasks
 from airflow_docker import PROJECT, files, program
+from airflow_docker.cli.verb import Verb
 from airflow_docker.engines import ServiceState
 from airflow_docker.errors import UserError
 from airflow_docker.verbs import builds, dags, operate, stack, status
@@ -118,7 +120,7 @@ def test_the_repository_of_a_hook_is_left_alone(monkeypatch):
 
     monkeypatch.setenv("GIT_DIR", "/somebody/else/.git")
     monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
-    tasks.scrubbed(lambda: None)()
+    Verb(lambda: None).run(Context(), {})
     assert "GIT_DIR" not in remotes.os.environ and "GIT_CONFIG_COUNT" in remotes.os.environ
 
 

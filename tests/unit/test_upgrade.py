@@ -6,9 +6,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from invoke.context import Context
 
+import tasks
 from airflow_docker import PROJECT, secret_files
-from airflow_docker.database import db_version, replacement
+from airflow_docker.database import db_version
 from airflow_docker.engines import folders
 from airflow_docker.errors import UserError
 from airflow_docker.interruption import Interrupted
@@ -159,7 +161,7 @@ def machine(engine, monkeypatch):
         return step("parse", parsed)() if is_new else step("parse as before", parsed_before)()
 
     for module, name, act in [
-        (replacement, "undo_interrupted", lambda engine: None), (stack, "preflight", step("preflight")),
+        (stack, "require_startable", step("require startable")),
         (builds, "build_beside", step("lock and build", bundle)), (builds, "adopt", step("adopt")),
         (secret_files, "write", lambda *_: []), (folders, "prepare", lambda *_: None),
         (dags, "parse", parse), (deprecations, "report", step("deprecations")),
@@ -176,7 +178,7 @@ def run(machine, version="3.3.2"):
     upgrade.upgrade(lambda named: at(engine, named or engine.settings.airflow_version), version, 10.0)
 
 
-REFUSED = ["preflight", "lock and build", "parse", "deprecations"]
+REFUSED = ["require startable", "lock and build", "parse", "deprecations"]
 LOOKING = [*REFUSED, "parse as before"]
 
 
@@ -186,7 +188,7 @@ def test_it_looks_then_backs_up_then_switches(machine, capsys):
     assert db_version.read(machine.engine) == db_version.VersionRecord("3.3.2", OLD_FILE)
 
 
-@pytest.mark.parametrize("step", ["preflight", "lock and build", "parse", "backup"])
+@pytest.mark.parametrize("step", ["require startable", "lock and build", "parse", "backup"])
 def test_what_fails_before_the_switch_changes_nothing(machine, capsys, step):
     machine.failing[step] = UserError("x", "does not fit.")
     with pytest.raises(UserError, match=r"does not fit"):
@@ -300,7 +302,7 @@ def test_after_a_kill_nothing_is_switched_if_no_rollback_is_possible(machine):
 
 def test_no_version_is_bad_usage(machine):
     with pytest.raises(UserError, match="to which version") as refused:
-        run(machine, "")
+        tasks.namespace["upgrade"].declared.run(Context(), {"version": "", "timeout": "10"})
     assert refused.value.code == 2 and machine.done == []
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, ClassVar
 
-from airflow_docker import console, files, interruption, secret_files, shell
+from airflow_docker import console, files, interruption, locks, secret_files, shell
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
 from airflow_docker.engines import ServiceState, folders, health, images, merged_logs, ports
@@ -193,6 +193,11 @@ class Compose(Commands):
         for image in shell.capture(self.images_command()).stdout.split():
             shell.capture(["docker", "image", "rm", image])
 
+    def start_lock(self) -> contextlib.AbstractContextManager[float]:
+        """Held as long as a start or a stop is under way: two at once would replace each other's containers."""
+        file = self.settings.state_dir / "up.lock"
+        return locks.locked(file, f"start of {self.settings.compose_project_name}")
+
     @contextlib.contextmanager
     def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
         self.write_overlay()
@@ -207,11 +212,8 @@ class Compose(Commands):
     def starting(
         self, *, unchanged: bool, workers: int = 0, services: Sequence[str] = ()
     ) -> Iterator[Callable[[], bool]]:
-        """Compose itself decides what to recreate; its output goes to a file and is shown when it fails.
-
-        One at a time: two starts, one perhaps of a killed run, would replace each other's containers.
-        """
-        with files.locked(self.settings.state_dir / "up.lock", "inv up"):
+        """Compose itself decides what to recreate; its output goes to a file and is shown when it fails."""
+        with self.start_lock():
             before = {state.container: state for state in self.states()}
             if not any(
                 s.service == self.release.page and s.state in ("running", "restarting") for s in before.values()
@@ -249,7 +251,7 @@ class Compose(Commands):
         return sum(state.service == "worker" and state.state == "running" for state in self.states())
 
     def scale(self, workers: int) -> None:
-        with files.locked(self.settings.state_dir / "up.lock", "inv up"):
+        with self.start_lock():
             self.require_bind_mounts()
             self.write_overlay()
             code = shell.stream(self.scale_command(workers), env=self.environment())
@@ -274,8 +276,9 @@ class Compose(Commands):
 
     def stop(self, data: bool) -> None:
         """Remove containers and networks, and with ``data`` the volumes."""
-        self.write_overlay()
-        code = shell.stream(self.down_command(data), env=self.environment())
+        with self.start_lock():
+            self.write_overlay()
+            code = shell.stream(self.down_command(data), env=self.environment())
         if code:
             raise UserError("inv down", f"docker compose ended with exit code {code} (see above).", "Try again.")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, ClassVar
 
-from airflow_docker import PROJECT, console, files, secret_files, shell
+from airflow_docker import PROJECT, console, files, locks, secret_files, shell
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
 from airflow_docker.engines import ServiceState, folders, health, ports, release
@@ -192,7 +192,7 @@ class Standalone:
         self._require_own()
         files.claim(self.folder, "STATE_DIR")
         self.folder.chmod(0o700)  # the database and the logs are the user's own
-        with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
+        with locks.locked(self.folder / locks.NAME, f"standalone {self.folder}"):
             if unchanged and self._state().is_supervised():
                 yield lambda: True
                 return
@@ -254,7 +254,7 @@ class Standalone:
     def stop(self, data: bool) -> None:
         self._require_own()
         if self.folder.is_dir():
-            with files.locked(self.folder / files.LOCK, f"standalone {self.folder}"):
+            with locks.locked(self.folder / locks.NAME, f"standalone {self.folder}"):
                 self._end()
                 (self.folder / STATE).unlink(missing_ok=True)
                 if data:

@@ -13,7 +13,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import ClassVar
 
-from airflow_docker import PROJECT, files, secret_files, shell
+from airflow_docker import PROJECT, files, locks, secret_files, shell
 from airflow_docker.engines import ServiceState, health, images, merged_logs, ports
 from airflow_docker.engines.compose import image_context
 from airflow_docker.engines.compose.commands import SCRATCH_DATABASE
@@ -26,7 +26,7 @@ from airflow_docker.engines.swarm.rollout import Rollout
 from airflow_docker.engines.swarm.secret_versions import SecretVersions
 from airflow_docker.engines.swarm.stack import ARTIFACT, ONCE, STORES, Config, Plan, job_stack, literal, stack, subset
 from airflow_docker.engines.swarm.tasks import Inspected, Services, exit_code, is_running
-from airflow_docker.errors import UserError, collected, raise_all
+from airflow_docker.errors import Superseded, UserError, collected, raise_all
 
 LONGEST_NAME = 30
 """Of a project: Swarm takes secrets of 64 characters, and ours are called PROJECT_webserver_secret_key_VERSION."""
@@ -161,7 +161,7 @@ class Swarm(Compose):
 
         What does not become healthy is rolled back; else old versions of secrets are removed at the end.
         """
-        with files.locked(self.settings.state_dir / "up.lock", "inv up"):
+        with self.start_lock():
             if self.release.page not in self.services_inspected().services:
                 ports.require_free(self.settings.airflow_port, self.port_owner)
             full, versions = self._prepared(workers)
@@ -171,6 +171,8 @@ class Swarm(Compose):
             rollout = Rollout(self, full, init=init)
             try:
                 yield rollout.is_done
+            except Superseded:
+                raise
             except UserError as failure:
                 rollout.rollback(failure)
                 raise
@@ -222,7 +224,7 @@ class Swarm(Compose):
 
     def scale(self, workers: int) -> None:
         """Wait until the removed workers have ended, if their hosts answer. A rollback keeps the new number."""
-        with files.locked(self.settings.state_dir / "up.lock", "inv up"):
+        with self.start_lock():
             result = shell.capture(commands.scale(self.project, workers))
             if result.returncode:
                 raise UserError("inv scale", f"{result.stderr.strip()}.", "Try again.")
@@ -261,12 +263,13 @@ class Swarm(Compose):
 
     def stop(self, data: bool) -> None:
         """Secrets are removed too: SECRETS_DIR has them."""
-        self._remove_in_order(self.deployed())
-        result = shell.capture(commands.remove_stack(self.project))  # networks
-        if result.returncode:
-            raise UserError("docker stack rm", f"{result.stderr.strip()}.", "Try again.")
-        SecretVersions(self.project, {}, "").remove()
-        self._good.unlink(missing_ok=True)
+        with self.start_lock():
+            self._remove_in_order(self.deployed())
+            result = shell.capture(commands.remove_stack(self.project))  # networks
+            if result.returncode:
+                raise UserError("docker stack rm", f"{result.stderr.strip()}.", "Try again.")
+            SecretVersions(self.project, {}, "").remove()
+            self._good.unlink(missing_ok=True)
         for volume in self.data() if data else ():
             self._remove_volume(volume)
 
@@ -367,7 +370,7 @@ class Swarm(Compose):
 
     def _run_job(self, service: str, args: list[str], environment: Mapping[str, str]) -> CompletedProcess[str]:
         """Run a command in a new container like that of ``service``, on the host of the database; one at a time."""
-        with files.locked(self.settings.state_dir / "once.lock", "swarm"):
+        with locks.locked(self.settings.state_dir / "once.lock", "swarm"):
             was_up = bool(self.states())
             full, versions = self._prepared(images_of=["AIRFLOW_IMAGE"])
             self.require_bind_mounts()

@@ -1,0 +1,74 @@
+"""The lock of a project, and verbs that let go of it while they only wait for health."""
+
+import os
+
+import pytest
+from unit.test_interrupted_stop import Engine
+
+from airflow_docker.engines import health
+from airflow_docker.errors import Superseded, UserError
+from airflow_docker.verbs import project_lock, stack
+
+
+@pytest.fixture
+def engine(make_settings):
+    engine = Engine(make_settings("COMPOSE_PROJECT_NAME=p\n"))
+    stack.mark_dirty(engine, "begun x")
+    return engine
+
+
+def test_a_state_dir_that_stays_empty_is_removed_again(make_settings, tmp_path):
+    settings = make_settings("STATE_DIR=a/b\n")
+    with project_lock.held(settings) as lock:
+        assert lock.is_held and (tmp_path / "a" / "b").is_dir()
+    assert not (tmp_path / "a").exists()
+    with project_lock.held(settings):
+        (settings.state_dir / "note").touch()
+    assert os.listdir(settings.state_dir) == ["note"]
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "reason"),
+    [
+        ("stopping", "p: was stopped by another inv while this one waited. To start it: inv up"),
+        ("begun y", "p: was started with other settings while this one waited. See how it is: inv status"),
+    ],
+)
+@pytest.mark.parametrize("seen", [None, UserError("scheduler", "the service has ended.")])
+def test_what_another_verb_does_meanwhile_ends_the_wait_with_that_reason(engine, monkeypatch, meanwhile, reason, seen):
+    held = []
+
+    def wait(engine, is_done):
+        held.append(lock.is_held)
+        assert is_done()
+        stack.mark_dirty(engine, meanwhile)
+        if seen:
+            raise seen
+        is_done()
+
+    monkeypatch.setattr(health, "wait", wait)
+    with (
+        project_lock.held(engine.settings) as lock,
+        pytest.raises(Superseded) as ended,
+        stack.letting_go(engine, lock) as waiting,
+    ):
+        waiting(lambda: True)
+    assert (ended.value.text, held) == (reason, [False])
+
+
+def test_a_wait_that_nobody_disturbs_ends_with_the_lock_held_again(engine, monkeypatch):
+    monkeypatch.setattr(health, "wait", lambda engine, is_done: is_done())
+    with project_lock.held(engine.settings) as lock:
+        with stack.letting_go(engine, lock) as waiting:
+            waiting(lambda: True)
+            assert not lock.is_held
+        assert lock.is_held
+
+
+def test_a_failure_of_the_start_itself_is_its_own_reason(engine, monkeypatch):
+    def wait(engine, is_done):
+        raise UserError("scheduler", "the service has ended.")
+
+    monkeypatch.setattr(health, "wait", wait)
+    with pytest.raises(UserError, match="scheduler: the service has ended"), stack.letting_go(engine, None) as waiting:
+        waiting(lambda: True)
