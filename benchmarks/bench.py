@@ -31,7 +31,7 @@ from conftest import git  # noqa: E402
 from measure import Result, compare, processor  # noqa: E402
 from stack.conftest import ComposeProject, docker  # noqa: E402
 
-from airflow_docker import PROJECT, console  # noqa: E402
+from airflow_docker import PROJECT, console, project_state  # noqa: E402
 from airflow_docker.engines.compose.engine import Compose  # noqa: E402
 
 # The requirements of buda-base/ao-workflows, a set that moves boto3 in the base image.
@@ -89,7 +89,7 @@ class Bench:
 
     def engine(self) -> Compose:
         settings = self.project.settings
-        return Compose(settings, json.loads((settings.state_dir / "build.compose.json").read_text())["artifact"])
+        return Compose(settings, project_state.read(settings, "compose").build["artifact"])
 
     def compose(self, *args: str) -> None:
         quietly(*self.engine().command(*args), env=self.project.environ | self.engine().environment())

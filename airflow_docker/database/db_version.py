@@ -6,11 +6,9 @@ nothing but a backup leads back.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from airflow_docker import console, files
+from airflow_docker import console, project_state
 from airflow_docker.engines import Engine
 from airflow_docker.errors import USAGE, UserError
 
@@ -33,7 +31,7 @@ class VersionRecord:
 
 def read(engine: Engine) -> VersionRecord | None:
     """What is noted; None if nothing is, as for a stack that nothing has started yet."""
-    record = files.read_object(_file(engine), "airflow")
+    record = project_state.read(engine.settings, engine.name).database
     names = ("airflow", "backup", "begun", "artifact")
     return VersionRecord(**{name: str(record.get(name, "")) for name in names}) if record else None
 
@@ -62,7 +60,7 @@ def begin_upgrade(engine: Engine, recorded: VersionRecord) -> None:
 
 def clear(engine: Engine) -> None:
     """There is no database any more."""
-    _file(engine).unlink(missing_ok=True)
+    project_state.update(engine.settings, engine.name, database={})
 
 
 def interrupted(engine: Engine) -> UserError | None:
@@ -135,9 +133,4 @@ def _numbers(version: str) -> list[int]:
 
 
 def _write(engine: Engine, recorded: VersionRecord) -> None:
-    files.make_directory(engine.settings.state_dir, "STATE_DIR")
-    files.write(_file(engine), json.dumps(asdict(recorded)).encode())
-
-
-def _file(engine: Engine) -> Path:
-    return engine.settings.state_dir / f"database.{engine.name}.json"
+    project_state.update(engine.settings, engine.name, database=asdict(recorded))

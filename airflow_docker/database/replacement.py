@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from airflow_docker import console, files, secret_files
+from airflow_docker import console, files, project_state, secret_files
 from airflow_docker.engines import Engine
 from airflow_docker.errors import UserError
 
@@ -54,23 +54,22 @@ def change_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, st
 
 def change_admin_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, str]) -> None:
     """Change the admin's password. Airflow reads it from the file, so after a kill the next verb goes on with it."""
-    marker = _admin_password_marker(engine)
-    files.write(marker, b"")
+    project_state.update(engine.settings, engine.name, has_new_admin_password=True)
     secret_files.put(engine.settings, engine.secret_owner, new)
     try:
         apply_now(engine, "admin_password", "The old password stays. Fix that and try again.")
     except Exception:
         secret_files.put(engine.settings, engine.secret_owner, old)
-        marker.unlink()
+        project_state.update(engine.settings, engine.name, has_new_admin_password=False)
         raise
-    marker.unlink()
+    project_state.update(engine.settings, engine.name, has_new_admin_password=False)
 
 
 def end_interrupted(engine: Engine) -> None:
     """Take in the admin's password, if a run was killed while it did. To be called while the database serves."""
-    if _admin_password_marker(engine).is_file():
+    if project_state.read(engine.settings, engine.name).has_new_admin_password:
         apply_now(engine, "admin_password", "Fix that and type: inv secrets --rotate admin_password")
-        _admin_password_marker(engine).unlink(missing_ok=True)
+        project_state.update(engine.settings, engine.name, has_new_admin_password=False)
 
 
 def apply_now(engine: Engine, name: str, todo: str) -> None:
@@ -109,10 +108,5 @@ def _undo(engine: Engine) -> None:
     _undo_file(engine).unlink()
 
 
-def _admin_password_marker(engine: Engine) -> Path:
-    """There is a new password of the admin that the database may not know yet."""
-    return engine.settings.state_dir / f"admin-password.{engine.name}"
-
-
 def _undo_file(engine: Engine) -> Path:
-    return engine.settings.state_dir / f"undo.{engine.name}.json"
+    return project_state.undo_file(engine.settings, engine.name)

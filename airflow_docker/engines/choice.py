@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from airflow_docker import console
+from airflow_docker import console, project_state
 from airflow_docker.engines import Engine
 from airflow_docker.errors import UserError
 from airflow_docker.settings import Settings
@@ -95,9 +93,4 @@ def _has_database(engine: Engine) -> bool:
 
 def _has_run(settings: Settings, engine: str) -> bool:
     """True if it was started, and not brought down since: two engines must not run one project's DAGs."""
-    return started_file(settings, engine).is_file()
-
-
-def started_file(settings: Settings, engine: str) -> Path:
-    """Records with which settings a stack was started; it exists until the stack is brought down."""
-    return settings.state_dir / f"up.{engine}"
+    return bool(project_state.read(settings, engine).started)

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from airflow_docker import files
+from airflow_docker import project_state
 from airflow_docker.engines import Engine, ServiceState
 from airflow_docker.errors import UserError
 
@@ -65,7 +64,7 @@ def clear(engine: Engine) -> None:
     for report in (engine.settings.logs_dir / REPORTS).glob("*"):
         with suppress(OSError):  # another user's; its time shows that it is old
             report.unlink()
-    files.write(_note(engine), datetime.now(UTC).isoformat().encode())
+    project_state.update(engine.settings, engine.name, well_since=datetime.now(UTC).isoformat())
 
 
 def _reports(engine: Engine, since: datetime) -> Iterator[Report]:
@@ -109,13 +108,7 @@ def _ago(moment: datetime) -> str:
 
 
 def _since(engine: Engine) -> datetime:
-    note = _note(engine)
-    return max(datetime.now(UTC) - _LONGEST, _time(note.read_text() if note.is_file() else ""))
-
-
-def _note(engine: Engine) -> Path:
-    """The file with the time of the last healthy start."""
-    return engine.settings.state_dir / f"well.{engine.name}"
+    return max(datetime.now(UTC) - _LONGEST, _time(project_state.read(engine.settings, engine.name).well_since))
 
 
 def _time(stamp: str) -> datetime:

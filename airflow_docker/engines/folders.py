@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from airflow_docker import files
+from airflow_docker import files, project_state
 from airflow_docker.errors import UserError, raise_all
 from airflow_docker.settings import Settings
 
@@ -26,20 +26,13 @@ def way_out(owner: str) -> str:
 def claim_state(settings: Settings) -> None:
     """Record STATE_DIR as this project's. Raises UserError if it is another's: two .env have one STATE_DIR."""
     require_own_state(settings)
-    files.make_directory(settings.state_dir, "STATE_DIR")
-    files.write(_note(settings), f"{settings.compose_project_name}\n".encode())
-
-
-def _note(settings: Settings) -> Path:
-    """The file that names the project of STATE_DIR."""
-    return settings.state_dir / "project"
+    project_state.claim(settings)
 
 
 def require_own_state(settings: Settings) -> None:
     """Raise UserError if STATE_DIR belongs to another project. Changes nothing."""
-    note, name = _note(settings), settings.compose_project_name
-    owner = note.read_text().strip() if note.is_file() else name
-    if owner != name:
+    owner, name = project_state.owner(settings), settings.compose_project_name
+    if owner not in ("", name):
         what = f"{settings.state_dir} is that of the project {owner}, and this is {name}."
         raise UserError("STATE_DIR", what, way_out(owner))
 

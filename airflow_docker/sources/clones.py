@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from airflow_docker.sources import remotes
-from airflow_docker.sources.checkouts import Report, Source
+from airflow_docker.sources.checkouts import Source
+from airflow_docker.sources.pulls import Report
 
 
 def load_git() -> None:

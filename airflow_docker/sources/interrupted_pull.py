@@ -11,8 +11,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_docker import files, shell
+from airflow_docker import files
 from airflow_docker.errors import UserError
+from airflow_docker.sources import git_command
 
 if TYPE_CHECKING:
     import psutil
@@ -74,7 +75,7 @@ class _Step:
     def git(self, *args: str, index: bool = False) -> str:
         """The output of git, with an index of our own if ``index``."""
         env = {"GIT_INDEX_FILE": str(self.index)} if index else {}
-        return shell.capture(["git", "-C", str(self.folder), *args], env=env).stdout
+        return git_command.run(self.folder, *args, env=env).stdout
 
     def is_half_done(self) -> bool:
         """True if the fast-forward is unfinished and nobody has changed files since."""

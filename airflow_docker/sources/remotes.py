@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from airflow_docker import interruption, shell
 from airflow_docker.errors import UserError
 from airflow_docker.settings.types import SCP_FORM, redact
+from airflow_docker.sources import git_command
 
 PROBE_SECONDS = 5.0
 _USUAL_PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
@@ -62,9 +63,8 @@ def environment(url: str = "", credentials: str = "") -> dict[str, str]:
 
 def _ssh_command() -> str:
     """The ssh command that git itself would use: from the variable, else from the user's configuration."""
-    return (
-        os.environ.get("GIT_SSH_COMMAND") or shell.capture(["git", "config", "core.sshCommand"]).stdout.strip() or "ssh"
-    )
+    asked = git_command.command(None, "config", "core.sshCommand")
+    return os.environ.get("GIT_SSH_COMMAND") or shell.capture(asked).stdout.strip() or "ssh"
 
 
 def same(one: str, other: str) -> bool:

@@ -8,8 +8,9 @@ from airflow_docker import console
 from airflow_docker.errors import USAGE, UserError, raise_all
 from airflow_docker.settings import Settings
 from airflow_docker.settings.types import Secret
-from airflow_docker.sources import checkouts, clones, remotes
-from airflow_docker.sources.checkouts import Pulled, Report, Source
+from airflow_docker.sources import checkouts, clones, git_command, pulls, remotes
+from airflow_docker.sources.checkouts import Source
+from airflow_docker.sources.pulls import Pulled, Report
 
 
 def sources(settings: Settings) -> list[Source]:
@@ -42,11 +43,11 @@ def pull(chosen: list[Source]) -> list[Pulled]:
 
     errors: list[UserError] = []
     results: list[Pulled] = []
-    checkouts.require_git()
+    git_command.require_git()
     if any(checkouts.is_missing(source) for source in chosen):
         clones.load_git()
     with console.progress() as bars, ThreadPoolExecutor(len(chosen)) as pool:
-        jobs = [pool.submit(checkouts.sync, source, _reporter(bars, source.name)) for source in chosen]
+        jobs = [pool.submit(pulls.sync, source, _reporter(bars, source.name)) for source in chosen]
         for job in jobs:
             try:
                 results.append(job.result())

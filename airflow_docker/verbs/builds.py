@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_docker import PROJECT, console, files
+from airflow_docker import PROJECT, console, project_state
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
 from airflow_docker.engines import Engine
@@ -69,7 +68,6 @@ def _build_artifact(engine: Engine, artifact_bundle: Bundle, *, no_cache: bool =
 
 def _record_build(engine: Engine, artifact_bundle: Bundle, is_new: bool) -> None:
     """Record what this project uses now, without the commits of checkouts with local changes: they say too little."""
-    files.make_directory(engine.settings.state_dir, "STATE_DIR")
     repositories = artifact_bundle.manifest.repositories.items()
     revisions = {name: repository["revision"] for name, repository in repositories if not repository["dirty"]}
     built_at = None if is_new else read_record(engine).get("built")
@@ -77,7 +75,7 @@ def _record_build(engine: Engine, artifact_bundle: Bundle, is_new: bool) -> None
         "artifact": artifact_bundle.manifest.artifact, "settings": _build_settings(engine.settings),
         "revisions": revisions, "built": built_at or datetime.now(UTC).isoformat(),
     }  # fmt: skip
-    files.write(_record_file(engine), json.dumps(build_record).encode())
+    project_state.update(engine.settings, engine.name, build=build_record)
 
 
 def built(engine: Engine) -> str | None:
@@ -135,13 +133,9 @@ def warn_if_stale(engine: Engine) -> None:
             console.warn(f"what was built is older than {source.name}: {what}. Type: inv build up")
 
 
-def _record_file(engine: Engine) -> Path:
-    return engine.settings.state_dir / f"build.{engine.name}.json"
-
-
 def read_record(engine: Engine) -> dict[str, Any]:
     """The record of the last build: artifact, time (``built``, ISO 8601), commits (``revisions``); empty if none."""
-    return files.read_object(_record_file(engine), "artifact")
+    return dict(project_state.read(engine.settings, engine.name).build)
 
 
 def _build_settings(settings: Settings) -> dict[str, str]:

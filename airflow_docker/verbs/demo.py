@@ -17,7 +17,7 @@ from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings, default_project_name, dotenv_file, load
 from airflow_docker.settings.types import Base
-from airflow_docker.sources import repos
+from airflow_docker.sources import git_command, repos
 from airflow_docker.verbs import builds, preflight, project_lock, stack
 
 DEMO_DIR = PROJECT / ".demo"
@@ -97,7 +97,7 @@ def remove() -> None:
 def _make_repository(sample: Path, target: Path) -> None:
     """A git repository of the sample as it is now; a changed sample becomes a new commit."""
     target.mkdir(parents=True, exist_ok=True)
-    git = ["git", "-C", str(target), "-c", "user.name=demo", "-c", "user.email=demo@localhost"]
+    git = git_command.command(target, "-c", "user.name=demo", "-c", "user.email=demo@localhost")
     if not (target / ".git").exists():
         _git([*git, "init", "--quiet", "--initial-branch=main"])
     shutil.copytree(sample, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))

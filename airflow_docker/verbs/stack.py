@@ -6,13 +6,11 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from airflow_docker import console, files, secret_files
+from airflow_docker import console, files, project_state, secret_files
 from airflow_docker.database import db_version, replacement
 from airflow_docker.engines import Engine, crashes, folders, health, ports, release
-from airflow_docker.engines.choice import started_file
 from airflow_docker.errors import USAGE, Superseded, UserError, collected, raise_all
 from airflow_docker.locks import Lock
 from airflow_docker.settings import Settings
@@ -23,7 +21,6 @@ from airflow_docker.verbs import builds, first_parse, preflight
 START_SECONDS = 300.0
 """How long a start may take that is part of another verb."""
 _MAX_WORKERS = 100
-_STOPPING = "stopping"
 
 
 def write_secrets(engine: Engine) -> None:
@@ -161,7 +158,7 @@ def letting_go(engine: Engine, lock: Lock | None) -> Iterator[Callable[..., None
 
 def _superseded(engine: Engine) -> Superseded:
     name = engine.settings.compose_project_name
-    if _recorded(engine) in ("", _STOPPING):
+    if _recorded(engine) in ("", project_state.STOPPING):
         return Superseded(name, "was stopped by another inv while this one waited.", "To start it: inv up")
     return Superseded(name, "was started with other settings while this one waited.", "See how it is: inv status")
 
@@ -185,20 +182,19 @@ def start(engine: Engine, timeout: float, workers: int = 0, lock: Lock | None = 
     db_version.record(engine)
 
 
-def mark_dirty(engine: Engine, state: str = "begun") -> None:
+def mark_dirty(engine: Engine, started: str = "begun") -> None:
     """From now on something may run or be ending, and nobody knows with which settings: the next start renews all."""
-    files.make_directory(engine.settings.state_dir, "STATE_DIR")  # somebody may have removed it while all ran
-    files.write(_digest_file(engine), state.encode())
+    project_state.update(engine.settings, engine.name, started=started)
 
 
 def _stop_was_interrupted(engine: Engine) -> bool:
-    return _recorded(engine) == _STOPPING
+    return _recorded(engine) == project_state.STOPPING
 
 
 def record_config(engine: Engine) -> None:
     """Everything runs with just these settings, the database too."""
     replacement.end_interrupted(engine)
-    files.write(_digest_file(engine), _digest(engine).encode())
+    project_state.update(engine.settings, engine.name, started=_digest(engine))
     crashes.clear(engine)
 
 
@@ -209,8 +205,7 @@ def is_unchanged(engine: Engine) -> bool:
 
 def _recorded(engine: Engine) -> str:
     """With which settings it was started, or what is being done to it; empty if it was not started."""
-    file = _digest_file(engine)
-    return file.read_text() if file.is_file() else ""
+    return project_state.read(engine.settings, engine.name).started
 
 
 def _digest(engine: Engine) -> str:
@@ -252,7 +247,7 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
 
 def stop(engine: Engine, *, volumes: bool = False) -> None:
     """End all that runs; with ``volumes`` the database too."""
-    mark_dirty(engine, _STOPPING)  # in case this is interrupted
+    mark_dirty(engine, project_state.STOPPING)  # in case this is interrupted
     with console.step(f"Stopping {engine.settings.compose_project_name}"):
         engine.stop(volumes)
     clear_config(engine)
@@ -260,8 +255,4 @@ def stop(engine: Engine, *, volumes: bool = False) -> None:
 
 def clear_config(engine: Engine) -> None:
     """Whatever the next start finds, it is not as before."""
-    _digest_file(engine).unlink(missing_ok=True)
-
-
-def _digest_file(engine: Engine) -> Path:
-    return started_file(engine.settings, engine.name)
+    project_state.update(engine.settings, engine.name, started="")

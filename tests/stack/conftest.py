@@ -17,7 +17,7 @@ import psutil
 import pytest
 from conftest import INV, git
 
-from airflow_docker import PROJECT
+from airflow_docker import PROJECT, project_state
 from airflow_docker.engines import release
 from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.standalone import processes
@@ -147,7 +147,7 @@ class Project:
 
     def json_of_build(self):
         """The record of the last build."""
-        return json.loads((self.settings.state_dir / f"build.{self.engine}.json").read_text())
+        return dict(project_state.read(self.settings, self.engine).build)
 
     def remove(self):
         """Remove everything that the project has created."""

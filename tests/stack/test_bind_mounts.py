@@ -1,12 +1,12 @@
 """An engine that does not see this machine's folders: the error of `inv` before it builds or starts anything."""
 
-import json
 import shutil
 import tarfile
 from contextlib import contextmanager
 
 import pytest
 
+from airflow_docker import project_state
 from airflow_docker.engines import endpoint
 from airflow_docker.verbs import builds
 from stack.conftest import ComposeProject, docker, run
@@ -109,7 +109,7 @@ def test_a_start_of_what_is_built_says_the_same_and_so_do_other_verbs_that_mount
     here.inv("secrets")
     here.inv("pull")
     note = {"artifact": TINY, "settings": builds._build_settings(here.settings)}
-    (here.settings.state_dir / "build.compose.json").write_text(json.dumps(note))
+    project_state.update(here.settings, "compose", build=note)
     named = outside(here)
     with hidden(engine, here.folder, *(folder for _, folder in named)):
         assert error_of_up(here, engine) == expected(*named)

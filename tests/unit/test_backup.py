@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import snapshot
 
-from airflow_docker import files, secret_files, shell
+from airflow_docker import files, project_state, secret_files, shell
 from airflow_docker.database import backup_file, db_version, encryption, replacement
 from airflow_docker.engines.compose import postgres
 from airflow_docker.engines.compose.engine import Compose
@@ -375,7 +375,7 @@ def test_restore_replaces_database_and_keys_and_keeps_other_files(filled):
     crashed.commit()
     secret_files.put(filled.settings, filled.secret_owner, {name: f"new-{name}" for name in KEYS})
     (filled.database.folder / "initialised").touch()
-    (filled.settings.state_dir / "up.standalone").touch()
+    project_state.update(filled.settings, "standalone", started="it")
     backup.restore(filled, file, yes=True)
     crashed.close()
     assert content_of(filled.database) == "old"
@@ -383,7 +383,7 @@ def test_restore_replaces_database_and_keys_and_keeps_other_files(filled):
     assert "old-postgres_password@" in (filled.settings.secrets_dir / "sql_alchemy_conn").read_text()
     assert (filled.database.file.parent / "airflow.cfg").read_text() == "mine"
     left = {entry.name for entry in filled.settings.state_dir.iterdir()}
-    assert left == {"standalone", "it", "database.standalone.json"}
+    assert left == {"standalone", "it", "standalone.json"}
     assert {entry.name for entry in filled.database.folder.iterdir()} == {"airflow", ".made-by-airflow-docker"}
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_docker import PROJECT
+from airflow_docker import PROJECT, project_state
 from airflow_docker.engines import ServiceState, crashes
 from airflow_docker.engines.compose.engine import _state
 from airflow_docker.engines.standalone import processes
@@ -192,7 +192,7 @@ def test_reports_end_after_an_hour_or_a_healthy_start(engine):
 @pytest.mark.parametrize("text", ["", "1 2 3", "a b c d e", "1 99999999999999999999 1 max 0"])
 def test_invalid_reports_are_ignored(engine, text):
     (engine.settings.logs_dir / "out-of-memory" / "scheduler.a").write_text(text)
-    (engine.settings.state_dir / "well.compose").write_text("nonsense")
+    project_state.update(engine.settings, "compose", well_since="nonsense")
     assert texts(engine, ServiceState("s", "c", "running", crashed="nonsense")) == []
 
 

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 import pytest
 from conftest import Remote, git, snapshot
 
-from airflow_docker import PROJECT, secret_files, shell
+from airflow_docker import PROJECT, project_state, secret_files, shell
 from airflow_docker.engines import ServiceState
 from airflow_docker.engines.choice import choose
 from airflow_docker.engines.compose.engine import Compose
@@ -424,7 +424,7 @@ def test_a_base_image_is_not_needed_once_there_is_a_build(make_settings, docker)
     assert state(remote_checks.base_image, settings, Compose).startswith("error: ")
     settings.state_dir.mkdir()
     record = {"artifact": "ours", "settings": builds._build_settings(settings)}
-    (settings.state_dir / "build.compose.json").write_text(json.dumps(record))
+    project_state.update(settings, "compose", build=record)
     assert state(remote_checks.base_image, settings, Compose).startswith("warning: ")
     assert state(remote_checks.postgres_image, settings, Compose).startswith("error: ")
 

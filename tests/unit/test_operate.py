@@ -1,6 +1,5 @@
 """What is typed, and what it means: times, words behind a verb, names of settings files."""
 
-import json
 import os
 import re
 import subprocess
@@ -14,7 +13,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 
 import tasks
-from airflow_docker import PROJECT, files, program
+from airflow_docker import PROJECT, files, program, project_state
 from airflow_docker.cli.verb import Verb
 from airflow_docker.engines import ServiceState
 from airflow_docker.errors import UserError
@@ -171,7 +170,7 @@ def test_the_last_build_is_shown_whatever_the_settings_are_now(make_settings, ca
     settings = make_settings("SYSTEM_PACKAGES=git\n")
     settings.state_dir.mkdir()
     record = {"artifact": "it", "settings": {}, "revisions": {}}
-    (settings.state_dir / "build.compose.json").write_text(json.dumps(record))
+    project_state.update(settings, "compose", build=record)
     engine = SimpleNamespace(name="compose", settings=settings, has=lambda _: True, labels=lambda name: {"of": name})
     assert builds.built(engine) is None
     builds.show(engine)

@@ -8,7 +8,7 @@ from conftest import git, snapshot
 
 from airflow_docker.errors import UserError
 from airflow_docker.settings import Secret
-from airflow_docker.sources import checkouts, repos
+from airflow_docker.sources import checkouts, pulls, repos
 
 
 def source(remote, path, ref="", url=None):
@@ -19,7 +19,7 @@ def source(remote, path, ref="", url=None):
 
 
 def sync(*args, **kwargs):
-    return checkouts.sync(source(*args, **kwargs), lambda stage, part: None)
+    return pulls.sync(source(*args, **kwargs), lambda stage, part: None)
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def test_what_is_broken_is_not_taken_for_the_repository_around_it(remote, tmp_pa
     shutil.rmtree(tmp_path / "x/.git/objects")
     for look in (
         lambda broken: checkouts.head(broken),
-        lambda broken: checkouts.sync(broken, lambda stage, part: None),
+        lambda broken: pulls.sync(broken, lambda stage, part: None),
     ):
         with pytest.raises(UserError, match="holds files and is not a git repository"):
             look(source(remote, tmp_path / "x"))
@@ -311,7 +311,7 @@ def test_a_fetch_says_how_far_it_is(remote, checkout):
     remote.commit("second")  # a file, a folder, a commit
     remote.commit("third", "other.txt")
     stages = []
-    checkouts.sync(source(remote, checkout), lambda stage, part: stages.append((stage, part)))
+    pulls.sync(source(remote, checkout), lambda stage, part: stages.append((stage, part)))
     assert ("counting", 0.5) in stages and ("counting", 1.0) in stages
     assert {stage for stage, _ in stages} <= {"counting", "compressing", "receiving", "resolving"}
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_docker import secret_files
+from airflow_docker import project_state, secret_files
 from airflow_docker.engines import ports
 from airflow_docker.engines.choice import choose
 from airflow_docker.engines.standalone import environments, logs, processes
@@ -348,8 +348,7 @@ def test_invalid_state_files_are_ignored(make_settings, tmp_path, text):
 def test_a_project_stays_on_the_engine_that_it_runs_on(make_settings, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", "/nowhere")
     settings = make_settings()
-    settings.state_dir.mkdir()
-    (settings.state_dir / "up.compose").write_text("begun")
+    project_state.update(settings, "compose", started="begun")
     with pytest.raises(UserError, match="ENGINE: this project runs on compose, and there is no docker on PATH"):
         choose(settings)
     (tmp_path / "docker").write_text(f"#!/bin/sh\necho $1 >>{tmp_path}/asked\n")
@@ -360,8 +359,8 @@ def test_a_project_stays_on_the_engine_that_it_runs_on(make_settings, tmp_path, 
     assert "Engine: compose (it was up here last)" in capsys.readouterr().err
     assert (tmp_path / "asked").read_text() == "version\n"
     monkeypatch.undo()
-    (settings.state_dir / "up.compose").unlink()
-    (settings.state_dir / "up.standalone").write_text("begun")
+    project_state.update(settings, "compose", started="")
+    project_state.update(settings, "standalone", started="begun")
     (tmp_path / "docker").write_text("#!/bin/sh\n")
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -40,6 +40,31 @@ def test_the_table_names_every_folder():
     assert set(ROOMS) == {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").is_file()}
 
 
+def calls(file):
+    """Names of the functions that are called with a dot, such as subprocess.run."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+        ):
+            yield f"{node.func.value.id}.{node.func.attr}"
+
+
+def test_programs_are_started_in_few_places():
+    starters = {"subprocess.run", "subprocess.Popen", "subprocess.call", "subprocess.check_output", "os.system"}
+    found = {file.name for file in MODULES if starters & set(calls(file))}
+    assert found == {"shell.py", "supervisor.py", "bootstrap.py"}
+
+
+def test_git_is_run_in_one_place():
+    def names_git(file):
+        lists = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.List) and node.elts)
+        return any(isinstance(first := item.elts[0], ast.Constant) and first.value == "git" for item in lists)
+
+    assert {file.name for file in MODULES if names_git(file)} == {"git_command.py"}
+
+
 def test_the_benchmark_imports_what_there_is():
     command = [sys.executable, "benchmarks/bench.py", "--help"]
     result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_docker import PROJECT
+from airflow_docker import PROJECT, project_state
 from airflow_docker.engines import ServiceState
 from airflow_docker.engines.choice import choose
 from airflow_docker.engines.compose import image_context
@@ -373,8 +373,7 @@ def test_what_swarm_requires_of_the_settings_is_reported_at_once(make_settings):
 
 
 def test_auto_never_chooses_swarm_but_says_so(make_settings, tmp_path):
-    (tmp_path / ".state").mkdir()
-    (tmp_path / ".state" / "up.swarm").write_text("x")
+    project_state.update(make_settings(), "swarm", started="x")
     with pytest.raises(UserError, match="Set ENGINE=swarm in"):
         choose(make_settings(), notify=False)
 

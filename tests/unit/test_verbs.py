@@ -12,7 +12,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 import tasks
-from airflow_docker import PROJECT, settings
+from airflow_docker import PROJECT, project_state, settings
 from airflow_docker.database import replacement
 from airflow_docker.engines import ServiceState, choice, health
 from airflow_docker.errors import UserError
@@ -58,7 +58,7 @@ class Engine:
     require = require_answer = require_fit = require_bind_mounts = report_killed = stop_server = lambda self: None
 
     def has(self, artifact):
-        return (self.settings.state_dir / "build.compose.json").is_file()
+        return bool(builds.read_record(self))
 
     exists = is_there = lambda self: self.has_data
 
@@ -146,26 +146,20 @@ def healthy(health="healthy"):
     return [ServiceState(name, name, "running", health) for name in ("scheduler", "webserver")]
 
 
-def write(project, file, text, mode=0o644):
-    project.state_dir.mkdir(exist_ok=True)
-    (project.state_dir / file).write_text(text)
-    (project.state_dir / file).chmod(mode)
-
-
 def nothing(project):
     return Engine(project)
 
 
 def built(project):
     record = {"artifact": "built:1", "built": "2026-01-01T00:00:00", "settings": builds._build_settings(project)}
-    write(project, "build.compose.json", json.dumps(record | {"revisions": {}}))
+    project_state.update(project, "compose", build=record | {"revisions": {}})
     return Engine(project)
 
 
 def running(project, health="healthy"):
     engine = built(project)
-    write(project, "up.compose", builds.hashlib.sha256(b"as set").hexdigest())
-    write(project, "database.compose.json", json.dumps({"airflow": project.airflow_version}))
+    digest = builds.hashlib.sha256(b"as set").hexdigest()
+    project_state.update(project, "compose", started=digest, database={"airflow": project.airflow_version})
     engine.running, engine.has_data = healthy(health), True
     return engine
 
@@ -177,27 +171,27 @@ def unhealthy(project):
 def half_restored(project):
     engine = built(project)
     keys = replacement.secret_files.saved_keys(project)
-    write(project, "undo.compose.json", json.dumps({"had": True, "keys": keys}), 0o600)
+    project_state.undo_file(project, "compose").write_text(json.dumps({"had": True, "keys": keys}))
     engine.has_data = True
     return engine
 
 
 def newer_database(project):
     engine = built(project)
-    write(project, "database.compose.json", json.dumps({"airflow": "3.9.0"}))
+    project_state.update(project, "compose", database={"airflow": "3.9.0"})
     engine.has_data = True
     return engine
 
 
 def of_another_project(project):
     engine = running(project)
-    write(project, "project", "other\n")
+    (project.state_dir / "project.json").write_text('{"format": 1, "project": "other"}')
     return engine
 
 
 def data_on_another_engine(project):
     engine = running(project)
-    write(project, "up.swarm", "begun")
+    project_state.update(project, "swarm", started="begun")
     return engine
 
 

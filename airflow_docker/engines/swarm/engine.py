@@ -13,7 +13,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import ClassVar
 
-from airflow_docker import PROJECT, files, locks, secret_files, shell
+from airflow_docker import PROJECT, locks, project_state, secret_files, shell
 from airflow_docker.engines import ServiceState, health, images, merged_logs, ports
 from airflow_docker.engines.compose import image_context
 from airflow_docker.engines.compose.commands import SCRATCH_DATABASE
@@ -177,7 +177,7 @@ class Swarm(Compose):
                 rollout.rollback(failure)
                 raise
             versions.remove(but=versions.names().values())
-            self._note_good(full)
+            self._record_good(full)
 
     def _prepared(self, workers: int = 0, images_of: Sequence[str] = ()) -> tuple[Config, SecretVersions]:
         """The stack and its secrets; images are pushed before. ``images_of`` names the settings of those needed."""
@@ -189,16 +189,12 @@ class Swarm(Compose):
         versions = self.versions(config)
         return self.full_stack(config, versions, workers), versions
 
-    @property
-    def _good(self) -> Path:
-        """The file with the stack that was healthy last."""
-        return self.settings.state_dir / "swarm.stack.json"
-
-    def _note_good(self, full: Config) -> None:
-        files.write(self._good, json.dumps(full).encode())
+    def _record_good(self, full: Config) -> None:
+        project_state.update(self.settings, self.name, stack=full)
 
     def last_good(self) -> Config:
-        return files.read_object(self._good, "services")
+        """The stack that was healthy last; empty if there is none."""
+        return dict(project_state.read(self.settings, self.name).stack)
 
     @contextlib.contextmanager
     def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
@@ -234,7 +230,7 @@ class Swarm(Compose):
                 time.sleep(health.POLL_SECONDS)
             if good := self.last_good():
                 good["services"]["worker"]["deploy"]["replicas"] = workers
-                self._note_good(good)
+                self._record_good(good)
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove services and wait until their containers are gone, on all hosts that answer."""
@@ -269,7 +265,7 @@ class Swarm(Compose):
             if result.returncode:
                 raise UserError("docker stack rm", f"{result.stderr.strip()}.", "Try again.")
             SecretVersions(self.project, {}, "").remove()
-            self._good.unlink(missing_ok=True)
+            self._record_good({})
         for volume in self.data() if data else ():
             self._remove_volume(volume)
 

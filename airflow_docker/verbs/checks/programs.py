@@ -9,7 +9,7 @@ from airflow_docker.engines import Engine, images
 from airflow_docker.engines.compose.engine import plugin_version
 from airflow_docker.requirements import resolver
 from airflow_docker.settings import Settings
-from airflow_docker.sources import checkouts
+from airflow_docker.sources import git_command
 from airflow_docker.verbs.checks import Finding, ok
 
 PYTHON, COMPOSE_RECOMMENDED = (3, 11), (2, 20)
@@ -25,7 +25,7 @@ def python(settings: Settings, engine: Engine) -> Finding:
 
 
 def git(settings: Settings, engine: Engine) -> Finding:
-    return ok(checkouts.require_git())
+    return ok(git_command.require_git())
 
 
 def uv(settings: Settings, engine: Engine) -> Finding:

@@ -9,7 +9,7 @@ from airflow_docker.engines import Engine, images
 from airflow_docker.errors import UserError
 from airflow_docker.settings import Settings
 from airflow_docker.settings.types import redact
-from airflow_docker.sources import checkouts, remotes, repos
+from airflow_docker.sources import checkouts, git_command, pulls, remotes, repos
 from airflow_docker.sources.checkouts import Source
 from airflow_docker.verbs import builds
 from airflow_docker.verbs.checks import Finding, ok, problem
@@ -28,7 +28,7 @@ def archive_ops(settings: Settings, engine: Engine) -> Finding:
 
 def list_command(url: str) -> list[str]:
     """Lists the refs of a remote; needs no checkout and makes none."""
-    return ["git", "ls-remote", "--", url]
+    return git_command.command(None, "ls-remote", "--", url)
 
 
 def _repository(source: Source) -> Finding:
@@ -60,7 +60,7 @@ def _check_ref(source: Source, refs: dict[str, str]) -> Finding:
     if any(name in refs for name in names):
         return ok(f"{shown} answers{f' and has {ref}' if source.ref else ''}")
     if not re.fullmatch(r"[0-9a-f]{7,64}", source.ref):
-        raise checkouts.no_such_ref(source, source.ref)
+        raise pulls.no_such_ref(source, source.ref)
     if any(commit.startswith(ref) for commit in refs.values()) or checkouts.has_commit(source, ref):
         return ok(f"{shown} answers; the commit {ref[:10]} is known")
     what = f"{shown} answers; whether it has the commit {ref[:10]} shows only when it is fetched."
