@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from airflow_docker.building.bundle import Builder
 from airflow_docker.building.manifest import Bundle
+from airflow_docker.findings import Check
 from airflow_docker.secret_files import SecretOwner
 
 
@@ -49,6 +50,16 @@ class ServiceState:
     def forgiven(self, before: dict[str, ServiceState]) -> ServiceState:
         """Without the restarts since ``before``: their cause may have been fixed since."""
         return replace(self, restarts=before[self.container].restarts) if self.container in before else self
+
+
+@dataclass(frozen=True)
+class RunningProject:
+    """A project of this machine: on which engine, its checkout or folder, the state of each of its services."""
+
+    project: str
+    engine: str
+    where: str
+    states: tuple[str, ...]
 
 
 class Database(Protocol):
@@ -115,6 +126,9 @@ class Engine(Builder, Protocol):
 
     def require_fit(self) -> None:
         """Raise UserError unless it can run what the settings ask for."""
+
+    def checks(self) -> tuple[Check, ...]:
+        """What `inv doctor` looks at for this engine alone; that of Docker comes first."""
 
     def mounted_folders(self) -> dict[str, Path]:
         """The folders of this machine that containers are to see, by the settings that name them."""

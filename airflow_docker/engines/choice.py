@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_docker import console, project_state
-from airflow_docker.engines import Engine
+from airflow_docker.engines import Engine, RunningProject
 from airflow_docker.errors import UserError
 from airflow_docker.settings import Settings
 
@@ -41,6 +41,15 @@ def engine_named(settings: Settings, name: str) -> Engine:
     from airflow_docker.engines.standalone.engine import Standalone
 
     return Standalone(settings)
+
+
+def all_projects() -> list[RunningProject]:
+    """Every project of ours that runs on this machine."""
+    from airflow_docker.engines.compose import projects as compose_projects
+    from airflow_docker.engines.standalone import projects as standalone_projects
+    from airflow_docker.engines.swarm import projects as swarm_projects
+
+    return [*compose_projects.projects(), *swarm_projects.projects(), *standalone_projects.projects()]
 
 
 def _compose_again(settings: Settings) -> tuple[Engine, str]:

@@ -16,6 +16,8 @@ from airflow_docker.requirements.platforms import Platform
 
 ASK_SECONDS = 10.0
 """A daemon that hangs must not hang us."""
+REGISTRY_SECONDS = 4.0
+"""How long a check waits for a registry."""
 INSTALLED = "/opt/airflow-docker/installed.lock"
 """In our images: the part of the lock that was installed, without what the base image had."""
 _LOOPBACK = re.compile(r"(localhost|127(\.\d+){3})(:\d+)?/")
@@ -182,3 +184,8 @@ def _cached(cache: Path) -> Platform | None:
         return Platform(**json.loads(cache.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
+
+
+def pulls_through_proxy() -> bool:
+    """True if the engine pulls through a proxy or mirror; the question for a manifest goes past them."""
+    return engine_info("{{.HTTPProxy}}{{.HTTPSProxy}}{{.RegistryConfig.Mirrors}}") != "[]"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_docker.errors import UserError
 from airflow_docker.settings.types import Secret
 from airflow_docker.sources import git_command, remotes
+
+Report = Callable[[str, float], None]
+"""A callback with the name of a stage and its progress, from 0 to 1."""
 
 
 @dataclass(frozen=True)

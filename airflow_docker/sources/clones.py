@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from airflow_docker.sources import remotes
-from airflow_docker.sources.checkouts import Source
-from airflow_docker.sources.pulls import Report
+from airflow_docker.sources.checkouts import Report, Source
 
 
 def load_git() -> None:

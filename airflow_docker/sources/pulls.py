@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -13,10 +12,8 @@ from airflow_docker import files, locks, shell
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings.types import redact
 from airflow_docker.sources import git_command, interrupted_pull, remotes
-from airflow_docker.sources.checkouts import Head, Source, commits_since, head, is_missing, unreadable
+from airflow_docker.sources.checkouts import Head, Report, Source, commits_since, head, is_missing, unreadable
 
-Report = Callable[[str, float], None]
-"""A callback with the name of a stage and its progress, from 0 to 1."""
 _STAGE = re.compile(r"(?:remote: )?(Counting|Compressing|Receiving|Resolving) \w+: +(\d+)%")
 """A line of git's progress."""
 

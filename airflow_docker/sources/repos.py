@@ -9,8 +9,8 @@ from airflow_docker.errors import USAGE, UserError, raise_all
 from airflow_docker.settings import Settings
 from airflow_docker.settings.types import Secret
 from airflow_docker.sources import checkouts, clones, git_command, pulls, remotes
-from airflow_docker.sources.checkouts import Source
-from airflow_docker.sources.pulls import Pulled, Report
+from airflow_docker.sources.checkouts import Report, Source
+from airflow_docker.sources.pulls import Pulled
 
 
 def sources(settings: Settings) -> list[Source]:

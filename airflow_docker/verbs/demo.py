@@ -11,9 +11,7 @@ from pathlib import Path
 
 from airflow_docker import PROJECT, console, files, shell
 from airflow_docker.engines import Engine, health, release
-from airflow_docker.engines.choice import choose
-from airflow_docker.engines.compose.engine import Compose
-from airflow_docker.engines.standalone.engine import Standalone
+from airflow_docker.engines.choice import choose, engine_named
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings, default_project_name, dotenv_file, load
 from airflow_docker.settings.types import Base
@@ -86,7 +84,8 @@ def remove() -> None:
     if (DEMO_DIR / ".env").exists():
         settings = settings_of_demo()
         with project_lock.held(settings):
-            for engine in [e for e in (Compose(settings), Standalone(settings)) if builds.has_ever_built(e)]:
+            candidates = (engine_named(settings, name) for name in ("compose", "standalone"))
+            for engine in [engine for engine in candidates if builds.has_ever_built(engine)]:
                 engine.require()
                 stack.down(engine, volumes=True, yes=True)
                 engine.remove_artifacts()

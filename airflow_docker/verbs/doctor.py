@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import Any
@@ -12,28 +12,15 @@ from typing import Any
 from airflow_docker import console, settings, shell
 from airflow_docker.engines import Engine, choice
 from airflow_docker.errors import FAILED, USAGE, UserError, guarded
+from airflow_docker.findings import Check, Finding, ok, problem
 from airflow_docker.settings import Settings
-from airflow_docker.verbs.checks import Finding, machine, ok, problem, programs, project, remote, swarm
+from airflow_docker.verbs.checks import machine, programs, project, remote
 
 SECONDS = 5.0
 """How long one check may take."""
 GRACE_SECONDS = 1.0
 """How much longer a check may take than its program, so that it can report that the program timed out."""
 MARKS = {"ok": "✓", "warning": "!", "error": "✗", "skipped": "–"}  # noqa: RUF001
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check; ``asks_docker`` if it needs an answer of Docker.
-
-    ``docker_only`` is for the engines that run containers, ``swarm_only`` for swarm.
-    """
-
-    name: str
-    function: Callable[[Settings, Engine], Finding]
-    docker_only: bool = False
-    asks_docker: bool = False
-    swarm_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,12 +31,7 @@ class Result:
     finding: Finding
 
 
-DOCKER = Check("docker", programs.docker, docker_only=True)
 CHECKS = (
-    Check("compose", programs.compose, docker_only=True),
-    Check("swarm", swarm.hosts, asks_docker=True, swarm_only=True),
-    Check("database", swarm.database, asks_docker=True, swarm_only=True),
-    Check("registry", swarm.registry, asks_docker=True, swarm_only=True),
     Check("git", programs.git),
     Check("uv", programs.uv),
     Check("python", programs.python),
@@ -99,18 +81,14 @@ def examine() -> list[Result]:
     except UserError as error:
         return [Result("settings", _settings(current)), Result("engine", problem(error))]
     first = [Result("settings", _settings(current)), Result("engine", _engine(engine, why))]
-    if engine.name != "standalone":
-        first += run([DOCKER], current, engine)
-    is_docker_down = first[-1].name == DOCKER.name and first[-1].finding.state == "error"
-    chosen = [check for check in CHECKS if _applies(check, engine)]
+    own = engine.checks()
+    first += run(own[:1], current, engine)  # that of Docker, if the engine needs it
+    is_docker_down = bool(own) and first[-1].finding.state == "error"
+    chosen = [check for check in (*own[1:], *CHECKS) if not (check.docker_only and engine.name == "standalone")]
     rest = run([check for check in chosen if not (is_docker_down and check.asks_docker)], current, engine)
     by_name = {result.name: result for result in rest}
     skipped = Finding("skipped", "Docker does not answer.", "See the check of docker.")
     return first + [by_name.get(check.name, Result(check.name, skipped)) for check in chosen]
-
-
-def _applies(check: Check, engine: Engine) -> bool:
-    return engine.name == "swarm" or not (check.swarm_only or (check.docker_only and engine.name == "standalone"))
 
 
 def run(checks: Sequence[Check], current: Settings, engine: Engine) -> list[Result]:

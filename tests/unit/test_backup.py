@@ -568,7 +568,7 @@ def test_the_two_passphrases_must_be_the_same(filled, monkeypatch):
 
 def test_no_password_stands_in_a_command(make_settings):
     database = postgres.Postgres(Compose(make_settings("COMPOSE_PROJECT_NAME=p\n")))
-    start = database.compose.command()
+    start = database.stack.command()
     assert database.start_command() == [*start, "up", "--detach", "--no-build", "--wait", "postgres"]
     client = [*start, "exec", "-T", "postgres"]
     used, restored = "--dbname=airflow", "--dbname=airflow_restored"

@@ -10,7 +10,7 @@ from pathlib import Path
 import docker_desktop
 import pytest
 
-from airflow_docker.engines import endpoint, engine_host, folders
+from airflow_docker.engines import endpoint, engine_host, folders, images
 from airflow_docker.engines.compose import bind_mounts, commands
 from airflow_docker.engines.compose.bind_mounts import Look
 from airflow_docker.engines.compose.engine import Compose
@@ -359,7 +359,7 @@ def test_doctor_checks_docker_desktops_machine(mac, make_settings):
     assert machine.memory(settings, engine).remedy.endswith("Give Docker more: Docker Desktop, Settings, Resources.")
     mac(docker_desktop.INFO | {"DockerRootDir": "/no/such/folder"})  # it is one of the virtual machine
     assert machine.docker_disk(settings, engine).state == "skipped"
-    assert remote.pulls_through_proxy()
+    assert images.pulls_through_proxy()
     assert remote.postgres_image(settings, engine).state == "warning"  # only its proxy knows
 
 

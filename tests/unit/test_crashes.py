@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_docker import PROJECT, project_state
+from airflow_docker import PROJECT, files, project_state
 from airflow_docker.engines import ServiceState, crashes
 from airflow_docker.engines.compose.engine import _state
 from airflow_docker.engines.standalone import processes
@@ -229,7 +229,7 @@ def test_a_supervisor_records_crashes_and_not_requested_restarts(tmp_path, monke
     (tmp_path / "restart").write_text("webserver")
     supervisor.children["webserver"].kill()
     supervisor._poll()
-    written = crashes.files.read_object(tmp_path / "state.json")
+    written = files.read_object(tmp_path / "state.json")
     supervisor.children["webserver"].kill()
     supervisor.children["webserver"].wait()
     states = {s.service: s for s in SupervisorState(make_settings(), "m", tmp_path, written).states()}

@@ -57,7 +57,6 @@ class Engine:
 @pytest.fixture
 def engine(make_settings, monkeypatch):
     engine = Engine(make_settings(""))
-    monkeypatch.setattr(dag_run.db_version, "require_same", lambda engine: None)
     monkeypatch.setattr(dag_run, "ready", lambda engine: engine)
     monkeypatch.setattr(run_progress.time, "sleep", lambda seconds: None)
     return engine

@@ -16,16 +16,19 @@ from conftest import Remote, git, snapshot
 
 from airflow_docker import PROJECT, project_state, secret_files, shell
 from airflow_docker.engines import ServiceState
+from airflow_docker.engines import images as images_module
 from airflow_docker.engines.choice import choose
+from airflow_docker.engines.compose import checks as compose_checks
 from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.standalone.engine import Standalone
+from airflow_docker.engines.swarm import checks as swarm_checks
+from airflow_docker.engines.swarm.engine import Swarm
 from airflow_docker.errors import UserError
+from airflow_docker.findings import Check, ok
 from airflow_docker.sources import repos
 from airflow_docker.verbs import builds, doctor
 from airflow_docker.verbs.checks import machine, programs, project
 from airflow_docker.verbs.checks import remote as remote_checks
-from airflow_docker.verbs.checks import swarm as swarm_checks
-from airflow_docker.verbs.doctor import Check
 
 DAGS = "airflow-docker/dags"
 
@@ -59,7 +62,7 @@ def test_checks_run_at_once(make_settings):
 
     def meet(settings, engine):
         together.wait(10)
-        return doctor.ok("met")
+        return ok("met")
 
     settings = make_settings()
     results = doctor.run([Check("a", meet), Check("b", meet)], settings, Standalone(settings))
@@ -73,7 +76,7 @@ def test_one_that_hangs_is_reported_and_the_others_are_heard(make_settings, monk
     checks = [
         Check("in itself", lambda s, e: never.wait()),
         Check("in a program", lambda s, e: shell.capture(["sleep", "600"])),
-        Check("well", lambda s, e: doctor.ok("well")),
+        Check("well", lambda s, e: ok("well")),
     ]
     findings = [r.finding for r in doctor.run(checks, settings, Standalone(settings))]
     never.set()
@@ -134,10 +137,10 @@ def test_programs_that_are_too_old_or_missing(make_settings, docker, tmp_path, m
     assert state(programs.git, make_settings()) == (
         "error: git: version 2.19.3 is too old. -> Install git 2.31 or newer."
     )
-    assert "no Docker engine answers" in state(programs.docker, make_settings(), Compose)
-    assert "the compose plugin (version 2) is missing." in state(programs.compose, make_settings(), Compose)
+    assert "no Docker engine answers" in state(compose_checks.docker, make_settings(), Compose)
+    assert "the compose plugin (version 2) is missing." in state(compose_checks.compose, make_settings(), Compose)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert "there is no docker on PATH." in state(programs.docker, make_settings(), Compose)
+    assert "there is no docker on PATH." in state(compose_checks.docker, make_settings(), Compose)
     assert "git: the program is not installed" in state(programs.git, make_settings())
 
 
@@ -146,7 +149,7 @@ def test_programs_that_are_too_old_or_missing(make_settings, docker, tmp_path, m
 )
 def test_the_version_of_compose(make_settings, docker, version, expected):
     docker(f"echo {version}")
-    finding = state(programs.compose, make_settings(), Compose)
+    finding = state(compose_checks.compose, make_settings(), Compose)
     assert finding.startswith(f"{expected}: ") and version.removeprefix("v") in finding
 
 
@@ -411,7 +414,7 @@ def test_images(make_settings, docker, monkeypatch):
         and "(no such manifest)" in finding
         and "docker pull x/" in finding
     )
-    monkeypatch.setattr(remote_checks, "REGISTRY_SECONDS", 0.3)
+    monkeypatch.setattr(images_module, "REGISTRY_SECONDS", 0.3)
     docker("case $1 in version) ;; info) echo '[]' ;; image) exit 1 ;; *) exec sleep 600 ;; esac")
     assert "POSTGRES_IMAGE: postgres:16 is not here, and cannot be had (no answer" in state(
         remote_checks.postgres_image, settings, Compose
@@ -491,11 +494,11 @@ def read_all(terminal):
         parts += part
 
 
-def test_every_check_is_run():
-    modules = (machine, programs, project, remote_checks, swarm_checks)
+def test_every_check_is_run(make_settings):
+    modules = (machine, programs, project, remote_checks, compose_checks, swarm_checks)
     checks = {
         value for module in modules for name, value in vars(module).items()
         if inspect.isfunction(value) and value.__module__ == module.__name__ and not name.startswith("_")
         and list(inspect.signature(value).parameters) == ["settings", "engine"]
     }  # fmt: skip
-    assert checks == {check.function for check in (doctor.DOCKER, *doctor.CHECKS)}
+    assert checks == {check.function for check in (*Swarm(make_settings()).checks(), *doctor.CHECKS)}

@@ -5,13 +5,14 @@ import stat
 
 import pytest
 from conftest import snapshot
+from invoke.context import Context
 
-from airflow_docker import secret_files
-from airflow_docker.engines import folders
+import tasks
+from airflow_docker import secret_files, settings
+from airflow_docker.engines import choice, folders
 from airflow_docker.engines.compose.engine import Compose
 from airflow_docker.engines.standalone.engine import Standalone
 from airflow_docker.errors import UserError
-from airflow_docker.verbs import backup, builds, dags, rotation
 
 DAGS = "airflow-docker/dags"
 
@@ -72,23 +73,17 @@ def test_two_projects_do_not_share_a_state_dir(make_settings):
         folders.claim_state(make_settings("COMPOSE_PROJECT_NAME=two\n"))
 
 
-@pytest.mark.parametrize(
-    "verb",
-    [
-        lambda engine, _: rotation.rotate(engine, "fernet_key"),
-        lambda engine, _: dags.check(engine, False),
-        lambda engine, file: backup.restore(engine, file, yes=True),
-        lambda engine, _: builds.build(engine),
-    ],
-)
+@pytest.mark.parametrize("verb", ["up", "down", "build", "secrets", "restart", "scale", "dags", "backup", "restore"])
 def test_no_verb_changes_files_of_another_project(make_settings, tmp_path, monkeypatch, verb):
     """Two .env in one folder have the same STATE_DIR and SECRETS_DIR, unless they say otherwise."""
     one, other = (Standalone(make_settings(f"COMPOSE_PROJECT_NAME={name}\n")) for name in ("one", "other"))
     folders.claim_state(one.settings)
     secret_files.write(one.settings, one.secret_owner)
     (tmp_path / "a.backup").write_text("x")
-    monkeypatch.setattr(builds, "require_last", lambda _: "it")
+    monkeypatch.setattr(settings, "load", lambda flags: other.settings)
+    monkeypatch.setattr(choice, "choose", lambda *_, **__: other)
+    flags = {argument.name: argument.value or "" for argument in tasks.namespace[verb].get_arguments()}
     before = snapshot(tmp_path)
     with pytest.raises(UserError, match="is that of the project one, and this is other"):
-        verb(other, tmp_path / "a.backup")
+        tasks.namespace[verb].declared.run(Context(), flags)
     assert snapshot(tmp_path) == before

@@ -1,6 +1,7 @@
 """The structure is what docs/architecture.md says it is."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -38,6 +39,17 @@ def test_a_module_knows_none_above_it_and_is_in_the_table(file):
 
 def test_the_table_names_every_folder():
     assert set(ROOMS) == {folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").is_file()}
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Imports in functions and for types count too."""
+    names = {".".join(file.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__"): file
+             for file in PACKAGE.rglob("*.py")}  # fmt: skip
+    graph = {
+        name: {full if full in names else full.rpartition(".")[0] for full in imported(file)} - {name}
+        for name, file in names.items()
+    }
+    assert list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError with the circle
 
 
 def calls(file):

@@ -20,15 +20,14 @@ from airflow_docker.building.manifest import Bundle
 from airflow_docker.engines import ServiceState, folders, health, images, merged_logs, ports
 from airflow_docker.engines.compose import bind_mounts, image_context
 from airflow_docker.engines.compose.commands import REPORT, Commands, build_overlay, identity, sizes_command
+from airflow_docker.engines.compose.plugin import KNOWS_TAGS, plugin_version
 from airflow_docker.engines.compose.postgres import Postgres
 from airflow_docker.errors import UserError, collected, raise_all
+from airflow_docker.findings import Check
 from airflow_docker.requirements import indexes, lock_file
 from airflow_docker.requirements.platforms import Platform
 from airflow_docker.settings import is_macos
 
-KNOWS_TAGS = (2, 24, 4)
-"""The oldest compose plugin with ``!override``: https://docs.docker.com/reference/compose-file/merge/#replace-value"""
-INSTALL_PLUGIN = "Install docker-compose-plugin, or docker-compose of version 2 and docker-buildx."
 _USERS = "images-in-use"
 
 
@@ -70,6 +69,11 @@ class Compose(Commands):
         except UserError as error:
             return error
         return None
+
+    def checks(self) -> tuple[Check, ...]:
+        from airflow_docker.engines.compose import checks
+
+        return checks.CHECKS
 
     def require_answer(self) -> None:
         images.require_engine()
@@ -381,17 +385,6 @@ class Compose(Commands):
         shown = ["docker", "ps", "--filter", f"publish={port}", "--format", "{{.Names}}"]
         names = shell.capture(shown, timeout=images.ASK_SECONDS).stdout.split()
         return f"the container {names[0]}" if names else ""
-
-
-def plugin_version() -> str:
-    """The version of the compose plugin, like ``2.26.1``. Raises UserError if it is missing or too old."""
-    result = shell.capture(["docker", "compose", "version", "--short"], timeout=images.ASK_SECONDS)
-    if result.returncode:
-        raise UserError("docker compose", "the compose plugin (version 2) is missing.", INSTALL_PLUGIN)
-    version = result.stdout.strip().removeprefix("v")
-    if not re.match(r"([2-9]|\d\d)\.", version):
-        raise UserError("docker compose", f"version 2 is needed, and this is {version or 'none'}.", INSTALL_PLUGIN)
-    return version
 
 
 def _state(container: dict[str, Any]) -> ServiceState:

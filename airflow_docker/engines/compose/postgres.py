@@ -9,17 +9,15 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from airflow_docker import shell
-from airflow_docker.engines import images
+from airflow_docker.engines import ServiceState, images
 from airflow_docker.errors import UserError
-
-if TYPE_CHECKING:
-    from airflow_docker.engines.compose.engine import Compose
+from airflow_docker.settings import Settings
 
 USED, BEFORE, RESTORED = "airflow", "airflow_before", "airflow_restored"
 _SERVICE, _ROLE = "postgres", "airflow"
@@ -28,21 +26,38 @@ _END = "\x1e"
 _END_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'airflow%';\n"
 
 
+class Stack(Protocol):
+    """What the database needs of the stack around it: run commands, know what runs, start and stop."""
+
+    @property
+    def settings(self) -> Settings: ...
+    def command(self, *args: str) -> list[str]: ...
+    def down_command(self) -> list[str]: ...
+    def exec_command(self, container: str, args: list[str], terminal: bool) -> list[str]: ...
+    def environment(self) -> Mapping[str, str]: ...
+    def container(self, service: str) -> str: ...
+    def states(self) -> list[ServiceState]: ...
+    def data(self) -> list[str]: ...
+    def write_overlay(self) -> None: ...
+    def require_bind_mounts(self) -> None: ...
+    def stop(self, data: bool) -> None: ...
+
+
 @dataclass(frozen=True)
 class Postgres:
     """The database of one project."""
 
-    compose: Compose
+    stack: Stack
     kind = "postgres"
     size_query = "SELECT pg_database_size('airflow')"
 
     # --- what is run: builders ---
 
     def start_command(self) -> list[str]:
-        return self.compose.command("up", "--detach", "--no-build", "--wait", _SERVICE)
+        return self.stack.command("up", "--detach", "--no-build", "--wait", _SERVICE)
 
     def client_command(self, program: str, *args: str) -> list[str]:
-        return self.compose.command("exec", "-T", _SERVICE, program, f"--username={_ROLE}", *args)
+        return self.stack.command("exec", "-T", _SERVICE, program, f"--username={_ROLE}", *args)
 
     def dump_command(self) -> list[str]:
         """Not compressed: the backup file is."""
@@ -62,7 +77,7 @@ class Postgres:
         """By docker itself, which is faster than compose."""
         options = ("--no-psqlrc", "--quiet", "--csv", "--tuples-only", "--variable=ON_ERROR_STOP=1")
         command = ["psql", f"--username={_ROLE}", f"--dbname={USED}", *options]
-        return self.compose.exec_command(container, command, terminal=False)
+        return self.stack.exec_command(container, command, terminal=False)
 
     # --- what is done ---
 
@@ -70,7 +85,7 @@ class Postgres:
         return self.queries(sql)[0]
 
     def queries(self, *sql: str) -> list[list[list[str]]]:
-        command = self.query_command(self.compose.container(_SERVICE))
+        command = self.query_command(self.stack.container(_SERVICE))
         result = shell.capture(command, stdin=script(sql), timeout=images.ASK_SECONDS)
         if result.returncode:
             last = (result.stderr.strip().splitlines() or ["no output"])[-1]
@@ -78,34 +93,34 @@ class Postgres:
         return split_tables(result.stdout)
 
     def exists(self) -> bool:
-        return bool(self.compose.data())
+        return bool(self.stack.data())
 
     @contextlib.contextmanager
     def running_server(self) -> Iterator[None]:
         """Start the server alone if it does not run, and stop it afterwards."""
-        self.compose.write_overlay()  # another version may have written it meanwhile, for other services
-        before = self.compose.states()
+        self.stack.write_overlay()  # another version may have written it meanwhile, for other services
+        before = self.stack.states()
         if any(state.service == _SERVICE and state.state == "running" for state in before):
             yield
             return
-        images.require(self.compose.settings.postgres_image, "POSTGRES_IMAGE")
-        self.compose.require_bind_mounts()
+        images.require(self.stack.settings.postgres_image, "POSTGRES_IMAGE")
+        self.stack.require_bind_mounts()
         try:
-            result = shell.capture(self.start_command(), env=self.compose.environment())
+            result = shell.capture(self.start_command(), env=self.stack.environment())
             if result.returncode:
                 what = f"the database does not start.\n{result.stderr.strip()}\n"
                 raise UserError(_SERVICE, what, f"Read on: inv logs {_SERVICE}")
             yield
         finally:
             if before:
-                shell.capture(self.compose.command("stop", _SERVICE), env=self.compose.environment())
+                shell.capture(self.stack.command("stop", _SERVICE), env=self.stack.environment())
             else:
                 self.stop_server()
 
     def stop_server(self) -> None:
         """Unless a stack has been started meanwhile: that needs the server."""
-        if {state.service for state in self.compose.states()} <= {_SERVICE}:
-            shell.capture(self.compose.down_command(), env=self.compose.environment())
+        if {state.service for state in self.stack.states()} <= {_SERVICE}:
+            shell.capture(self.stack.down_command(), env=self.stack.environment())
 
     def dump(self, file: Path) -> None:
         with self.running_server():
@@ -136,7 +151,7 @@ class Postgres:
 
     def rollback(self, had: bool, password: str) -> None:
         if not had or not self.exists():
-            self.compose.stop(data=True)
+            self.stack.stop(data=True)
             return
         with self.running_server():
             self._sql(rollback_sql(password))
@@ -147,13 +162,13 @@ class Postgres:
 
     def _sql(self, statements: str, database: str = "postgres") -> str:
         command = self.sql_command(database)
-        result = shell.capture(command, env=self.compose.environment(), stdin=statements)
+        result = shell.capture(command, env=self.stack.environment(), stdin=statements)
         if result.returncode:
             raise _refused("the database refused a statement", result.stderr)
         return result.stdout.strip()
 
     def _pipe(self, command: list[str], what: str, source: Path | None = None, target: Path | None = None) -> None:
-        result = shell.pipe(command, env=self.compose.environment(), source=source, target=target)
+        result = shell.pipe(command, env=self.stack.environment(), source=source, target=target)
         if result.returncode:
             raise _refused(what, result.stderr.decode(errors="replace"))
 

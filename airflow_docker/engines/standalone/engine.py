@@ -27,6 +27,7 @@ from airflow_docker.engines.standalone.supervisor import LOG, PLAN, RESTART, STA
 from airflow_docker.engines.standalone.supervisor_state import ONE_SHOT, STATE_FIELDS, SupervisorState
 from airflow_docker.engines.standalone.variables import database_file, own_variables, variables
 from airflow_docker.errors import UserError
+from airflow_docker.findings import Check
 from airflow_docker.requirements import lock_file
 from airflow_docker.requirements.platforms import Platform
 from airflow_docker.settings import Settings
@@ -61,6 +62,9 @@ class Standalone:
     @property
     def database(self) -> Sqlite:
         return Sqlite(self.folder, self.database_file)
+
+    def checks(self) -> tuple[Check, ...]:
+        return ()
 
     def require_answer(self) -> None:
         self.require()

@@ -27,6 +27,7 @@ from airflow_docker.engines.swarm.secret_versions import SecretVersions
 from airflow_docker.engines.swarm.stack import ARTIFACT, ONCE, STORES, Config, Plan, job_stack, literal, stack, subset
 from airflow_docker.engines.swarm.tasks import Inspected, Services, exit_code, is_running
 from airflow_docker.errors import Superseded, UserError, collected, raise_all
+from airflow_docker.findings import Check
 
 LONGEST_NAME = 30
 """Of a project: Swarm takes secrets of 64 characters, and ours are called PROJECT_webserver_secret_key_VERSION."""
@@ -60,6 +61,11 @@ class Swarm(Compose):
     @property
     def image_name(self) -> str:
         return f"{self.settings.image_registry}/{self.settings.airflow_image}"
+
+    def checks(self) -> tuple[Check, ...]:
+        from airflow_docker.engines.swarm import checks
+
+        return checks.CHECKS
 
     def require_answer(self) -> None:
         super().require_answer()

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from airflow_docker import console
-from airflow_docker.engines import health
+from airflow_docker.engines import ServiceState, health
 from airflow_docker.engines.swarm.stack import ONCE, ONE_SHOT, STORES, Config, subset
 from airflow_docker.engines.swarm.tasks import ROLLED_BACK, Services
 from airflow_docker.errors import UserError
-
-if TYPE_CHECKING:
-    from airflow_docker.engines.swarm.engine import Swarm
 
 ROLLBACK_SECONDS = 180.0
 """How long a rollback may take."""
 
 
+class Deployer(Protocol):
+    """Deploys and removes services of one project, and says how they are."""
+
+    def deploy(self, stack: Config) -> None: ...
+    def remove(self, names: Sequence[str]) -> None: ...
+    def deployed(self) -> list[str]: ...
+    def services_inspected(self) -> Services: ...
+    def states(self) -> list[ServiceState]: ...
+    def last_good(self) -> Config: ...
+    def last_lines(self, container: str) -> str: ...
+
+
 class Rollout:
     """One start, polled by :meth:`is_done`. With ``init`` the database is initialised before the rest starts."""
 
-    def __init__(self, swarm: Swarm, full: Config, *, init: bool = True) -> None:
+    def __init__(self, swarm: Deployer, full: Config, *, init: bool = True) -> None:
         self.swarm, self.full = swarm, full
         self._progress = self._steps(init)
         self._is_mixed = False

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from airflow_docker.engines import Engine, endpoint, engine_host, images, ports, release
 from airflow_docker.errors import UserError
+from airflow_docker.findings import Finding, ok
 from airflow_docker.settings import Settings, is_macos
-from airflow_docker.verbs.checks import Finding, ok
 
 GB = 10**9
 DISK_NEEDED, DISK_RECOMMENDED, MEMORY_RECOMMENDED = 2 * GB, 10 * GB, 4 * GB

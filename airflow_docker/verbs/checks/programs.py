@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 
 from airflow_docker import shell
-from airflow_docker.engines import Engine, images
-from airflow_docker.engines.compose.engine import plugin_version
+from airflow_docker.engines import Engine
+from airflow_docker.findings import Finding, ok
 from airflow_docker.requirements import resolver
 from airflow_docker.settings import Settings
 from airflow_docker.sources import git_command
-from airflow_docker.verbs.checks import Finding, ok
 
-PYTHON, COMPOSE_RECOMMENDED = (3, 11), (2, 20)
+PYTHON = (3, 11)
 
 
 def python(settings: Settings, engine: Engine) -> Finding:
@@ -33,15 +32,3 @@ def uv(settings: Settings, engine: Engine) -> Finding:
     if result.returncode:
         return Finding("error", "uv does not start.", "Remove .venv and type: ./inv doctor")
     return ok(result.stdout.removeprefix("uv ").strip())
-
-
-def docker(settings: Settings, engine: Engine) -> Finding:
-    images.require_engine()
-    return ok(shell.capture(["docker", "version", "--format", "{{.Server.Version}}"]).stdout.strip())
-
-
-def compose(settings: Settings, engine: Engine) -> Finding:
-    version = plugin_version()
-    if shell.version_in(version) < COMPOSE_RECOMMENDED:
-        return Finding("warning", f"{version} is older than what this is tested with.", "Take 2.20 or newer.")
-    return ok(version)

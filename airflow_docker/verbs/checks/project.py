@@ -7,9 +7,9 @@ import os
 from airflow_docker import files, secret_files
 from airflow_docker.database import db_version
 from airflow_docker.engines import Engine, folders
+from airflow_docker.findings import Finding, ok, problems
 from airflow_docker.settings import Settings
 from airflow_docker.sources import checkouts, repos
-from airflow_docker.verbs.checks import Finding, ok, problems
 
 WRITES_THEM = "inv up writes them."
 

@@ -7,14 +7,13 @@ import re
 from airflow_docker import shell
 from airflow_docker.engines import Engine, images
 from airflow_docker.errors import UserError
+from airflow_docker.findings import Finding, ok, problem
 from airflow_docker.settings import Settings
 from airflow_docker.settings.types import redact
 from airflow_docker.sources import checkouts, git_command, pulls, remotes, repos
 from airflow_docker.sources.checkouts import Source
 from airflow_docker.verbs import builds
-from airflow_docker.verbs.checks import Finding, ok, problem
 
-REGISTRY_SECONDS = 4.0
 """How long a registry may take: less than a whole check, as there is something to ask after it."""
 
 
@@ -86,20 +85,15 @@ def _image(name: str, where: str, is_needed: bool) -> Finding:
     if images.inspect(name):
         return ok(f"{name} is here")
     try:
-        result = shell.capture(images.manifest_command(name), timeout=REGISTRY_SECONDS)
+        result = shell.capture(images.manifest_command(name), timeout=images.REGISTRY_SECONDS)
         last_line = (result.stderr.strip() or "no reason given").splitlines()[-1] if result.returncode else ""
     except shell.TimedOut as timeout:
         last_line = f"no answer in {timeout.seconds:g} s"
     if not last_line:
         return ok(f"{name} is not here; it can be pulled")
     todo = f"Check the name and your connection, or log in (docker login). Try: docker pull {name}"
-    if pulls_through_proxy():
+    if images.pulls_through_proxy():
         what = f"{where}: {name} is not here, and only the engine's proxy or mirror knows whether it can be pulled."
         return Finding("warning", what, todo)
     what = f"{where}: {name} is not here, and cannot be had ({last_line})."
     return Finding("error" if is_needed else "warning", what, todo)
-
-
-def pulls_through_proxy() -> bool:
-    """True if the engine pulls through a proxy or mirror; the question for a manifest goes past them."""
-    return images.engine_info("{{.HTTPProxy}}{{.HTTPSProxy}}{{.RegistryConfig.Mirrors}}") != "[]"

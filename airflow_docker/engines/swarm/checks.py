@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 
-from airflow_docker.engines import Engine
+from airflow_docker.engines import Engine, images
+from airflow_docker.engines.compose import checks
 from airflow_docker.engines.swarm.cluster import cluster
+from airflow_docker.findings import Check, Finding, State, ok
 from airflow_docker.settings import Settings
-from airflow_docker.verbs.checks import Finding, ok
-from airflow_docker.verbs.checks.remote import REGISTRY_SECONDS, pulls_through_proxy
 
 
 def hosts(settings: Settings, engine: Engine) -> Finding:
@@ -33,8 +33,17 @@ def registry(settings: Settings, engine: Engine) -> Finding:
     if not name or not (port or "." in host or host == "localhost"):
         return ok(f"Docker Hub, as {name}") if name else Finding("skipped", "none is set.", "Set IMAGE_REGISTRY.")
     try:
-        socket.create_connection((host, int(port or 443)), timeout=REGISTRY_SECONDS).close()
+        socket.create_connection((host, int(port or 443)), timeout=images.REGISTRY_SECONDS).close()
     except (OSError, UnicodeError, OverflowError) as problem:  # the last two of a name or a port that can be none
         what = f"IMAGE_REGISTRY: {name} does not answer ({getattr(problem, 'strerror', '') or problem})."
-        return Finding("warning" if pulls_through_proxy() else "error", what, f"Start it. Try: docker login {name}")
+        state: State = "warning" if images.pulls_through_proxy() else "error"
+        return Finding(state, what, f"Start it. Try: docker login {name}")
     return ok(f"{name} answers")
+
+
+CHECKS = (
+    *checks.CHECKS,
+    Check("swarm", hosts, asks_docker=True),
+    Check("database", database, asks_docker=True),
+    Check("registry", registry, asks_docker=True),
+)
