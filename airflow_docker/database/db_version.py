@@ -41,7 +41,7 @@ def current(engine: Engine) -> str:
     if recorded := read(engine):
         return recorded.airflow
     running = engine.running_artifact()
-    labels = engine.labels(running) if running else None
+    labels = engine.builder.labels(running) if running else None
     return (labels or {}).get(LABEL, engine.settings.airflow_version)
 
 

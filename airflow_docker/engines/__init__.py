@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,10 +10,11 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, Protocol
 
-from airflow_docker.building.bundle import Builder
+from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
 from airflow_docker.findings import Check
 from airflow_docker.secret_files import SecretOwner
+from airflow_docker.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -106,17 +107,49 @@ class Database(Protocol):
         """Delete the old database that :meth:`swap_in` has kept."""
 
 
-class Engine(Builder, Protocol):
-    """What the verbs need of an engine. An artifact is what it runs: an image, or an environment."""
+class Builder(bundle.Builder, Protocol):
+    """Builds artifacts, and knows those that were built before. An artifact is an image, or an environment."""
+
+    def has(self, artifact: str) -> bool:
+        """True if it is built."""
+
+    def build(self, bundle: Bundle, no_cache: bool) -> None:
+        """Build the artifact. Raises UserError if that fails."""
+
+    def mark_used(self, artifact: str) -> None:
+        """Record that this project uses it now, and release those that it used before, but not the running one."""
+
+    def labels(self, artifact: str) -> dict[str, str] | None:
+        """Its labels; None if it does not exist. Raises UserError if it was not built by us."""
+
+    def inventory(self, artifact: str) -> dict[str, Any]:
+        """The packages of its Python: see inventory.py. Raises UserError if that fails."""
+
+    def list_unused(self, keep: Collection[str | None]) -> list[tuple[str, int]]:
+        """Our artifacts that nothing uses, except ``keep``: name, size in bytes."""
+
+    def remove_artifact(self, artifact: str) -> None:
+        """Remove one of them."""
+
+    def remove_artifacts(self) -> None:
+        """Remove all that this project has built."""
+
+
+class Engine(Protocol):
+    """Runs the services of a project, from an artifact; see ``builder`` and ``database``."""
 
     @property
     def name(self) -> str: ...
+    @property
+    def settings(self) -> Settings: ...
     @property
     def secret_owner(self) -> SecretOwner:
         """The user who reads the secrets, and where."""
 
     @property
     def database(self) -> Database: ...
+    @property
+    def builder(self) -> Builder: ...
 
     def require_answer(self) -> None:
         """Raise UserError unless it can report the state of its services."""
@@ -135,32 +168,6 @@ class Engine(Builder, Protocol):
 
     def require_bind_mounts(self) -> None:
         """Raise UserError unless containers see those folders."""
-
-    # --- building ---
-
-    def has(self, artifact: str) -> bool:
-        """True if it is built."""
-
-    def build(self, bundle: Bundle, no_cache: bool) -> None:
-        """Build the artifact. Raises UserError if that fails."""
-
-    def mark_used(self, artifact: str) -> None:
-        """Record that this project uses it now, and release those that it used before."""
-
-    def labels(self, artifact: str) -> dict[str, str] | None:
-        """Its labels; None if it does not exist. Raises UserError if it was not built by us."""
-
-    def inventory(self, artifact: str) -> dict[str, Any]:
-        """The packages of its Python: see inventory.py. Raises UserError if that fails."""
-
-    def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
-        """Our artifacts that nothing uses, except ``keep``: name, size in bytes."""
-
-    def remove_artifact(self, artifact: str) -> None:
-        """Remove one of them."""
-
-    def remove_artifacts(self) -> None:
-        """Remove all that this project has built."""
 
     # --- running ---
 

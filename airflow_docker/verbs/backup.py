@@ -146,7 +146,7 @@ def _gather(engine: Engine, keys: Mapping[str, str], folder: Path) -> None:
         (folder / member).write_text(keys[name])
     (folder / backup_file.SETTINGS).write_text(json.dumps(config.gather(engine.settings), indent=1))
     artifact = engine.running_artifact() or builds.last_artifact(engine)
-    labels = engine.labels(artifact) if artifact else None
+    labels = engine.builder.labels(artifact) if artifact else None
     (folder / backup_file.MANIFEST).write_text(json.dumps(labels or {}, indent=1))
 
 

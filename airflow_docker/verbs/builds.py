@@ -27,9 +27,9 @@ def build(
     """Assemble BUILD_DIR and build the artifact, unless one with this fingerprint exists. Returns its name."""
     bundle.require_inputs(engine.settings, chosen)
     with bundle.held(engine.settings):
-        artifact_bundle = bundle.assemble(engine, refresh=refresh, upgrade=upgrade, chosen=chosen)
+        artifact_bundle = bundle.assemble(engine.builder, refresh=refresh, upgrade=upgrade, chosen=chosen)
         is_new = _build_artifact(engine, artifact_bundle, no_cache=no_cache, strict=strict)
-        engine.mark_used(artifact_bundle.manifest.artifact)
+        engine.builder.mark_used(artifact_bundle.manifest.artifact)
     _record_build(engine, artifact_bundle, is_new)
     return artifact_bundle.manifest.artifact
 
@@ -38,7 +38,7 @@ def build_beside(engine: Engine) -> Bundle:
     """Build without using it yet: what the project uses, its lock file included, stays as it is."""
     bundle.require_inputs(engine.settings, None)
     with bundle.held(engine.settings):
-        artifact_bundle = bundle.assemble(engine, trial=True)
+        artifact_bundle = bundle.assemble(engine.builder, trial=True)
         _build_artifact(engine, artifact_bundle)
     return artifact_bundle
 
@@ -47,14 +47,14 @@ def adopt(engine: Engine, artifact_bundle: Bundle) -> None:
     """Use from now on what :func:`build_beside` has built."""
     with bundle.held(engine.settings):
         lock_file.keep_trial(artifact_bundle.work_dir)
-        engine.mark_used(artifact_bundle.manifest.artifact)
+        engine.builder.mark_used(artifact_bundle.manifest.artifact)
     _record_build(engine, artifact_bundle, is_new=True)
 
 
 def _build_artifact(engine: Engine, artifact_bundle: Bundle, *, no_cache: bool = False, strict: bool = False) -> bool:
     """Build what was assembled. Returns True unless the artifact existed before."""
     artifact = artifact_bundle.manifest.artifact
-    is_here = engine.has(artifact)
+    is_here = engine.builder.has(artifact)
     if strict or no_cache or not is_here:
         locked = resolver.locked((artifact_bundle.work_dir / lock_file.LOCK).read_text())
         impact.report(impact.changes(artifact_bundle.platform, locked), strict)
@@ -62,7 +62,7 @@ def _build_artifact(engine: Engine, artifact_bundle: Bundle, *, no_cache: bool =
         console.done(f"{artifact} is up to date: nothing to build")
         return False
     with console.step(f"Building {artifact}"):
-        engine.with_artifact(artifact).build(artifact_bundle, no_cache)
+        engine.with_artifact(artifact).builder.build(artifact_bundle, no_cache)
     return True
 
 
@@ -86,7 +86,7 @@ def built(engine: Engine) -> str | None:
 def last_artifact(engine: Engine) -> str | None:
     """The artifact of the last build, if it still exists, whatever the settings are now."""
     artifact = str(read_record(engine).get("artifact", ""))
-    return artifact if artifact and engine.has(artifact) else None
+    return artifact if artifact and engine.builder.has(artifact) else None
 
 
 def require_last(engine: Engine) -> str:
@@ -107,7 +107,7 @@ def show(engine: Engine, name: str = "") -> None:
     shown = name or last_artifact(engine)
     if shown is None:
         raise UserError("inv image", "nothing has been built for this project yet.", "Type: inv build")
-    labels = engine.labels(shown)
+    labels = engine.builder.labels(shown)
     if labels is None:
         raise UserError(
             shown, f"there is no such artifact on this machine for {engine.name}.", "Name none for the last."

@@ -55,9 +55,9 @@ def clean(engine: Engine, kinds: set[str], older_than: str, yes: bool) -> None:
 def leftovers(engine: Engine, days: int) -> Iterator[Leftover]:
     """All that nothing uses; logs only if they are older than ``days``."""
     settings, end = engine.settings, time.monotonic() + _COUNT_SECONDS
-    for name, size in engine.list_unused(builds.last_artifact(engine)):
+    for name, size in engine.builder.list_unused(_in_use(engine)):
         yield Leftover(IMAGES, name, size)
-    assembled = [settings.build_dir / name for name in engine.generated_files]
+    assembled = [settings.build_dir / name for name in engine.builder.generated_files]
     if (settings.build_dir / files.MARKER).is_file() and any(entry.exists() for entry in assembled):
         yield Leftover(BUILD, str(settings.build_dir), sum(_size(entry, end) for entry in assembled))
     if (cache := audit_tool.cache_folder()).is_dir():
@@ -66,6 +66,11 @@ def leftovers(engine: Engine, days: int) -> Iterator[Leftover]:
     for folder in _log_folders(settings.logs_dir):
         if _is_old(folder, days):
             yield Leftover(LOGS, str(folder), _size(folder, end))
+
+
+def _in_use(engine: Engine) -> set[str | None]:
+    """The artifacts that this project uses; on Swarm the containers may be on other hosts only."""
+    return {builds.last_artifact(engine), engine.running_artifact()}
 
 
 def _is_old(folder: Path, days: int) -> bool:
@@ -115,11 +120,11 @@ def _remove(engine: Engine, chosen: list[Leftover], days: int) -> None:
     if kinds & {IMAGES, BUILD}:
         with bundle.held(engine.settings):  # no build may run meanwhile
             if IMAGES in kinds:
-                still = {name for name, _ in engine.list_unused(builds.last_artifact(engine))}
+                still = {name for name, _ in engine.builder.list_unused(_in_use(engine))}
                 for leftover in [leftover for leftover in chosen if leftover.kind == IMAGES and leftover.name in still]:
-                    engine.remove_artifact(leftover.name)
+                    engine.builder.remove_artifact(leftover.name)
             if BUILD in kinds:
-                files.empty(engine.settings.build_dir, "BUILD_DIR", engine.generated_files)
+                files.empty(engine.settings.build_dir, "BUILD_DIR", engine.builder.generated_files)
     for leftover in chosen:
         if leftover.kind == DOWNLOADS:
             Path(leftover.name).unlink(missing_ok=True)

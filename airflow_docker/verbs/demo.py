@@ -88,7 +88,7 @@ def remove() -> None:
             for engine in [engine for engine in candidates if builds.has_ever_built(engine)]:
                 engine.require()
                 stack.down(engine, volumes=True, yes=True)
-                engine.remove_artifacts()
+                engine.builder.remove_artifacts()
     files.purge(DEMO_DIR, "demo")
     console.done("Removed the demo: what ran, its database, what was built, files")
 

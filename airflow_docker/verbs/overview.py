@@ -13,10 +13,10 @@ def report(as_json: bool) -> None:
     """Show them: project, engine, where, how many of its services run."""
     stacks: list[dict[str, Any]] = [
         {
-            "project": found.project, "engine": found.engine, "where": found.where, "services": len(found.states),
-            "running": sum(state == "running" for state in found.states),
+            "project": one.project, "engine": one.engine, "where": one.where, "services": len(one.states),
+            "running": sum(state == "running" for state in one.states),
         }
-        for found in choice.all_projects()
+        for one in choice.all_projects()
     ]  # fmt: skip
     if as_json:
         console.out(json.dumps(stacks, indent=2))

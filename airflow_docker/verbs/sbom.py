@@ -33,10 +33,10 @@ def write(engine: Engine, file: Path | None) -> None:
     artifact = builds.require_last(engine)
     if file:
         files.require_new(file, "--file")
-    labels = engine.labels(artifact)
+    labels = engine.builder.labels(artifact)
     if labels is None:  # removed in this very moment
         raise UserError(artifact, "it is not there any more.", "Type: inv build")
-    inventory = engine.inventory(artifact)
+    inventory = engine.builder.inventory(artifact)
     if not inventory["lock"]:
         console.warn(f"{artifact} does not say what of it came from the lock: no hashes. Type: inv build")
     text = bill_of_materials(artifact, labels, inventory)

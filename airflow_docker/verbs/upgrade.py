@@ -93,7 +93,7 @@ def _trial(old: Engine, new: Engine) -> Bundle:
 def _dags_before(old: Engine) -> dict[str, Any] | None:
     """What came of each DAG file with the Airflow there is; None where that is not known any more."""
     artifact, version = old.running_artifact() or builds.last_artifact(old), old.settings.airflow_version
-    if artifact and old.has(artifact):
+    if artifact and old.builder.has(artifact):
         try:
             with console.step(f"Importing every DAG with Airflow {version} too, to compare"):
                 return dags.parse(old.with_artifact(artifact), isolated=True)

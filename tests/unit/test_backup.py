@@ -300,7 +300,8 @@ def test_a_backup_is_for_its_owner_and_holds_no_secret_of_the_application(filled
 
 
 def test_a_backup_says_what_runs_and_not_what_was_assembled_last(filled):
-    filled.running_artifact, filled.labels = lambda: "it", lambda name: {"airflow-docker.fingerprint": name}
+    filled.running_artifact = lambda: "it"
+    filled.builder = SimpleNamespace(labels=lambda name: {"airflow-docker.fingerprint": name})
     with tarfile.open(make_backup(filled)) as tar:
         assert json.load(tar.extractfile("manifest.json")) == {"airflow-docker.fingerprint": "it"}
 

@@ -14,6 +14,7 @@ from airflow_docker import PROJECT, files
 from airflow_docker.building import bundle
 from airflow_docker.engines import images
 from airflow_docker.engines.compose.engine import Compose
+from airflow_docker.engines.compose.image_builder import ImageBuilder
 from airflow_docker.errors import UserError
 from airflow_docker.requirements.platforms import Platform
 
@@ -31,7 +32,7 @@ def ops(tmp_path):
 
 def assemble(settings, **options):
     with bundle.held(settings):
-        return bundle.assemble(Compose(settings), **options)
+        return bundle.assemble(Compose(settings).builder, **options)
 
 
 def names(folder):
@@ -57,7 +58,7 @@ def project(make_settings, tmp_path, ops, monkeypatch, wheel_index):
 
 def test_assemble_writes_what_it_says(project, tmp_path, ops):
     assembled = assemble(project())
-    ours = {files.MARKER, *Compose.generated_files} - {"base-image.json", "compose.build.yaml", "ca-bundle.pem"}
+    ours = {files.MARKER, *ImageBuilder.generated_files} - {"base-image.json", "compose.build.yaml", "ca-bundle.pem"}
     assert set(names(tmp_path / "build")) == ours
     manifest = json.loads((tmp_path / "build" / "manifest.json").read_text())
     assert manifest["artifact"] == assembled.manifest.artifact == f"bdrc-airflow:{manifest['fingerprint'][:12]}"

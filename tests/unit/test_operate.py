@@ -171,7 +171,8 @@ def test_the_last_build_is_shown_whatever_the_settings_are_now(make_settings, ca
     settings.state_dir.mkdir()
     record = {"artifact": "it", "settings": {}, "revisions": {}}
     project_state.update(settings, "compose", build=record)
-    engine = SimpleNamespace(name="compose", settings=settings, has=lambda _: True, labels=lambda name: {"of": name})
+    builder = SimpleNamespace(has=lambda _: True, labels=lambda name: {"of": name})
+    engine = SimpleNamespace(name="compose", settings=settings, builder=builder)
     assert builds.built(engine) is None
     builds.show(engine)
     assert re.search(r"^of +it\b", capsys.readouterr().out, re.M)

@@ -37,16 +37,16 @@ def test_a_restart_request_before_the_first_start_is_served(tmp_path, monkeypatc
 
 def test_an_environment_of_two_projects_is_completed_by_either(make_settings, monkeypatch):
     engine, built = Standalone(make_settings("COMPOSE_PROJECT_NAME=p\nBUILD_DIR=b\n")), []
-    folder = engine.work_dir / "0123456789ab"
+    folder = engine.builder.work_dir / "0123456789ab"
     folder.mkdir(parents=True)
     for project in ("p", "other"):
         environments.mark_used(make_settings(f"COMPOSE_PROJECT_NAME={project}\nBUILD_DIR=b\n"), folder)
     bundle = SimpleNamespace(manifest=SimpleNamespace(artifact=str(folder)))
     monkeypatch.setattr(environments, "build", lambda *_: built.append(1))
-    engine.build(bundle, no_cache=False)
+    engine.builder.build(bundle, no_cache=False)
     monkeypatch.setattr(environments, "is_complete", lambda _: True)
     with pytest.raises(UserError, match="the environment is that of other too"):
-        engine.build(bundle, no_cache=True)
+        engine.builder.build(bundle, no_cache=True)
     assert built == [1]
 
 
@@ -337,7 +337,7 @@ def test_invalid_state_files_are_ignored(make_settings, tmp_path, text):
     engine.folder.mkdir(parents=True)
     for name in ("state.json", "services.json"):
         (engine.folder / name).write_text(text)
-    assert engine.states() == [] and engine._running() == []
+    assert engine.states() == [] and engine.builder.running() == []
     assert state_of(engine.folder)[1] == []
     (tmp_path / "e/venv/bin").mkdir(parents=True)
     (tmp_path / "e/venv/bin/python").touch()

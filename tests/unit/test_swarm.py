@@ -369,7 +369,7 @@ def test_what_swarm_requires_of_the_settings_is_reported_at_once(make_settings):
     )
     engine = choose(make_settings(text), notify=False)
     engine.require_fit()
-    assert engine.artifact("0123456789abcdef") == "r:5000/team/a:0123456789ab"
+    assert engine.builder.artifact("0123456789abcdef") == "r:5000/team/a:0123456789ab"
 
 
 def test_auto_never_chooses_swarm_but_says_so(make_settings, tmp_path):

@@ -31,6 +31,10 @@ class Engine:
         self.database = SimpleNamespace(exists=lambda: True)
         self.secret_owner = SimpleNamespace(owner=None)
 
+    @property
+    def builder(self):
+        return self
+
     def with_artifact(self, artifact):
         engine = Engine(self.settings, self.done, artifact)
         engine.database = self.database

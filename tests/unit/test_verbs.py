@@ -47,6 +47,10 @@ class Engine:
         self.settings, self.running, self.has_data, self.done = settings, list(running), has_data, []
         self.database, self.size_query = self, ""
 
+    @property
+    def builder(self):
+        return self
+
     def with_artifact(self, artifact):
         return self
 

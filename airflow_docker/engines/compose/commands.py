@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
-from airflow_docker import PROJECT, secret_files
+from airflow_docker import PROJECT, files, secret_files
 from airflow_docker.building.manifest import Manifest
 from airflow_docker.engines import release
 from airflow_docker.engines.release import Release
@@ -191,6 +191,14 @@ class Commands:
     @property
     def overlay_file(self) -> Path:
         return self.settings.state_dir / "compose.overlay.yaml"
+
+    def write_overlay(self) -> None:
+        """Write the generated overlay, if there is anything in it."""
+        if self.overlay:
+            import yaml
+
+            files.make_directory(self.settings.state_dir, "STATE_DIR")
+            files.write(self.overlay_file, yaml.safe_dump(self.overlay, sort_keys=True).encode())
 
     def images_command(self) -> list[str]:
         """Our images: those with AIRFLOW_IMAGE's name and our label."""

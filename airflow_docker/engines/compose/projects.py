@@ -23,16 +23,16 @@ def projects() -> list[RunningProject]:
         images.require_engine()
     except UserError:
         return []
-    found: dict[tuple[str, str], list[str]] = {}
+    by_project: dict[tuple[str, str], list[str]] = {}
     ours = set()
     for line in shell.capture(containers_command(), timeout=images.ASK_SECONDS).stdout.splitlines():
         project, where, service, oneoff, mounted, state = line.split("\t")
         if service not in Compose.one_shot and oneoff != "True":
-            found.setdefault((project, where), []).append(state)
+            by_project.setdefault((project, where), []).append(state)
         if mounted:  # Airflow's services have it, and its stores not
             ours.add((project, where))
     return [
         RunningProject(project, "compose", where, tuple(states))
-        for (project, where), states in sorted(found.items())
+        for (project, where), states in sorted(by_project.items())
         if (project, where) in ours
     ]

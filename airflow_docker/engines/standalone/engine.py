@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,14 +12,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from airflow_docker import PROJECT, console, files, locks, secret_files, shell
-from airflow_docker.building import bundle
-from airflow_docker.building.manifest import Bundle
 from airflow_docker.engines import ServiceState, folders, health, ports, release
 from airflow_docker.engines.release import Release
 from airflow_docker.engines.standalone import environments, logs, processes
+from airflow_docker.engines.standalone.environment_builder import FOLDER, EnvironmentBuilder, require_fit
 from airflow_docker.engines.standalone.home import links, make_home
 from airflow_docker.engines.standalone.sqlite import Sqlite
 from airflow_docker.engines.standalone.supervisor import LOG, PLAN, RESTART, STATE, TAKEN, Plan
@@ -28,11 +26,8 @@ from airflow_docker.engines.standalone.supervisor_state import ONE_SHOT, STATE_F
 from airflow_docker.engines.standalone.variables import database_file, own_variables, variables
 from airflow_docker.errors import UserError
 from airflow_docker.findings import Check
-from airflow_docker.requirements import lock_file
-from airflow_docker.requirements.platforms import Platform
 from airflow_docker.settings import Settings
 
-FOLDER = "standalone"
 _INITIALISED = "initialised"
 
 
@@ -46,8 +41,6 @@ class Standalone:
     renewed_while_running: ClassVar[tuple[str, ...]] = ()
     one_shot = ONE_SHOT
     task_service = "scheduler"
-    context = (f"{FOLDER}/{lock_file.LOCK}", bundle.HOME, bundle.BIN)
-    generated_files = (bundle.HOME, bundle.BIN, *(f"{FOLDER}/{n}" for n in (lock_file.LOCK, *bundle.NOTES)))
 
     def with_artifact(self, artifact: str) -> Standalone:
         return Standalone(self.settings, artifact)
@@ -66,6 +59,10 @@ class Standalone:
     def checks(self) -> tuple[Check, ...]:
         return ()
 
+    @property
+    def builder(self) -> EnvironmentBuilder:
+        return EnvironmentBuilder(self.settings)
+
     def require_answer(self) -> None:
         self.require()
 
@@ -74,69 +71,13 @@ class Standalone:
             raise UserError("ENGINE", f"standalone does not run on {sys.platform}.", "Set ENGINE=compose.")
 
     def require_fit(self) -> None:
-        if characters := {"?", "$"} & set(str(self.folder)):
-            what = f"Airflow cannot have a database at {self.folder} (because of {' '.join(sorted(characters))})."
-            raise UserError("STATE_DIR", what, "Name another folder.")
-        if self.settings.executor != "LocalExecutor":
-            raise UserError("EXECUTOR", "standalone has no workers: its scheduler runs the tasks.", "Leave it unset.")
-        ports.require_allowed(self.settings.airflow_port)
+        require_fit(self.settings)
 
     def mounted_folders(self) -> dict[str, Path]:
         return {}
 
     def require_bind_mounts(self) -> None:
         """There are no containers: the services see what this machine has."""
-
-    # --- building ---
-
-    @property
-    def work_dir(self) -> Path:
-        return self.settings.build_dir / FOLDER
-
-    def platform(self) -> Platform:
-        self.require_fit()
-        return environments.platform_of(self.settings, self.work_dir)
-
-    def prepare_context(self) -> None:
-        environments.warn_of_image_settings(self.settings)
-
-    def artifact(self, fingerprint: str) -> str:
-        return str(self.work_dir / fingerprint[:12])
-
-    def has(self, artifact: str) -> bool:
-        return environments.is_complete(Path(artifact))
-
-    def build(self, bundle: Bundle, no_cache: bool) -> None:
-        if no_cache and self.is_up():
-            raise UserError("--no-cache", "the environment is in use.", "Type: inv down build --no-cache up")
-        others = environments.others_using(self.settings, Path(bundle.manifest.artifact))
-        if no_cache and others and self.has(bundle.manifest.artifact):
-            what = f"the environment is that of {', '.join(others)} too."
-            raise UserError("BUILD_DIR", what, "Leave --no-cache out, or set another BUILD_DIR.")
-        environments.build(self.settings, bundle)
-
-    def mark_used(self, artifact: str) -> None:
-        environments.mark_used(self.settings, Path(artifact))
-        environments.release(self.settings, self.work_dir, keep=(artifact, *self._running()))
-
-    def labels(self, artifact: str) -> dict[str, str] | None:
-        return environments.labels(Path(artifact))
-
-    def inventory(self, artifact: str) -> dict[str, Any]:
-        return environments.inventory_of(Path(artifact))
-
-    def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
-        in_use = [*self._running(), keep]
-        ours = environments.only_of(self.settings, self.work_dir)
-        return [(str(folder), files.size_of(folder) or 0) for folder in ours if str(folder) not in in_use]
-
-    def remove_artifact(self, artifact: str) -> None:
-        shutil.rmtree(artifact)
-
-    def remove_artifacts(self) -> None:
-        if environments.used_by(self.settings, self.work_dir):
-            with bundle.held(self.settings):
-                environments.release(self.settings, self.work_dir, keep=())
 
     # --- what is run: pure builders ---
 
@@ -266,7 +207,7 @@ class Standalone:
         else:  # nothing was started, or somebody has removed STATE_DIR
             self._end()
         if data:
-            self.remove_artifacts()
+            self.builder.remove_artifacts()
 
     def _end(self) -> None:
         if left := processes.end(self.mark, self.release.grace):
@@ -321,10 +262,10 @@ class Standalone:
         return shell.capture(command, env=self._variables_of_commands(), exactly=True)
 
     def running_artifact(self) -> str | None:
-        return next(iter(self._running()), None)
+        return next(iter(self.builder.running()), None)
 
     def data(self) -> list[str]:
-        own_environments = environments.used_by(self.settings, self.work_dir)
+        own_environments = environments.used_by(self.settings, self.builder.work_dir)
         return [str(entry) for entry in (self.database_file, *own_environments) if entry.exists()]
 
     def report_killed(self) -> None:
@@ -357,11 +298,6 @@ class Standalone:
     def last_lines(self, container: str, lines: int = 20) -> str:
         log = self.folder / LOG / f"{container.partition('/')[0]}.log"
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.is_file() else ""
-
-    def _running(self) -> list[str]:
-        """The environment that the running stack was started from."""
-        commands = files.read_object(self.folder / PLAN).get("services", {}).values() if self.is_up() else []
-        return [str(environments.environment_of(Path(command[0]))) for command in commands]
 
     def _is_initialised(self, stamp: str) -> bool:
         done = self.folder / _INITIALISED

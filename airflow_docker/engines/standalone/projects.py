@@ -10,8 +10,8 @@ from airflow_docker.engines.standalone import processes, supervisor
 
 def projects() -> list[RunningProject]:
     """Those that have a process."""
-    found = []
+    running = []
     for where in sorted(processes.tags()):
         project, states = supervisor.state_of(Path(where))
-        found.append(RunningProject(project, "standalone", where, tuple(states)))
-    return found
+        running.append(RunningProject(project, "standalone", where, tuple(states)))
+    return running

@@ -18,6 +18,7 @@ from airflow_docker.engines import ServiceState, health, images, merged_logs, po
 from airflow_docker.engines.compose import image_context
 from airflow_docker.engines.compose.commands import SCRATCH_DATABASE
 from airflow_docker.engines.compose.engine import Compose
+from airflow_docker.engines.compose.image_builder import ImageBuilder
 from airflow_docker.engines.folders import ARCHIVES, WRITTEN, mounted
 from airflow_docker.engines.swarm import commands, registry_push
 from airflow_docker.engines.swarm.cluster import cluster
@@ -32,6 +33,15 @@ from airflow_docker.findings import Check
 LONGEST_NAME = 30
 """Of a project: Swarm takes secrets of 64 characters, and ours are called PROJECT_webserver_secret_key_VERSION."""
 _GONE_SECONDS, _ALONE_SECONDS, _ONCE_SECONDS = 90.0, 120.0, 600.0
+
+
+@dataclass(frozen=True)
+class RegistryImageBuilder(ImageBuilder):
+    """Images whose name begins with that of the registry."""
+
+    @property
+    def image_name(self) -> str:
+        return f"{self.settings.image_registry}/{self.settings.airflow_image}"
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,10 @@ class Swarm(Compose):
         return SwarmPostgres(self)
 
     @property
+    def builder(self) -> RegistryImageBuilder:
+        return RegistryImageBuilder(self.settings, self.image)
+
+    @property
     def project(self) -> str:
         return self.settings.compose_project_name
 
@@ -57,10 +71,6 @@ class Swarm(Compose):
     def artifact_name(self) -> str:
         """The image's name in the configuration of compose."""
         return self.image or self.settings.airflow_image
-
-    @property
-    def image_name(self) -> str:
-        return f"{self.settings.image_registry}/{self.settings.airflow_image}"
 
     def checks(self) -> tuple[Check, ...]:
         from airflow_docker.engines.swarm import checks
@@ -351,10 +361,6 @@ class Swarm(Compose):
     def running_artifact(self) -> str | None:
         scheduler = self.services_inspected().services.get("scheduler")
         return str(scheduler["Spec"]["Labels"].get(ARTIFACT, "")) or None if scheduler else None
-
-    def list_unused(self, keep: str | None) -> list[tuple[str, int]]:
-        used = self.running_artifact()  # its containers may be on other hosts only
-        return [(name, size) for name, size in super().list_unused(keep) if name != used]
 
     def data(self) -> list[str]:
         return shell.capture(commands.volumes(self.project), timeout=images.ASK_SECONDS).stdout.split()

@@ -22,12 +22,13 @@ def projects() -> list[RunningProject]:
         return []
     running = dict(line.split("\t") for line in inspected.stdout.splitlines() if inspected.returncode == 0)
     asked = shell.capture(["docker", "service", "inspect", *running]).stdout if running else "[]"
-    found: dict[tuple[str, str], list[str]] = {}
+    by_project: dict[tuple[str, str], list[str]] = {}
     for service in images.listed(asked or "[]"):
         labels, wanted = service["Spec"]["Labels"], service["Spec"]["Mode"].get("Replicated", {}).get("Replicas", 0)
         running_count = int(running[service["ID"][:12]].partition("/")[0])
         states = ["running"] * running_count + ["missing"] * (wanted - running_count)
-        found.setdefault((labels[NAMESPACE], labels[WHERE]), []).extend(states)
+        by_project.setdefault((labels[NAMESPACE], labels[WHERE]), []).extend(states)
     return [
-        RunningProject(project, "swarm", where, tuple(states)) for (project, where), states in sorted(found.items())
+        RunningProject(project, "swarm", where, tuple(states))
+        for (project, where), states in sorted(by_project.items())
     ]
