@@ -50,14 +50,20 @@ def read(settings: Settings, engine: str) -> Record:
     return Record(**{item.name: saved[item.name] for item in fields(Record) if item.name in saved})
 
 
-def update(settings: Settings, engine: str, **changes: Any) -> None:
-    """Change fields of the record. Raises UserError if STATE_DIR cannot be written."""
+def update(settings: Settings, engine: str, *, if_started: str | None = None, **changes: Any) -> bool:
+    """Change fields of the record; with ``if_started`` only if that is what is started. True if it was done.
+
+    Raises UserError if STATE_DIR cannot be written.
+    """
     files.make_directory(settings.state_dir, "STATE_DIR")
     with locks.locked(settings.state_dir / ".record.lock", "STATE_DIR"):
-        record = replace(read(settings, engine), **changes)
-        files.write(_file(settings, engine), _text(asdict(record)))
+        before = read(settings, engine)
+        if if_started not in (None, before.started):
+            return False
+        files.write(_file(settings, engine), _text(asdict(replace(before, **changes))))
         for old in _old_files(settings, engine).values():
             old.unlink(missing_ok=True)
+        return True
 
 
 def owner(settings: Settings) -> str:

@@ -198,6 +198,9 @@ class Engine(Protocol):
     def config_digest(self) -> str:
         """Everything that determines how the services run, as text: a change means that they must be recreated."""
 
+    def start_lock(self) -> AbstractContextManager[float]:
+        """Held as long as a start or a stop is under way."""
+
     def starting(self, *, unchanged: bool, workers: int = 0) -> AbstractContextManager[Callable[[], bool]]:
         """Begin to start everything; ``unchanged`` if :meth:`config_digest` is as before.
 

@@ -6,7 +6,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from airflow_docker import console, files, project_state, secret_files
 from airflow_docker.database import db_version, replacement
@@ -21,6 +21,7 @@ from airflow_docker.verbs import builds, first_parse, preflight
 START_SECONDS = 300.0
 """How long a start may take that is part of another verb."""
 _MAX_WORKERS = 100
+_BEGUN = "begun"
 
 
 def write_secrets(engine: Engine) -> None:
@@ -73,6 +74,7 @@ def up(
     engine = engine.with_artifact(artifact or builds.build(engine))
     folders.prepare(settings, engine.secret_owner.owner)
     builds.warn_if_stale(engine)
+    _await_other_start(engine, lock)
     unchanged = is_unchanged(engine)
     problems = health.describe_problems(engine) if unchanged else ""
     if unchanged and not problems:
@@ -124,36 +126,43 @@ def scale(engine: Engine, workers: int, timeout: float, lock: Lock | None = None
         wait(lambda: True, timeout=timeout, before=before, only=["worker"])
 
 
-@contextmanager
-def letting_go(engine: Engine, lock: Lock | None) -> Iterator[Callable[..., None]]:
-    """Yields :func:`health.wait` for this engine, during which other verbs may have the ``lock`` of the project.
+class Wait:
+    """The wait until an engine's services are healthy, during which other verbs may have the lock of the project."""
 
-    The lock is taken again when the body has ended. Raises Superseded if the stack was stopped or started
-    otherwise meanwhile.
-    """
-    mark = _recorded(engine)
+    def __init__(self, engine: Engine, lock: Lock | None) -> None:
+        self.engine, self.lock, self.mark = engine, lock, _recorded(engine)
 
-    def check() -> None:
-        if _recorded(engine) != mark:
-            raise _superseded(engine)
-
-    def wait(is_done: Callable[[], bool], **options: Any) -> None:
-        def check_and_ask() -> bool:
-            check()
-            return is_done()
-
-        if lock:
-            lock.release()
+    def __call__(self, is_done: Callable[[], bool], **options: Any) -> None:
+        """As :func:`health.wait`. Raises Superseded if another verb has stopped or started the stack meanwhile."""
+        if self.lock:
+            self.lock.release()
         try:
-            health.wait(engine, is_done=check_and_ask, **options)
+            health.wait(self.engine, is_done=lambda: self.check() or is_done(), **options)
         except UserError:
-            check()  # then what was seen is a consequence of that
+            self.check()  # then what was seen is a consequence of that
             raise
 
+    def check(self) -> Literal[False]:
+        """Raise Superseded if something else is recorded than when the wait began."""
+        if _recorded(self.engine) != self.mark:
+            raise _superseded(self.engine)
+        return False
+
+    def record(self, started: str) -> None:
+        """Record, while no other start can begin, what runs now. Raises Superseded."""
+        if not project_state.update(self.engine.settings, self.engine.name, if_started=self.mark, started=started):
+            raise _superseded(self.engine)
+        self.mark = started
+
+
+@contextmanager
+def letting_go(engine: Engine, lock: Lock | None) -> Iterator[Wait]:
+    """Yields a wait that lets go of the ``lock`` of the project. It is taken again when the body has ended."""
+    wait = Wait(engine, lock)
     yield wait
     if lock:
         lock.acquire()
-        check()
+        wait.check()
 
 
 def _superseded(engine: Engine) -> Superseded:
@@ -161,6 +170,15 @@ def _superseded(engine: Engine) -> Superseded:
     if _recorded(engine) in ("", project_state.STOPPING):
         return Superseded(name, "was stopped by another inv while this one waited.", "To start it: inv up")
     return Superseded(name, "was started with other settings while this one waited.", "See how it is: inv status")
+
+
+def _await_other_start(engine: Engine, lock: Lock | None) -> None:
+    """Let a start that another run has begun come to its end: what it has started is then taken as it is."""
+    if lock and _recorded(engine).startswith(_BEGUN):
+        lock.release()
+        with engine.start_lock():
+            pass
+        lock.acquire()
 
 
 def start(engine: Engine, timeout: float, workers: int = 0, lock: Lock | None = None) -> None:
@@ -174,15 +192,16 @@ def start(engine: Engine, timeout: float, workers: int = 0, lock: Lock | None = 
     digest = _digest(engine)
     unchanged = _recorded(engine) == digest
     if not unchanged:
-        mark_dirty(engine, f"begun {digest}")
+        mark_dirty(engine, f"{_BEGUN} {digest}")
     with letting_go(engine, lock) as wait, engine.starting(unchanged=unchanged, workers=workers) as is_done:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
         wait(is_done, timeout=timeout, before=before)
+        wait.record(digest)
     record_config(engine)
     db_version.record(engine)
 
 
-def mark_dirty(engine: Engine, started: str = "begun") -> None:
+def mark_dirty(engine: Engine, started: str = _BEGUN) -> None:
     """From now on something may run or be ending, and nobody knows with which settings: the next start renews all."""
     project_state.update(engine.settings, engine.name, started=started)
 

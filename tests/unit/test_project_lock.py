@@ -5,6 +5,7 @@ import os
 import pytest
 from unit.test_interrupted_stop import Engine
 
+from airflow_docker import project_state
 from airflow_docker.engines import health
 from airflow_docker.errors import Superseded, UserError
 from airflow_docker.verbs import project_lock, stack
@@ -54,6 +55,26 @@ def test_what_another_verb_does_meanwhile_ends_the_wait_with_that_reason(engine,
     ):
         waiting(lambda: True)
     assert (ended.value.text, held) == (reason, [False])
+
+
+def test_a_state_dir_that_cannot_be_made_is_left_to_the_checks_of_the_verb(make_settings, tmp_path):
+    (tmp_path / "a").write_text("a file")
+    with project_lock.held(make_settings("STATE_DIR=a/b\n")) as lock:
+        assert not lock.is_held
+
+
+def test_a_start_records_what_runs_only_if_nothing_else_was_recorded_meanwhile(engine, monkeypatch):
+    monkeypatch.setattr(health, "wait", lambda engine, is_done: is_done())
+    with project_lock.held(engine.settings) as lock:
+        with stack.letting_go(engine, lock) as waiting:
+            waiting(lambda: True)
+            waiting.record("x")
+        assert project_state.read(engine.settings, engine.name).started == "x"
+        with pytest.raises(Superseded), stack.letting_go(engine, lock) as waiting:
+            waiting(lambda: True)
+            stack.mark_dirty(engine, "stopping")
+            waiting.record("y")
+    assert project_state.read(engine.settings, engine.name).started == "stopping"
 
 
 def test_a_wait_that_nobody_disturbs_ends_with_the_lock_held_again(engine, monkeypatch):

@@ -131,13 +131,17 @@ class Standalone:
         """True if any process of this project runs, whatever has become of its parent."""
         return bool(processes.tagged(self.mark))
 
+    def start_lock(self) -> contextlib.AbstractContextManager[float]:
+        files.make_directory(self.folder, "STATE_DIR")
+        return locks.locked(self.folder / locks.NAME, f"start of {self.settings.compose_project_name}")
+
     @contextlib.contextmanager
     def starting(self, *, unchanged: bool, workers: int = 0) -> Iterator[Callable[[], bool]]:
         """An unchanged supervisor that runs is kept; all else that runs is stopped first."""
         self._require_own()
         files.claim(self.folder, "STATE_DIR")
         self.folder.chmod(0o700)  # the database and the logs are the user's own
-        with locks.locked(self.folder / locks.NAME, f"standalone {self.folder}"):
+        with self.start_lock():
             if unchanged and self._state().is_supervised():
                 yield lambda: True
                 return
@@ -199,7 +203,7 @@ class Standalone:
     def stop(self, data: bool) -> None:
         self._require_own()
         if self.folder.is_dir():
-            with locks.locked(self.folder / locks.NAME, f"standalone {self.folder}"):
+            with self.start_lock():
                 self._end()
                 (self.folder / STATE).unlink(missing_ok=True)
                 if data:

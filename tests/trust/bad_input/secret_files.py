@@ -28,7 +28,7 @@ def exposed(sandbox: Sandbox) -> None:
 
 
 def full_disk(sandbox: Sandbox) -> None:
-    sandbox.file(".state/project", "mine\n")
+    sandbox.file(".state/project.json", '{\n "format": 1,\n "project": "mine"\n}')
     sandbox.fill(".secrets")
 
 
@@ -72,5 +72,5 @@ CASES = [
     secrets("a check of a file that is not there", "SECRET_AWS_FILE=none", "SECRET_AWS_FILE: there is no file {project}/none.", "Correct the path.", verb="secrets --check"),
     secrets("a key that is no text", "", "{project}/.secrets/fernet_key: is not text, so it is not what was written.", "Move it away.", replaced("fernet_key", b"\xff\xfe")),
     secrets("a full disk for the secrets", "COMPOSE_PROJECT_NAME=mine\nSECRET_DB_APPS__prod__server=x", "there is no room left (No space left on device).", "Free some: inv clean", full_disk),
-    secrets("a folder of secrets that may not be read", "", "{project}/.secrets/admin_password: cannot be read (Permission denied).", "Run as the user who made it.", lambda sandbox: sandbox.folder(".secrets", 0o700), somebody=True),
+    secrets("a folder of secrets that may not be read", "", "{project}/.secrets/admin_password: cannot be read (Permission denied).", "Run as the user who created it.", lambda sandbox: sandbox.folder(".secrets", 0o700), somebody=True),
 ]  # fmt: skip
