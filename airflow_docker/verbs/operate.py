@@ -14,7 +14,7 @@ from airflow_docker.engines import Engine, crashes
 from airflow_docker.errors import USAGE, UserError
 from airflow_docker.locks import Lock
 from airflow_docker.settings.types import is_count
-from airflow_docker.verbs import builds, stack
+from airflow_docker.verbs import builds, stack, waiting
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
@@ -80,7 +80,7 @@ def restart(engine: Engine, services: list[str], timeout: float, lock: Lock | No
     console.say(f"· Restarting {', '.join(services) or engine.settings.compose_project_name} …")
     if not services or not stack.is_unchanged(running):
         stack.mark_dirty(running)
-    with stack.letting_go(running, lock) as wait, running.restarting(services) as is_done:
+    with waiting.letting_go(running, lock) as wait, running.restarting(services) as is_done:
         wait(is_done, timeout=timeout, before=before)
     crashes.clear(running)
     if not services:

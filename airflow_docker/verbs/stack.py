@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Callable
 
 from airflow_docker import console, files, project_state, secret_files
 from airflow_docker.database import db_version, replacement
 from airflow_docker.engines import Engine, crashes, folders, health, ports, release
-from airflow_docker.errors import USAGE, Superseded, UserError, collected, raise_all
+from airflow_docker.errors import USAGE, UserError, collected, raise_all
 from airflow_docker.locks import Lock
 from airflow_docker.settings import Settings
 from airflow_docker.settings.types import is_count
 from airflow_docker.sources import checkouts, repos
-from airflow_docker.verbs import builds, first_parse, preflight
+from airflow_docker.verbs import builds, first_parse, preflight, waiting
 
 START_SECONDS = 300.0
 """How long a start may take that is part of another verb."""
@@ -122,59 +120,13 @@ def scale(engine: Engine, workers: int, timeout: float, lock: Lock | None = None
     finish = f"; those that go may finish their tasks, for {engine.settings.worker_stop_seconds} s"
     with console.step(f"From {had} to {workers} workers{finish if workers < had else ''}"):
         engine.scale(workers)
-    with letting_go(engine, lock) as wait:
+    with waiting.letting_go(engine, lock) as wait:
         wait(lambda: True, timeout=timeout, before=before, only=["worker"])
-
-
-class Wait:
-    """The wait until an engine's services are healthy, during which other verbs may have the lock of the project."""
-
-    def __init__(self, engine: Engine, lock: Lock | None) -> None:
-        self.engine, self.lock, self.mark = engine, lock, _recorded(engine)
-
-    def __call__(self, is_done: Callable[[], bool], **options: Any) -> None:
-        """As :func:`health.wait`. Raises Superseded if another verb has stopped or started the stack meanwhile."""
-        if self.lock:
-            self.lock.release()
-        try:
-            health.wait(self.engine, is_done=lambda: self.check() or is_done(), **options)
-        except UserError:
-            self.check()  # then what was seen is a consequence of that
-            raise
-
-    def check(self) -> Literal[False]:
-        """Raise Superseded if something else is recorded than when the wait began."""
-        if _recorded(self.engine) != self.mark:
-            raise _superseded(self.engine)
-        return False
-
-    def record(self, started: str) -> None:
-        """Record, while no other start can begin, what runs now. Raises Superseded."""
-        if not project_state.update(self.engine.settings, self.engine.name, if_started=self.mark, started=started):
-            raise _superseded(self.engine)
-        self.mark = started
-
-
-@contextmanager
-def letting_go(engine: Engine, lock: Lock | None) -> Iterator[Wait]:
-    """Yields a wait that lets go of the ``lock`` of the project. It is taken again when the body has ended."""
-    wait = Wait(engine, lock)
-    yield wait
-    if lock:
-        lock.acquire()
-        wait.check()
-
-
-def _superseded(engine: Engine) -> Superseded:
-    name = engine.settings.compose_project_name
-    if _recorded(engine) in ("", project_state.STOPPING):
-        return Superseded(name, "was stopped by another inv while this one waited.", "To start it: inv up")
-    return Superseded(name, "was started with other settings while this one waited.", "See how it is: inv status")
 
 
 def _await_other_start(engine: Engine, lock: Lock | None) -> None:
     """Let a start that another run has begun come to its end: what it has started is then taken as it is."""
-    if lock and _recorded(engine).startswith(_BEGUN):
+    if lock and waiting.recorded(engine).startswith(_BEGUN):
         lock.release()
         with engine.start_lock():
             pass
@@ -190,10 +142,10 @@ def start(engine: Engine, timeout: float, workers: int = 0, lock: Lock | None = 
             engine.stop(False)
     before = {state.container: state for state in engine.states()}
     digest = _digest(engine)
-    unchanged = _recorded(engine) == digest
+    unchanged = waiting.recorded(engine) == digest
     if not unchanged:
         mark_dirty(engine, f"{_BEGUN} {digest}")
-    with letting_go(engine, lock) as wait, engine.starting(unchanged=unchanged, workers=workers) as is_done:
+    with waiting.letting_go(engine, lock) as wait, engine.starting(unchanged=unchanged, workers=workers) as is_done:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
         wait(is_done, timeout=timeout, before=before)
         wait.record(digest)
@@ -207,7 +159,7 @@ def mark_dirty(engine: Engine, started: str = _BEGUN) -> None:
 
 
 def _stop_was_interrupted(engine: Engine) -> bool:
-    return _recorded(engine) == project_state.STOPPING
+    return waiting.recorded(engine) == project_state.STOPPING
 
 
 def record_config(engine: Engine) -> None:
@@ -219,12 +171,7 @@ def record_config(engine: Engine) -> None:
 
 def is_unchanged(engine: Engine) -> bool:
     """True if the last start was with just these settings."""
-    return _recorded(engine) == _digest(engine)
-
-
-def _recorded(engine: Engine) -> str:
-    """With which settings it was started, or what is being done to it; empty if it was not started."""
-    return project_state.read(engine.settings, engine.name).started
+    return waiting.recorded(engine) == _digest(engine)
 
 
 def _digest(engine: Engine) -> str:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from airflow_docker.engines import health
 from airflow_docker.verbs import stack
 
 
@@ -35,7 +36,7 @@ class Engine:
 
 @pytest.fixture
 def engine(make_settings, monkeypatch):
-    monkeypatch.setattr(stack, "health", SimpleNamespace(wait=lambda *_, **__: None))
+    monkeypatch.setattr(health, "wait", lambda *_, **__: None)
     monkeypatch.setattr(stack, "db_version", SimpleNamespace(will_migrate=lambda _: False, record=lambda _: None))
     return Engine(make_settings())
 

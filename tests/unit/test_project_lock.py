@@ -8,7 +8,7 @@ from unit.test_interrupted_stop import Engine
 from airflow_docker import project_state
 from airflow_docker.engines import health
 from airflow_docker.errors import Superseded, UserError
-from airflow_docker.verbs import project_lock, stack
+from airflow_docker.verbs import project_lock, stack, waiting
 
 
 @pytest.fixture
@@ -51,9 +51,9 @@ def test_what_another_verb_does_meanwhile_ends_the_wait_with_that_reason(engine,
     with (
         project_lock.held(engine.settings) as lock,
         pytest.raises(Superseded) as ended,
-        stack.letting_go(engine, lock) as waiting,
+        waiting.letting_go(engine, lock) as wait_for,
     ):
-        waiting(lambda: True)
+        wait_for(lambda: True)
     assert (ended.value.text, held) == (reason, [False])
 
 
@@ -66,22 +66,22 @@ def test_a_state_dir_that_cannot_be_made_is_left_to_the_checks_of_the_verb(make_
 def test_a_start_records_what_runs_only_if_nothing_else_was_recorded_meanwhile(engine, monkeypatch):
     monkeypatch.setattr(health, "wait", lambda engine, is_done: is_done())
     with project_lock.held(engine.settings) as lock:
-        with stack.letting_go(engine, lock) as waiting:
-            waiting(lambda: True)
-            waiting.record("x")
+        with waiting.letting_go(engine, lock) as wait:
+            wait(lambda: True)
+            wait.record("x")
         assert project_state.read(engine.settings, engine.name).started == "x"
-        with pytest.raises(Superseded), stack.letting_go(engine, lock) as waiting:
-            waiting(lambda: True)
+        with pytest.raises(Superseded), waiting.letting_go(engine, lock) as wait:
+            wait(lambda: True)
             stack.mark_dirty(engine, "stopping")
-            waiting.record("y")
+            wait.record("y")
     assert project_state.read(engine.settings, engine.name).started == "stopping"
 
 
 def test_a_wait_that_nobody_disturbs_ends_with_the_lock_held_again(engine, monkeypatch):
     monkeypatch.setattr(health, "wait", lambda engine, is_done: is_done())
     with project_lock.held(engine.settings) as lock:
-        with stack.letting_go(engine, lock) as waiting:
-            waiting(lambda: True)
+        with waiting.letting_go(engine, lock) as wait:
+            wait(lambda: True)
             assert not lock.is_held
         assert lock.is_held
 
@@ -91,5 +91,5 @@ def test_a_failure_of_the_start_itself_is_its_own_reason(engine, monkeypatch):
         raise UserError("scheduler", "the service has ended.")
 
     monkeypatch.setattr(health, "wait", wait)
-    with pytest.raises(UserError, match="scheduler: the service has ended"), stack.letting_go(engine, None) as waiting:
-        waiting(lambda: True)
+    with pytest.raises(UserError, match="scheduler: the service has ended"), waiting.letting_go(engine, None) as wait:
+        wait(lambda: True)
