@@ -141,7 +141,7 @@ def progress() -> Iterator[Progress | None]:
 
 
 def confirm(question: str) -> bool:
-    """Ask on the terminal; every answer except yes is no."""
+    """Ask on the terminal. Every answer except yes counts as no."""
     try:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:

@@ -1,4 +1,4 @@
-"""Errors that a user can cause: one sentence instead of a traceback."""
+"""Errors that a user can cause: one sentence, no traceback."""
 
 import errno
 import functools

@@ -55,7 +55,7 @@ DERIVED = ("sql_alchemy_conn", "broker_url", "redis.conf")
 
 @dataclass(frozen=True)
 class SecretOwner:
-    """The reader of the files: its uid (None: the user who starts it), and where the option file is for it."""
+    """Who reads the files: its uid (None: the user who starts it), and the path of the option file for it."""
 
     owner: int | None
     drs_cnf: str
@@ -63,7 +63,7 @@ class SecretOwner:
 
 @dataclass(frozen=True)
 class State:
-    """One file of SECRETS_DIR: ``problem`` says what is wrong with it, ``note`` what the user should know.
+    """A file of SECRETS_DIR: ``problem`` is what is wrong with it, ``note`` what the user should know.
 
     ``exposed`` is true if other users may read it.
     """
@@ -86,7 +86,7 @@ def require(settings: Settings, secret_owner: SecretOwner) -> None:
 
 
 def write(settings: Settings, secret_owner: SecretOwner) -> list[Path]:
-    """Write SECRETS_DIR as the settings say; the files that changed.
+    """Write SECRETS_DIR as the settings say. Returns the files that changed.
 
     Files belong to ``secret_owner`` and have mode 0400, in a directory of mode 0700. Raises UserError
     for everything that is missing or malformed, before anything is written.

@@ -1,7 +1,7 @@
-"""The file of a backup: a gzipped tar of known members, described by the first, sealed at its end.
+"""The backup file: a gzipped tar with known members. The first describes them; a seal ends the file.
 
-The seal is a second gzip member that holds the SHA-256 of every byte before it: programs that
-read a tar pass over it, and here nothing is read of a file whose seal does not fit.
+The seal is a second gzip member with the SHA-256 of every byte before it. `tar` ignores it. We read nothing
+from a file whose seal does not fit.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TAR = tarfile.GNU_FORMAT
 
 @dataclass(frozen=True)
 class Description:
-    """What a backup says of itself; ``members`` maps each name to its size and SHA-256."""
+    """The description of a backup; ``members`` maps each name to its size and SHA-256."""
 
     project: str
     engine: str
@@ -51,7 +51,7 @@ class Description:
 
 
 def write(target: IO[bytes], description: Description, folder: Path) -> None:
-    """Write the members, which are files of ``folder`` by the same names, as one backup."""
+    """Write the members, files of ``folder`` with the same names, as one backup."""
     members = {name: _size_and_digest(folder / name) for name in MEMBERS}
     text = json.dumps({**asdict(description), "members": members}, indent=1).encode()
     hashing_target = _HashingWriter(target)
@@ -67,9 +67,9 @@ def write(target: IO[bytes], description: Description, folder: Path) -> None:
 
 
 def read(file: Path, folder: Path) -> Description:
-    """Put the members into ``folder``, all of them proven to be what was written.
+    """Extract the members into ``folder``, after checking all of them against the seal.
 
-    Raises UserError for a file that is no backup, damaged, or of another format.
+    Raises UserError for a file that is not a backup, is damaged, or has another format.
     """
     _require_seal(file)
     try:
@@ -80,7 +80,7 @@ def read(file: Path, folder: Path) -> Description:
 
 
 def parse_description(text: bytes) -> Description:
-    """The parsed description. Raises UserError if it is none of ours, or of a format we do not know."""
+    """The parsed description. Raises UserError if it is not ours, or has an unknown format."""
     try:
         values = json.loads(text)
         version = values["format"]
@@ -157,7 +157,7 @@ def _size_and_digest(file: Path) -> dict[str, int | str]:
 
 
 class _HashingWriter(io.RawIOBase):
-    """Passes on what is written, and keeps its digest."""
+    """Passes on what is written, and computes its digest."""
 
     def __init__(self, target: IO[bytes]) -> None:
         self.target, self.digest = target, hashlib.sha256()
@@ -168,7 +168,7 @@ class _HashingWriter(io.RawIOBase):
 
 
 def _seal(digest: str) -> bytes:
-    """A gzip member with the digest, not compressed, so that it is the same wherever it is made (RFC 1951, 1952)."""
+    """A gzip member with the digest, not compressed, so that its bytes are always the same (RFC 1951, 1952)."""
     text = digest.encode()
     stored = b"\x01" + struct.pack("<HH", len(text), len(text) ^ 0xFFFF) + text
     return _GZIP + stored + struct.pack("<II", zlib.crc32(text), len(text))

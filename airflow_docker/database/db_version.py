@@ -1,7 +1,6 @@
-"""Which Airflow the database is of: noted at each start that succeeds, and before an upgrade touches it.
+"""The Airflow version of the database. It is recorded after each successful start, and before an upgrade.
 
-A newer Airflow migrates the database; an older one cannot work with what that has made of it, and
-nothing but a backup leads back.
+A newer Airflow migrates the database. An older one cannot use the result, and only a backup leads back.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ LABEL = "airflow-docker.airflow"
 class VersionRecord:
     """``airflow`` is the version that ran last.
 
-    ``begun`` is the one that an upgrade goes to, as long as it has neither ended nor been undone;
-    ``artifact`` is what ran before, empty if nothing did. ``backup`` is where to roll back to from either.
+    ``begun`` is the target of an upgrade that has neither ended nor been rolled back;
+    ``artifact`` is what ran before it, empty if nothing did. ``backup`` is the file to roll back to.
     """
 
     airflow: str
@@ -30,14 +29,14 @@ class VersionRecord:
 
 
 def read(engine: Engine) -> VersionRecord | None:
-    """What is noted; None if nothing is, as for a stack that nothing has started yet."""
+    """The record; None if there is none, as before the first start."""
     record = project_state.read(engine.settings, engine.name).database
     names = ("airflow", "backup", "begun", "artifact")
     return VersionRecord(**{name: str(record.get(name, "")) for name in names}) if record else None
 
 
 def current(engine: Engine) -> str:
-    """The version that the database is of, or while an upgrade has begun was of, as far as is known."""
+    """The version of the database, during an upgrade that of before, as far as is known."""
     if recorded := read(engine):
         return recorded.airflow
     running = engine.running_artifact()
@@ -46,7 +45,7 @@ def current(engine: Engine) -> str:
 
 
 def record(engine: Engine) -> None:
-    """The version of the settings has started, or its database has been restored."""
+    """Record the version of the settings, after a start or a restore."""
     version, recorded = engine.settings.airflow_version, read(engine)
     if recorded and not recorded.begun and recorded.airflow == version:
         return
@@ -54,17 +53,17 @@ def record(engine: Engine) -> None:
 
 
 def begin_upgrade(engine: Engine, recorded: VersionRecord) -> None:
-    """From now on the database may be partly migrated."""
+    """Record that the database may be partly migrated from now on."""
     _write(engine, recorded)
 
 
 def clear(engine: Engine) -> None:
-    """There is no database any more."""
+    """Record that there is no database any more."""
     project_state.update(engine.settings, engine.name, database={})
 
 
 def interrupted(engine: Engine) -> UserError | None:
-    """What to do about an upgrade that has neither ended nor been undone."""
+    """The error for an upgrade that was interrupted, or None."""
     recorded = read(engine)
     if recorded is None or not recorded.begun:
         return None
@@ -80,7 +79,7 @@ def require_whole(engine: Engine) -> None:
 
 
 def problem(engine: Engine) -> UserError | None:
-    """Why this version of Airflow must not be started on the database, if it must not."""
+    """Why this version of Airflow must not be started on the database, or None."""
     version, recorded = engine.settings.airflow_version, read(engine)
     if recorded is None or not (recorded.begun or is_older(version, recorded.airflow)) or not engine.database.exists():
         return None
@@ -100,7 +99,7 @@ def check_compatible(engine: Engine) -> None:
 
 
 def require_same(engine: Engine) -> None:
-    """Raise UserError unless the settings name the version that the database is of, for work with what runs."""
+    """Raise UserError unless the settings name the version of the database."""
     check_compatible(engine)
     version, recorded = engine.settings.airflow_version, read(engine)
     if recorded and recorded.airflow != version and engine.database.exists():
@@ -121,7 +120,7 @@ def will_migrate(engine: Engine) -> bool:
 
 
 def warn_of_migration(engine: Engine) -> None:
-    """Say that a start will migrate the database, if it will."""
+    """Warn if a start will migrate the database."""
     if will_migrate(engine):
         version = engine.settings.airflow_version
         advice = f"inv upgrade {version} looks first whether all fits, and takes a backup"

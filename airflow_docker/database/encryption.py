@@ -1,9 +1,9 @@
-"""Files that only a passphrase opens: ChaCha20-Poly1305 in chunks, with a key that Scrypt makes.
+"""Encryption of files with a passphrase: ChaCha20-Poly1305 in chunks, with a key from Scrypt.
 
 A file is a header (magic, cost of Scrypt, salt) and chunks. Each chunk is sealed under its number
 and whether it is the last (the STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizár,
 https://eprint.iacr.org/2015/189), so that a chunk which is missing, moved or changed is noticed.
-The salt is new for each file, hence the key, hence no nonce is ever used twice.
+Each file has a new salt and so a new key, so no nonce is ever used twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def is_encrypted(file: Path) -> bool:
 
 
 def encrypt(source: IO[bytes], target: IO[bytes], passphrase: str) -> None:
-    """Write all of ``source`` to ``target``, sealed."""
+    """Write ``source`` to ``target``, encrypted."""
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
     salt = os.urandom(_SALT)
@@ -48,7 +48,7 @@ def encrypt(source: IO[bytes], target: IO[bytes], passphrase: str) -> None:
 
 
 def decrypt(source: IO[bytes], target: IO[bytes], passphrase: str) -> None:
-    """Write what ``source`` holds to ``target``. Raises UserError for a wrong passphrase or a damaged file."""
+    """Write the content of ``source`` to ``target``. Raises UserError for a wrong passphrase or a damaged file."""
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 

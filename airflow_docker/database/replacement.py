@@ -1,7 +1,7 @@
-"""Another database and other keys in place of those in use: both or, whatever happens, neither.
+"""Replaces the database and its keys: both or, whatever happens, neither.
 
-The old ones are kept until the new ones are proven. A note says that, and what the old keys
-were; whoever finds it after a kill undoes what was begun.
+The old ones are kept until the new ones are in place. An undo file holds the old keys; after a kill,
+the next verb that needs them undoes the replacement.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def replace(engine: Engine, dump: Path, keys: Mapping[str, str]) -> None:
 
 
 def change_password(engine: Engine, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    """Another password of the database, there and in its file, while its server runs."""
+    """Change the password of the database, there and in its file, while its server runs."""
     try:
         _begin(engine, True, old, new)
         engine.database.set_password(new["postgres_password"])
@@ -66,26 +66,26 @@ def change_admin_password(engine: Engine, old: Mapping[str, str], new: Mapping[s
 
 
 def end_interrupted(engine: Engine) -> None:
-    """Take in the admin's password, if a run was killed while it did. To be called while the database serves."""
+    """Apply the admin's new password if a run was killed before it did. The database server must run."""
     if project_state.read(engine.settings, engine.name).has_new_admin_password:
         apply_now(engine, "admin_password", "Fix that and type: inv secrets --rotate admin_password")
         project_state.update(engine.settings, engine.name, has_new_admin_password=False)
 
 
 def apply_now(engine: Engine, name: str, todo: str) -> None:
-    """Have the key ``name`` taken from its file into the database. Raises UserError if that fails."""
+    """Apply the key ``name`` from its file to the database. Raises UserError if that fails."""
     result = engine.apply_key(name)
     if result.returncode:
         raise UserError(name, f"cannot be taken into the database.\n{result.stderr.strip()}\n", todo)
 
 
 def is_pending(engine: Engine) -> bool:
-    """True if a replacement was begun and neither ended nor undone."""
+    """True if a replacement has begun and has neither ended nor been undone."""
     return _undo_file(engine).is_file()
 
 
 def undo_interrupted(engine: Engine) -> None:
-    """Bring back what was, if a replacement was killed. The caller holds the lock of the project."""
+    """Undo a replacement that was killed, if there is one. The caller holds the lock of the project."""
     if is_pending(engine):
         with console.step("Undoing a restore that was interrupted"):
             _undo(engine)
@@ -98,7 +98,7 @@ def _begin(engine: Engine, had_database: bool, old: Mapping[str, str], keys: Map
 
 
 def _undo(engine: Engine) -> None:
-    """Each step may have been done already."""
+    """Undo it. It is idempotent: each step may have been done already."""
     undo_record = files.read_object(_undo_file(engine), "had", "keys")
     if not undo_record:
         what = "is not what was written, so the restore that was interrupted cannot be undone."

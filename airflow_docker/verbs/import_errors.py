@@ -1,4 +1,4 @@
-"""What Airflow keeps of a DAG file that cannot be imported, in one line: where in that file, and which error."""
+"""The line and the error of a DAG file that cannot be imported, from Airflow's traceback."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def error_of(traceback: str) -> str:
 
 
 def described(file: str, traceback: str) -> dict[str, Any]:
-    """All of it, as `inv dags --json` has it."""
+    """File, line, error and traceback, as in `inv dags --json`."""
     return {"file": file, "line": line_of(file, traceback), "error": error_of(traceback), "traceback": traceback}

@@ -1,4 +1,4 @@
-"""What a person does while it runs: read logs, look inside, run Airflow's own commands, restart."""
+"""Verbs for a stack that runs: logs, shell, Airflow's own commands, restart, scale."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def parse_since(text: str) -> datetime:
 
 
 def check_services(engine: Engine, services: list[str]) -> list[str]:
-    """The services, if there are such. Raises UserError naming those that there are."""
+    """Return ``services``. Raises UserError, with the names that exist, for an unknown one."""
     for name in services:
         if name not in engine.services():
             known_services = ", ".join(engine.services())
@@ -70,7 +70,7 @@ def shell(engine: Engine, service: str) -> None:
 
 
 def restart(engine: Engine, services: list[str], timeout: float, lock: Lock | None = None) -> None:
-    """End and start services, all of them by default, and wait until all is healthy; what does not run is started."""
+    """Restart services, by default all, and wait until they are healthy. Start those that do not run."""
     check_services(engine, services)
     running = ready(engine)
     before = {state.container: state for state in running.states()}
@@ -88,7 +88,7 @@ def restart(engine: Engine, services: list[str], timeout: float, lock: Lock | No
 
 
 def scale(engine: Engine, workers: str, timeout: float, lock: Lock | None = None) -> None:
-    """Have so many workers, and wait until they are healthy. Raises UserError if nothing runs or there are none."""
+    """Change the number of workers, and wait until they are healthy. Raises UserError if no worker runs."""
     wanted = stack.worker_count("inv scale", workers)
     if not engine.workers():
         raise UserError(engine.settings.compose_project_name, "no worker is running.", "Type: inv up")
@@ -98,11 +98,11 @@ def scale(engine: Engine, workers: str, timeout: float, lock: Lock | None = None
 
 
 def ready(engine: Engine) -> Engine:
-    """The engine with what runs, or else what was built last. Raises UserError if there is nothing."""
+    """The engine with the running artifact, or else the last build. Raises UserError if there is neither."""
     return engine.with_artifact(engine.running_artifact() or builds.require_last(engine))
 
 
 def _exit_with(code: int) -> None:
-    """A program that the user asked to see ends with its own exit code."""
+    """End with the exit code of a program that the user has asked for."""
     if code:
         raise Exit(code=code if code > 0 else 128 - code)

@@ -1,4 +1,4 @@
-"""A new infrastructure key in place of the one in use, and what must follow so that everything keeps working."""
+"""`inv secrets --rotate`: replace an infrastructure key, and restart what reads it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Keys = Mapping[str, str]
 
 
 def rotate(engine: Engine, name: str) -> None:
-    """Make a new key ``name`` (see :data:`secret_files.GENERATED`), and start again what reads it, if it runs.
+    """Generate the key ``name`` (see :data:`secret_files.GENERATED`) again, and restart what reads it, if it runs.
 
-    Raises UserError, with the old key in force, if that cannot be done.
+    Raises UserError if that fails; the old key stays valid.
     """
     if name not in secret_files.GENERATED:
         known = ", ".join(secret_files.GENERATED)
@@ -36,15 +36,15 @@ def rotate(engine: Engine, name: str) -> None:
 
 
 def _with_new_key(engine: Engine, name: str) -> list[str]:
-    """The key, and that which would still let in everybody who has logged in before."""
+    """The key, and the one that signs logins if everybody has to log in again."""
     signs = release.of(engine.settings).signs_logins
     return [name, signs] if signs and _LOG_IN in _CONSEQUENCES.get(name, ()) else [name]
 
 
 def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
-    """Nothing may read an old key while it is changed, but for the admin's password, which only a login reads.
+    """Stop what reads the key while it is changed. Only a login reads the admin's password, so that stops nothing.
 
-    An engine may give some of them to its services one by one, with nothing stopped.
+    An engine may replace some keys by a rolling start, which stops nothing either.
     """
     keys, is_running, unchanged = _with_new_key(engine, name), bool(engine.states()), stack.is_unchanged(engine)
     is_renewed = set(keys) <= set(engine.renewed_while_running)
@@ -67,7 +67,7 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
 
 
 def _fernet_key(engine: Engine, old: Keys, new: Keys) -> None:
-    """Both keys are there until all has been written with the new one, so an end at any moment loses nothing."""
+    """Keep both keys until everything is encrypted with the new one, so a kill at any moment loses nothing."""
     both = {**new, "fernet_key": f"{new['fernet_key']},{old['fernet_key']}"}
     secret_files.put(engine.settings, engine.secret_owner, both)
     replacement.apply_now(engine, "fernet_key", "Both keys stay valid. Fix that and type the same again.")

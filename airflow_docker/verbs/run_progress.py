@@ -1,4 +1,4 @@
-"""Follow a run of a DAG: each attempt of each task, and what the run waits for, never silent for long."""
+"""Show the progress of a DAG run: each attempt of each task, and what the run waits for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Attempt:
 
 @dataclass
 class Run:
-    """One run, as far as it has been shown."""
+    """A DAG run, and what of it has been shown."""
 
     engine: Engine
     dag: str
@@ -44,11 +44,11 @@ class Run:
 
     @property
     def where(self) -> str:
-        """The condition for its rows, of all tables that have it."""
+        """The SQL condition for the rows of this run."""
         return f"WHERE dag_id = {quoted(self.dag)} AND run_id = {quoted(self.run_id)}"
 
     def follow(self) -> tuple[str, list[Attempt]]:
-        """Show all until it has ended; its state and that of its tasks. Raises UserError if it cannot end."""
+        """Show the progress until the run ends; returns its state and its tasks. Raises UserError if it cannot end."""
         while True:
             state, attempts = self.poll()
             self.update(attempts)
@@ -73,7 +73,7 @@ class Run:
         return state[0][0], attempts_of(rows)
 
     def update(self, attempts: Sequence[Attempt]) -> None:
-        """Show what is new."""
+        """Show attempts that are new or have changed."""
         for attempt in attempts:
             before = self.shown.get(attempt.task, Attempt(attempt.task, 0, ""))
             if attempt.state and attempt != before:
@@ -83,7 +83,7 @@ class Run:
                 self.shown[attempt.task] = attempt
 
     def _missed(self, before: Attempt, now: Attempt) -> list[Attempt]:
-        """The attempts that have ended between two looks."""
+        """The attempts that have started and ended between two polls."""
         first = before.number + (before.number == 0 or before.state in _ATTEMPT_ENDED)
         version = self.engine.settings.airflow_version
         if first >= now.number or db_version.is_older(version, _HISTORY_SINCE):
@@ -109,19 +109,19 @@ class Run:
             console.say("\n".join([f"--- the last lines of {log} ---", *lines, "---"]))
 
     def wait_for(self, reason: str) -> None:
-        """Say what is waited for; on a terminal the next line takes the place of this one."""
+        """Print what the run waits for; on a terminal, the next line replaces this one."""
         console.transient(f"· {reason}")
         self.last_output = time.monotonic()
 
     def reason(self, state: str, attempts: Sequence[Attempt]) -> str:
-        """What is waited for, and why. Raises UserError if nothing runs any more."""
+        """What the run waits for, and why. Raises UserError if the stack has stopped."""
         self.require_stack()
         blocked, describe_problems = self._blocked(state), health.describe_problems(self.engine)
         waits_for = f"the run waits: {blocked}" if blocked else activity(state, attempts)
         return f"{waits_for}. Note: {describe_problems}. Look: inv status" if describe_problems else waits_for
 
     def _blocked(self, state: str) -> str:
-        """What keeps it from going on, as far as the DAG does; empty if nothing does."""
+        """Why the DAG keeps the run from continuing; empty if it does not."""
         rows = self.engine.database.query(
             f"SELECT is_paused, max_active_runs FROM dag WHERE dag_id = {quoted(self.dag)}"  # noqa: S608
         )
@@ -133,7 +133,7 @@ class Run:
         return self._limit(int(limit or 0)) if state == "queued" else ""
 
     def _limit(self, limit: int) -> str:
-        """The active runs that leave no room for this one."""
+        """The active runs, if max_active_runs is reached."""
         others = f"SELECT run_id FROM dag_run WHERE dag_id = {quoted(self.dag)} AND state = 'running'"  # noqa: S608
         active = [row[0] for row in self.engine.database.query(others)]
         if not limit or len(active) < limit:
@@ -141,19 +141,19 @@ class Run:
         return f"max_active_runs={limit} is reached by {named(active)}"
 
     def require_stack(self) -> None:
-        """Raise UserError unless anything runs of the stack."""
+        """Raise UserError if no service of the stack runs."""
         if not self.engine.states():
             name = self.engine.settings.compose_project_name
             raise UserError(name, "is not running, so the run waits.", f"Type: inv up, then: {self.command}")
 
     @property
     def command(self) -> str:
-        """What follows it from anywhere."""
+        """The command that follows this run from any terminal."""
         return f"inv dags --run {self.dag} --follow {self.run_id}"
 
 
 def attempts_of(rows: Sequence[Sequence[str]]) -> list[Attempt]:
-    """What the database has of tasks: id, map index, number of the attempt, state."""
+    """Attempts from rows of the database: task id, map index, number of the attempt, state."""
     return [
         Attempt(task if index == "-1" else f"{task}[{index}]", int(number or 0), state or "")
         for task, index, number, state in rows
@@ -161,7 +161,7 @@ def attempts_of(rows: Sequence[Sequence[str]]) -> list[Attempt]:
 
 
 def activity(state: str, attempts: Sequence[Attempt]) -> str:
-    """What happens in a run that nothing blocks."""
+    """What the tasks of a run are doing, as text."""
     if at_work := [a for a in attempts if a.state in _AT_WORK]:
         return named([f"{a.task} is {a.state}" for a in at_work])
     if waiting := [a for a in attempts if a.state and a.state not in _OVER]:
@@ -170,23 +170,23 @@ def activity(state: str, attempts: Sequence[Attempt]) -> str:
 
 
 def _as_tried_again(attempt: Attempt) -> Attempt:
-    """One that failed and was not the last."""
+    """The same attempt as failed and to be retried."""
     return replace(attempt, state="up_for_retry") if attempt.state == "failed" else attempt
 
 
 def describe(attempt: Attempt) -> str:
-    """One line on an attempt."""
+    """One line about an attempt."""
     if attempt.state == "up_for_retry":
         return f"{attempt.task}: failed (try {attempt.number}), to be tried again"
     return f"{attempt.task}: {attempt.state}{f' (try {attempt.number})' if attempt.number > 1 else ''}"
 
 
 def named(parts: Sequence[str]) -> str:
-    """The first few of them."""
+    """The first few attempts, as text."""
     rest = len(parts) - _NAMED
     return ", ".join(parts[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def quoted(text: str) -> str:
-    """A text as SQL has it."""
+    """A text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"

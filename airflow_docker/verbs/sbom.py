@@ -1,4 +1,4 @@
-"""`inv sbom`: the Python packages of what was built last, as a bill of materials (CycloneDX, https://cyclonedx.org)."""
+"""`inv sbom`: the Python packages of the last build as a bill of materials (CycloneDX, https://cyclonedx.org)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_LICENSE = 100
 
 
 def write(engine: Engine, file: Path | None) -> None:
-    """Write it to ``file``, or to standard output. Raises UserError if nothing is built, or the file is there."""
+    """Write it to ``file``, or to standard output. Raises UserError if nothing is built, or if the file exists."""
     artifact = builds.require_last(engine)
     if file:
         files.require_new(file, "--file")
@@ -87,7 +87,7 @@ def bill_of_materials(artifact: str, labels: Mapping[str, str], inventory: Mappi
 
 
 def _component_of(distribution: Mapping[str, Any], lock: Mapping[str, str]) -> Component:
-    """A distribution, with what the lock has of it if that is where it came from."""
+    """A distribution, with its entry in the lock file if it was installed from there."""
     from cyclonedx.model import HashAlgorithm, HashType
     from cyclonedx.model.component import Component
     from packageurl import PackageURL
@@ -112,12 +112,12 @@ def _public(url: str) -> str:
 
 
 def _hashes(block: str) -> list[str]:
-    """The SHA-256 of each file that the lock allows for a package; what was installed came from one of them."""
+    """The SHA-256 of each file that the lock file allows for a package; one of them was installed."""
     return re.findall(r"--hash=sha256:([0-9a-f]{64})", block)
 
 
 def _licenses(expression: str, classifiers: Iterable[str]) -> list[License]:
-    """What the package says of its licence: an SPDX expression, a name, or what the classifiers name; or nothing."""
+    """The licence of a package by its metadata: an SPDX expression, a name, its classifiers, or nothing."""
     from cyclonedx.contrib.license.factories import LicenseFactory
 
     factory = LicenseFactory()
@@ -134,7 +134,7 @@ def _licenses(expression: str, classifiers: Iterable[str]) -> list[License]:
 
 
 def _requirements(texts: Iterable[str]) -> list[Requirement]:
-    """What a package declares to need, less what is written in a way that means nothing any more (PEP 440)."""
+    """The requirements of a package, without those that PEP 440 no longer allows."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     parsed = []
@@ -145,9 +145,9 @@ def _requirements(texts: Iterable[str]) -> list[Requirement]:
 
 
 def dependencies(distributions: Iterable[Mapping[str, Any]], markers: Mapping[str, str]) -> dict[str, set[str]]:
-    """Package -> packages that it needs there, as its own metadata says.
+    """Package -> packages that it requires in this environment, by its metadata.
 
-    What an extra needs counts where another package asks for that extra.
+    The requirements of an extra count if another package requires that extra.
     """
     requires = {normal(distribution["name"]): _requirements(distribution["requires"]) for distribution in distributions}
     graph: dict[str, set[str]] = {name: set() for name in requires}
@@ -166,7 +166,7 @@ def dependencies(distributions: Iterable[Mapping[str, Any]], markers: Mapping[st
 
 
 def find_roots(graph: Mapping[str, set[str]]) -> list[str]:
-    """Packages from which all are reached: those that no other needs, and one of each circle that nothing leads to."""
+    """Packages from which all others are reached: those that none requires, and one of each circle."""
     reach = {name: _reachable(name, graph) for name in graph}
     roots: list[str] = []
     left = set(graph)
@@ -178,7 +178,7 @@ def find_roots(graph: Mapping[str, set[str]]) -> list[str]:
 
 
 def _reachable(name: str, graph: Mapping[str, set[str]]) -> set[str]:
-    """A package and all that it needs, directly or not."""
+    """A package and all that it requires, directly or indirectly."""
     reachable, new = set[str](), {name}
     while new:
         reachable |= new

@@ -1,4 +1,4 @@
-"""The verbs that bring an Airflow into being and end it: whatever is missing is done, in order, and no more."""
+"""The verbs secrets, up and down. `up` does what is missing, in order, and nothing else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BEGUN = "begun"
 
 
 def write_secrets(engine: Engine) -> None:
-    """Write SECRETS_DIR and say what changed and what is noteworthy."""
+    """Write SECRETS_DIR; print what changed, and warnings."""
     secret_files.require(engine.settings, engine.secret_owner)
     folders.claim_state(engine.settings)
     changed = secret_files.write(engine.settings, engine.secret_owner)
@@ -45,9 +45,9 @@ def up(
     engine: Engine, *, timeout: float, no_build: bool = False, open_page: bool = False, workers: str = "",
     lock: Lock | None = None,
 ) -> None:  # fmt: skip
-    """Do whatever is missing, start the stack, wait until it is healthy, and say where it is.
+    """Do what is missing, start the stack, wait until it is healthy, print its address.
 
-    ``workers`` is how many workers there are to be, if that is not for the settings to say, or for what runs.
+    ``workers`` is the number of workers; empty: as many as run, or as the settings say.
     Other verbs may have the ``lock`` of the project while this one only waits.
     """
     settings = engine.settings
@@ -93,7 +93,7 @@ def up(
 
 
 def require_startable(engine: Engine, *, will_build: bool, will_start: bool = True) -> None:
-    """Check folders, secrets and port before minutes go into clones and a build. Raises UserError for all at once."""
+    """Check folders, secrets and port before clones and builds take minutes. Raises UserError with all problems."""
     settings = engine.settings
     checks: list[Callable[[], None]] = [
         lambda: raise_all(folders.problems(settings, engine.secret_owner.owner)),
@@ -107,14 +107,14 @@ def require_startable(engine: Engine, *, will_build: bool, will_start: bool = Tr
 
 
 def worker_count(where: str, text: str) -> int:
-    """How many workers ``text`` means. Raises UserError."""
+    """The number of workers in ``text``. Raises UserError if it is not one."""
     if not is_count(text) or not 1 <= int(text) <= _MAX_WORKERS:
         raise UserError(where, f"'{text}' is not a number from 1 to {_MAX_WORKERS}.", "Say for instance 4.", USAGE)
     return int(text)
 
 
 def scale(engine: Engine, workers: int, timeout: float, lock: Lock | None = None) -> None:
-    """Have so many workers, and wait until they are healthy; those that go finish their tasks first."""
+    """Change the number of workers, and wait until they are healthy; those that are removed drain first."""
     before = {state.container: state for state in engine.states()}
     had = engine.workers()
     finish = f"; those that go may finish their tasks, for {engine.settings.worker_stop_seconds} s"
@@ -125,16 +125,17 @@ def scale(engine: Engine, workers: int, timeout: float, lock: Lock | None = None
 
 
 def _await_other_start(engine: Engine, lock: Lock | None) -> None:
-    """Let a start that another run has begun come to its end: what it has started is then taken as it is."""
+    """Wait for the end of a start that another run has begun; what it has started is kept."""
     if lock and waiting.recorded(engine).startswith(_BEGUN):
         lock.release()
         with engine.start_lock():
             pass
         lock.acquire()
+        preflight.check(engine, preflight.START)  # others may have changed the project meanwhile
 
 
 def start(engine: Engine, timeout: float, workers: int = 0, lock: Lock | None = None) -> None:
-    """Start what has been built, and wait until it is healthy. Raises UserError if it does not become so."""
+    """Start the artifact, and wait until it is healthy. Raises UserError if it does not become healthy."""
     if db_version.will_migrate(engine) and engine.states():  # nothing else may use the database meanwhile
         stop(engine)
     elif _stop_was_interrupted(engine):  # the engine may still be ending what seems to run
@@ -154,7 +155,7 @@ def start(engine: Engine, timeout: float, workers: int = 0, lock: Lock | None = 
 
 
 def mark_dirty(engine: Engine, started: str = _BEGUN) -> None:
-    """From now on something may run or be ending, and nobody knows with which settings: the next start renews all."""
+    """Record that services may be starting or stopping, with unknown settings: the next start recreates all."""
     project_state.update(engine.settings, engine.name, started=started)
 
 
@@ -163,14 +164,14 @@ def _stop_was_interrupted(engine: Engine) -> bool:
 
 
 def record_config(engine: Engine) -> None:
-    """Everything runs with just these settings, the database too."""
+    """Record that everything runs with these settings, the database too."""
     replacement.end_interrupted(engine)
     project_state.update(engine.settings, engine.name, started=_digest(engine))
     crashes.clear(engine)
 
 
 def is_unchanged(engine: Engine) -> bool:
-    """True if the last start was with just these settings."""
+    """True if the last start had the same settings."""
     return waiting.recorded(engine) == _digest(engine)
 
 
@@ -192,7 +193,7 @@ def print_access(settings: Settings, open_page: bool = False) -> None:
 
 
 def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
-    """Stop the stack; with ``volumes`` its database goes too, after a question or with ``yes``."""
+    """Stop the stack; with ``volumes`` delete its database too, after confirmation or with ``yes``."""
     name = engine.settings.compose_project_name
     data = engine.data() if volumes else []
     if data and not yes:
@@ -212,7 +213,7 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
 
 
 def stop(engine: Engine, *, volumes: bool = False) -> None:
-    """End all that runs; with ``volumes`` the database too."""
+    """Stop all services; with ``volumes`` delete the database too."""
     mark_dirty(engine, project_state.STOPPING)  # in case this is interrupted
     with console.step(f"Stopping {engine.settings.compose_project_name}"):
         engine.stop(volumes)
@@ -220,5 +221,5 @@ def stop(engine: Engine, *, volumes: bool = False) -> None:
 
 
 def clear_config(engine: Engine) -> None:
-    """Whatever the next start finds, it is not as before."""
+    """Record that nothing is started: the next start recreates all."""
     project_state.update(engine.settings, engine.name, started="")

@@ -1,4 +1,4 @@
-"""What is running and how it is: one look, for people and for programs."""
+"""`inv status`: services, DAGs, disk usage, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DISK_SECONDS = 0.7
 
 
 def report(engine: Engine, *, as_json: bool) -> None:
-    """Show it. Raises UserError (exit code 3) if nothing runs, (1) if something is not well."""
+    """Show the status. Raises UserError: exit code 3 if nothing runs, 1 if something is wrong."""
     status = gather(engine)
     if as_json:
         console.out(json.dumps(status, indent=2))
@@ -45,7 +45,7 @@ def report(engine: Engine, *, as_json: bool) -> None:
 
 
 def gather(engine: Engine) -> dict[str, Any]:
-    """All that is known, in the form that docs/daily.md gives."""
+    """The status, in the form that docs/daily.md describes."""
     settings = engine.settings
     with ThreadPoolExecutor() as pool:
         disk = pool.submit(_disk, engine)
@@ -72,7 +72,7 @@ def gather(engine: Engine) -> dict[str, Any]:
 
 
 def in_order(states: Sequence[ServiceState], services: Sequence[str]) -> list[ServiceState]:
-    """As the services start; what is none of them any more comes last."""
+    """Sorted in the order of start; services that the settings no longer have come last."""
     position = {service: number for number, service in enumerate(services)}
     return sorted(states, key=lambda state: (position.get(state.service, len(position)), state.service, state.number))
 
@@ -98,7 +98,7 @@ def _service(state: ServiceState) -> dict[str, Any]:
 
 
 def _repositories(engine: Engine) -> dict[str, Any]:
-    """The commit that was built against the one that is checked out."""
+    """For each repository the commit of the last build and that of the checkout."""
     revisions = builds.read_record(engine).get("revisions", {})
     repositories = {}
     for source in repos.sources(engine.settings):
@@ -124,7 +124,7 @@ def _secrets(engine: Engine) -> str:
 
 
 def _dags(engine: Engine) -> tuple[dict[str, Any] | None, int | None]:
-    """What the database knows, and its size; nothing if it cannot be asked."""
+    """DAGs, import errors and runs from the database, and its size; None if it cannot be queried."""
     since = (datetime.now(UTC) - timedelta(hours=24)).strftime("%Y-%m-%d %H:%M:%S+00:00")
     try:
         loaded, errors, runs, size = engine.database.queries(
@@ -161,7 +161,7 @@ def _show(status: dict[str, Any]) -> None:
 
 
 def _summary(status: dict[str, Any]) -> str:
-    """What the first line says: services that are healthy now may have lost something a moment ago."""
+    """The state in the first line: services that are healthy now may have crashed recently."""
     state = str(status["state"])
     if state == "healthy" and status["problems"]:
         state = f"running, with problems ({len(status['problems'])})"
@@ -169,7 +169,7 @@ def _summary(status: dict[str, Any]) -> str:
 
 
 def names(services: Sequence[tuple[str, int]]) -> list[str]:
-    """What services are called, given name and number: as `inv logs` does where there are several of one."""
+    """Labels of services, from name and number: ``worker-2`` if there are several, as in `inv logs`."""
     count = Counter(name for name, _ in services)
     return [f"{name}-{number}" if count[name] > 1 else name for name, number in services]
 
@@ -205,12 +205,12 @@ def _repository(repository: dict[str, Any]) -> str:
 
 
 def megabytes(size: int) -> str:
-    """A size as people read it."""
+    """A size in bytes as text, in MB or GB."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def ago(stamp: str | None) -> str:
-    """How long ago a time in ISO 8601 (UTC) was, in the largest unit that fits."""
+    """The time since ``stamp`` (ISO 8601, UTC), in the largest unit that fits."""
     if not stamp or stamp.startswith("0001"):
         return ""
     seconds = int((datetime.now(UTC) - datetime.fromisoformat(stamp[:19] + "+00:00")).total_seconds())

@@ -1,4 +1,4 @@
-"""The logs that tasks have left in LOGS_DIR, as a person reads them."""
+"""The logs of tasks in LOGS_DIR, in a readable form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def file_of(logs_dir: Path, dag: str, run_id: str, task: str, attempt: int) -> Path | None:
-    """The log of an attempt, or else the newest of this task, where Airflow's own pattern has it."""
+    """The log file of an attempt, or else the newest of its task, by Airflow's default file name pattern."""
     task, _, index = task.partition("[")
     folder = logs_dir / f"dag_id={dag}" / f"run_id={run_id}" / f"task_id={task}"
     folder = folder / f"map_index={index.rstrip(']')}" if index else folder
@@ -17,7 +17,7 @@ def file_of(logs_dir: Path, dag: str, run_id: str, task: str, attempt: int) -> P
 
 
 def last_lines(log: Path, count: int) -> list[str]:
-    """The end of a log; of one that this user may not read, why."""
+    """The last lines of a log, or the reason why this user cannot read it."""
     try:
         text = log.read_text(errors="replace")
     except OSError as problem:
@@ -26,7 +26,7 @@ def last_lines(log: Path, count: int) -> list[str]:
 
 
 def readable(line: str) -> list[str]:
-    """A line of a log as a person reads it: in Airflow 3 each is JSON, what went wrong with it in fields of its own."""
+    """A line of a log as text: in Airflow 3 each line is JSON, with errors in separate fields."""
     try:
         read = json.loads(line)
         causes = [f"{cause['exc_type']}: {cause['exc_value']}" for cause in read.get("error_detail") or []]

@@ -1,4 +1,4 @@
-"""The verb upgrade: a newer Airflow in place of the one there is, if all fits it; else the old one as it was."""
+"""`inv upgrade`: replace Airflow by a newer one if everything fits; otherwise the old one stays as it was."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _SYNTAX = "AIRFLOW__CORE__DAG_IGNORE_FILE_SYNTAX"
 
 
 def upgrade(engine_of: Callable[[str], Engine], version: str, timeout: float) -> None:
-    """Look whether all fits this version, take a backup, and switch to it; ``engine_of`` gives the engine of one.
+    """Check that all fits ``version``, take a backup, and switch. ``engine_of`` returns the engine for a version.
 
-    Raises UserError, with what ran before running, if anything fails. What a kill leaves is
-    noted: the same again does the rest.
+    If anything fails, raises UserError, and what ran before runs again. After a kill, the same command
+    does the rest.
     """
     new, named = engine_of(version), engine_of("")
     old = engine_of(db_version.current(named))
@@ -57,7 +57,7 @@ def _require_newer(old: Engine, version: str) -> None:
 
 @contextmanager
 def _nothing_changed(old: Engine) -> Iterator[None]:
-    """Say after a failure that it was one of looking only."""
+    """Say after a failure that nothing was changed."""
     try:
         yield
     except UserError:
@@ -70,7 +70,7 @@ def _nothing_changed(old: Engine) -> Iterator[None]:
 
 
 def _trial(old: Engine, new: Engine) -> Bundle:
-    """What was built of this version beside the one there is. Raises UserError unless every DAG file fits it."""
+    """The build of the new version, beside the current one. Raises UserError if a DAG file does not fit it."""
     settings = new.settings
     built = builds.build_beside(new)
     secret_files.write(settings, new.secret_owner)
@@ -91,7 +91,7 @@ def _trial(old: Engine, new: Engine) -> Bundle:
 
 
 def _dags_before(old: Engine) -> dict[str, Any] | None:
-    """What came of each DAG file with the Airflow there is; None where that is not known any more."""
+    """The parsed DAGs with the current Airflow; None if its artifact is gone."""
     artifact, version = old.running_artifact() or builds.last_artifact(old), old.settings.airflow_version
     if artifact and old.builder.has(artifact):
         try:
@@ -104,7 +104,7 @@ def _dags_before(old: Engine) -> dict[str, Any] | None:
 
 
 def _warn_of_changes(before: dict[str, Any], after: dict[str, Any], settings: Settings) -> None:
-    """Name the DAGs that only one of the two finds."""
+    """Warn of DAGs that only one of the two versions finds."""
     appear, go = dags_only_in(after, before), dags_only_in(before, after)
     for names, what in ((appear, "appear"), (go, "are not found any more")):
         if names:
@@ -115,14 +115,14 @@ def _warn_of_changes(before: dict[str, Any], after: dict[str, Any], settings: Se
 
 
 def dags_only_in(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """The DAGs that one parse has found and another has not, each with its file."""
+    """The DAGs that are in ``one`` parse and not in the ``other``, each with its file."""
     known = {dag["dag"] for dag in other["dags"]}
     new = {dag["dag"]: dags.short(dag["file"], one["folder"]) for dag in one["dags"] if dag["dag"] not in known}
     return [f"{dag} ({file})" for dag, file in sorted(new.items())]
 
 
 def _rollback_point(old: Engine, version: str) -> db_version.VersionRecord | None:
-    """A backup, and what else it takes to bring back what there is; None if there is no database."""
+    """A backup, and what else a rollback needs; None if there is no database."""
     if not old.database.exists():
         console.say("  There is no database yet, so there is nothing to back up.")
         return None
@@ -139,7 +139,7 @@ def _rollback_point(old: Engine, version: str) -> db_version.VersionRecord | Non
 
 
 def _switch(old: Engine, new: Engine, rollback_point: db_version.VersionRecord | None, timeout: float) -> None:
-    """Stop the old one and start the new, which migrates the database; if that fails, the old one is started again."""
+    """Stop the old version and start the new one, which migrates the database; if that fails, roll back."""
     try:
         if old.states():
             stack.stop(old)
@@ -161,7 +161,7 @@ def _switch(old: Engine, new: Engine, rollback_point: db_version.VersionRecord |
 
 
 def _rollback(old: Engine, new: Engine, rollback_point: db_version.VersionRecord, failure: Exception) -> None:
-    """The database of the backup, and what ran, as before. Raises UserError with both reasons if that fails too."""
+    """Restore the backup, and start what ran before. Raises UserError with both reasons if that fails too."""
     try:
         recorded = db_version.read(new)
         if recorded and recorded.begun:
@@ -176,7 +176,7 @@ def _rollback(old: Engine, new: Engine, rollback_point: db_version.VersionRecord
 
 
 def lines_to_set(settings: Settings) -> list[str]:
-    """What .env does not say yet of the version that runs now."""
+    """The lines that .env lacks for the version that runs now."""
     in_file, _ = dotenv_file.read(settings.env_file)
     named = [
         name for name in ("AIRFLOW_VERSION", "AIRFLOW_BASE_IMAGE") if settings.sources[name] in ("flag", "environment")
