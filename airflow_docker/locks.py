@@ -32,7 +32,15 @@ class Lock:
 
     def __init__(self, file: Path, where: str) -> None:
         self.file, self.where = file, where
+        self.has_waited = False
         self._opened: IO[str] | None = None
+
+    def __enter__(self) -> Lock:
+        self.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     @property
     def is_held(self) -> bool:
@@ -50,6 +58,7 @@ class Lock:
             try:
                 fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                self.has_waited = True
                 console.say(f"· {self.where}: waiting for {_holder(opened)[0] or 'another run'} …")
                 fcntl.flock(opened, fcntl.LOCK_EX)
             except OSError as problem:  # a network file system without locks
@@ -59,6 +68,17 @@ class Lock:
                 self._opened = opened
                 return self._take_over(opened)
             opened.close()
+
+    def is_taken(self) -> bool:
+        """True if another run holds it now."""
+        try:
+            with self.file.open() as opened:
+                fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # there is no such file, or no lock on this file system
+            return False
+        return False
 
     def release(self) -> None:
         """Let the next run have it; nothing happens if it is not held."""

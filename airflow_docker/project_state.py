@@ -45,7 +45,9 @@ def read(settings: Settings, engine: str) -> Record:
     """The record of an engine; an empty one if there is none. Raises UserError if a later version wrote it."""
     file = _file(settings, engine)
     if not file.is_file():
-        return _of_old_files(settings, engine)
+        old = _of_old_files(settings, engine)
+        if not file.is_file():  # else it was written while the old ones were read
+            return old
     saved = _checked(files.read_object(file, "format"), file)
     return Record(**{item.name: saved[item.name] for item in fields(Record) if item.name in saved})
 

@@ -39,6 +39,7 @@ def up(
     "Run",
     needs=[Need.OWN_STATE, Need.ENGINE],
     locks=True,
+    ends_start=True,
     notify=True,
     help={"volumes": "destroy the database too", "yes": "do not ask"},
 )

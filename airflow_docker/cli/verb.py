@@ -39,7 +39,8 @@ class Verb:
 
     ``needs`` must hold before it runs; with ``locks`` it holds the lock of the project from then on. ``modes``
     maps a flag to needs and lock if that flag is set. ``sets`` turns flags into settings, and ``require`` raises
-    UserError for flags that do not go together. With ``notify`` one line names the engine.
+    UserError for flags that do not go together. With ``notify`` one line names the engine. For ``ends_start`` see
+    :class:`Mode`.
     """
 
     body: Callable[..., None]
@@ -49,6 +50,7 @@ class Verb:
     sets: Callable[..., dict[str, str]] = _no_settings
     require: Callable[..., None] = _any_flags
     notify: bool = False
+    ends_start: bool = False
 
     @property
     def signature(self) -> inspect.Signature:
@@ -65,7 +67,7 @@ class Verb:
 
     def mode(self, flags: Flags) -> Mode:
         """Needs and lock with these flags."""
-        own = Mode(tuple(self.needs), self.locks)
+        own = Mode(tuple(self.needs), self.locks, ends_start=self.ends_start)
         return next((mode for flag, mode in self.modes.items() if flags.get(flag)), own)
 
     def run(self, c: Context, flags: dict[str, Any]) -> None:
@@ -98,23 +100,31 @@ class Verb:
 
     def _run_with_engine(self, settings: Settings, mode: Mode, flags: Flags) -> None:
         from airflow_docker.engines.choice import choose
-        from airflow_docker.verbs import preflight
+        from airflow_docker.verbs import preflight, waiting
 
         engine = choose(settings, notify=self.notify)
         if Need.OWN_STATE in mode.needs:  # whose lock would it be?
             preflight.check(engine, [Need.OWN_STATE])
         with _maybe_locked(settings, mode.locks) as lock:
+            if lock and lock.has_waited:  # another run may have decided which engine it is
+                engine = choose(settings, notify=False)
+            if lock and not mode.ends_start:
+                waiting.await_start(engine, lock)
             preflight.check(engine, mode.needs)
             self.body(engine, **flags, **({"lock": lock} if "lock" in self.takes else {}))
 
 
 @dataclass(frozen=True)
 class Mode:
-    """What a verb needs before it runs, and whether it locks the project; ``is_global`` if it is about none."""
+    """What a verb needs before it runs, and whether it locks the project; ``is_global`` if it is about none.
+
+    With the lock, it waits for a start or stop of another run; with ``ends_start`` it ends it.
+    """
 
     needs: tuple[Need, ...] = ()
     locks: bool = False
     is_global: bool = False
+    ends_start: bool = False
 
 
 @contextmanager
@@ -131,7 +141,7 @@ def _maybe_locked(settings: Settings, is_locked: bool) -> Iterator[Lock | None]:
 def verb(
     group: str, *, needs: Sequence[Need] = (), locks: bool = False, modes: Mapping[str, Mode] | None = None,
     sets: Callable[..., dict[str, str]] = _no_settings, require: Callable[..., None] = _any_flags,
-    notify: bool = False, default_flag: str = "", **options: Any,
+    notify: bool = False, ends_start: bool = False, default_flag: str = "", **options: Any,
 ) -> Callable[[Callable[..., None]], Task[Any]]:  # fmt: skip
     """Declare the function below as a verb: see :class:`Verb`.
 
@@ -140,7 +150,7 @@ def verb(
     """
 
     def declare(body: Callable[..., None]) -> Task[Any]:
-        declared = Verb(body, needs, locks, modes or {}, sets, require, notify)
+        declared = Verb(body, needs, locks, modes or {}, sets, require, notify, ends_start)
 
         @functools.wraps(body)
         def run(c: Context, **flags: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from airflow_docker.building import bundle
 from airflow_docker.building.manifest import Bundle
 from airflow_docker.findings import Check
+from airflow_docker.locks import Lock
 from airflow_docker.secret_files import SecretOwner
 from airflow_docker.settings import Settings
 
@@ -198,7 +199,7 @@ class Engine(Protocol):
     def config_digest(self) -> str:
         """Everything that determines how the services run, as text: a change means that they must be recreated."""
 
-    def start_lock(self) -> AbstractContextManager[float]:
+    def start_lock(self) -> Lock:
         """Held as long as a start or a stop is under way."""
 
     def starting(self, *, unchanged: bool, workers: int = 0) -> AbstractContextManager[Callable[[], bool]]:

@@ -18,7 +18,7 @@ from airflow_docker.engines import Engine
 from airflow_docker.engines.choice import require_no_other_engine
 from airflow_docker.errors import USAGE, UserError, guarded
 from airflow_docker.settings import Settings
-from airflow_docker.verbs import builds, config, stack
+from airflow_docker.verbs import builds, config, preflight, stack
 
 PASSPHRASE = "BACKUP_PASSPHRASE"  # noqa: S105
 """The environment variable with the passphrase; without it, the user is asked."""
@@ -89,6 +89,7 @@ def _start_again(engine: Engine) -> None:
     if replacement.is_pending(engine):
         return
     try:
+        preflight.check(engine, preflight.START)
         stack.up(engine, timeout=stack.START_SECONDS)
     except UserError as problem:
         console.warn(f"The stack is stopped; its data is unchanged. {problem.text}")

@@ -16,7 +16,7 @@ from airflow_docker.errors import USAGE, UserError
 from airflow_docker.settings import Settings, default_project_name, dotenv_file, load
 from airflow_docker.settings.types import Base
 from airflow_docker.sources import git_command, repos
-from airflow_docker.verbs import builds, preflight, project_lock, stack
+from airflow_docker.verbs import builds, preflight, project_lock, stack, waiting
 
 DEMO_DIR = PROJECT / ".demo"
 INHERITED = (
@@ -52,6 +52,7 @@ def run(timeout: float) -> None:
     repos.pull(repos.sources(settings))
     engine = choose(settings)
     with project_lock.held(settings) as lock:
+        waiting.await_start(engine, lock)
         preflight.check(engine, [*preflight.START, *preflight.CAN_RUN])
         builds.build(engine)
         stack.up(engine, timeout=timeout, lock=lock)

@@ -78,13 +78,16 @@ def restart(engine: Engine, services: list[str], timeout: float, lock: Lock | No
         stack.up(engine, timeout=timeout, lock=lock)
         return
     console.say(f"· Restarting {', '.join(services) or engine.settings.compose_project_name} …")
-    if not services or not stack.is_unchanged(running):
+    digest = stack.digest_of(running)
+    if not services or waiting.recorded(running) != digest:
         stack.mark_dirty(running)
     with waiting.letting_go(running, lock) as wait, running.restarting(services) as is_done:
         wait(is_done, timeout=timeout, before=before)
+        if not services:
+            wait.record(digest)
     crashes.clear(running)
     if not services:
-        stack.record_config(running)
+        stack.record_config(running, digest)
 
 
 def scale(engine: Engine, workers: str, timeout: float, lock: Lock | None = None) -> None:

@@ -63,7 +63,7 @@ def _change(engine: Engine, name: str, old: Keys, new: Keys) -> None:
     if is_stopped or (is_running and is_renewed):
         stack.start(engine, stack.START_SECONDS)
     elif unchanged:  # what runs has taken it in, and the next inv up need not
-        stack.record_config(engine)
+        stack.record_config(engine, stack.digest_of(engine))
 
 
 def _fernet_key(engine: Engine, old: Keys, new: Keys) -> None:

@@ -72,7 +72,6 @@ def up(
     engine = engine.with_artifact(artifact or builds.build(engine))
     folders.prepare(settings, engine.secret_owner.owner)
     builds.warn_if_stale(engine)
-    _await_other_start(engine, lock)
     unchanged = is_unchanged(engine)
     problems = health.describe_problems(engine) if unchanged else ""
     if unchanged and not problems:
@@ -120,18 +119,8 @@ def scale(engine: Engine, workers: int, timeout: float, lock: Lock | None = None
     finish = f"; those that go may finish their tasks, for {engine.settings.worker_stop_seconds} s"
     with console.step(f"From {had} to {workers} workers{finish if workers < had else ''}"):
         engine.scale(workers)
-    with waiting.letting_go(engine, lock) as wait:
+    with waiting.letting_go(engine, lock) as wait, engine.start_lock():
         wait(lambda: True, timeout=timeout, before=before, only=["worker"])
-
-
-def _await_other_start(engine: Engine, lock: Lock | None) -> None:
-    """Wait for the end of a start that another run has begun; what it has started is kept."""
-    if lock and waiting.recorded(engine).startswith(_BEGUN):
-        lock.release()
-        with engine.start_lock():
-            pass
-        lock.acquire()
-        preflight.check(engine, preflight.START)  # others may have changed the project meanwhile
 
 
 def start(engine: Engine, timeout: float, workers: int = 0, lock: Lock | None = None) -> None:
@@ -142,16 +131,16 @@ def start(engine: Engine, timeout: float, workers: int = 0, lock: Lock | None = 
         with console.step("Finishing a stop that was interrupted"):
             engine.stop(False)
     before = {state.container: state for state in engine.states()}
-    digest = _digest(engine)
+    digest = digest_of(engine)
     unchanged = waiting.recorded(engine) == digest
     if not unchanged:
         mark_dirty(engine, f"{_BEGUN} {digest}")
     with waiting.letting_go(engine, lock) as wait, engine.starting(unchanged=unchanged, workers=workers) as is_done:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
         wait(is_done, timeout=timeout, before=before)
+        db_version.record(engine)
         wait.record(digest)
-    record_config(engine)
-    db_version.record(engine)
+    record_config(engine, digest)
 
 
 def mark_dirty(engine: Engine, started: str = _BEGUN) -> None:
@@ -163,19 +152,20 @@ def _stop_was_interrupted(engine: Engine) -> bool:
     return waiting.recorded(engine) == project_state.STOPPING
 
 
-def record_config(engine: Engine) -> None:
+def record_config(engine: Engine, digest: str) -> None:
     """Record that everything runs with these settings, the database too."""
     replacement.end_interrupted(engine)
-    project_state.update(engine.settings, engine.name, started=_digest(engine))
+    project_state.update(engine.settings, engine.name, started=digest)
     crashes.clear(engine)
 
 
 def is_unchanged(engine: Engine) -> bool:
     """True if the last start had the same settings."""
-    return waiting.recorded(engine) == _digest(engine)
+    return waiting.recorded(engine) == digest_of(engine)
 
 
-def _digest(engine: Engine) -> str:
+def digest_of(engine: Engine) -> str:
+    """A digest of the configuration that a start would use now."""
     return hashlib.sha256(engine.config_digest().encode()).hexdigest()
 
 

@@ -30,15 +30,20 @@ class Wait:
 
     def check(self) -> Literal[False]:
         """Raise Superseded if something else is recorded than when the wait began."""
-        if recorded(self.engine) != self.mark:
+        if recorded(self.engine) != self.mark and self._has_state():
             raise _superseded(self.engine)
         return False
 
     def record(self, started: str) -> None:
         """Record, while no other start can begin, what runs now. Raises Superseded."""
-        if not project_state.update(self.engine.settings, self.engine.name, if_started=self.mark, started=started):
+        expected = self.mark if self._has_state() else None
+        if not project_state.update(self.engine.settings, self.engine.name, if_started=expected, started=started):
             raise _superseded(self.engine)
         self.mark = started
+
+    def _has_state(self) -> bool:
+        """False if somebody has removed STATE_DIR while all ran: then nothing says that the stack was stopped."""
+        return self.engine.settings.state_dir.is_dir()
 
 
 @contextmanager
@@ -51,11 +56,20 @@ def letting_go(engine: Engine, lock: Lock | None) -> Iterator[Wait]:
         wait.check()
 
 
+def await_start(engine: Engine, lock: Lock) -> None:
+    """Wait until no other run starts or stops services, without the ``lock`` of the project. `down` does not wait."""
+    while lock.is_held and engine.start_lock().is_taken():
+        lock.release()
+        with engine.start_lock():
+            pass
+        lock.acquire()
+
+
 def _superseded(engine: Engine) -> Superseded:
     name = engine.settings.compose_project_name
     if recorded(engine) in ("", project_state.STOPPING):
         return Superseded(name, "was stopped by another inv while this one waited.", "To start it: inv up")
-    return Superseded(name, "was started with other settings while this one waited.", "See how it is: inv status")
+    return Superseded(name, "was changed by another inv while this one waited.", "See how it is: inv status")
 
 
 def recorded(engine: Engine) -> str:

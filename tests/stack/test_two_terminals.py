@@ -9,7 +9,9 @@ def test_a_stop_ends_the_wait_of_a_restart_and_of_a_start(stack):
     """`down` need not wait until all is healthy, and nothing runs afterwards."""
     for verb, begun in (("restart", "Restarting"), ("up", "Starting")):
         waiting = Running(stack, verb)
-        waiting.until(lambda it, begun=begun: begun in it.text and not (stack.settings.state_dir / ".lock").exists())
+        waiting.until(
+            lambda it, begun=begun: begun in it.text and not (stack.settings.state_dir / ".project.lock").exists()
+        )
         stack.inv("down")
         assert waiting.process.wait(60) == 1, waiting.text
         name = stack.settings.compose_project_name
@@ -25,5 +27,5 @@ def test_a_second_start_waits_for_the_first_and_both_succeed(stack):
     first.until(lambda it: "Starting" in it.text)
     second = stack.inv("up")
     assert first.process.wait(300) == 0, first.text
-    assert f"waiting for process {first.process.pid} (inv up)" in second or "Already up and healthy" in second
+    assert "Already up and healthy" in second
     assert "healthy" in stack.inv("status")

@@ -267,7 +267,7 @@ def engine(make_settings):
     database = Sqlite(folder, folder / "airflow" / "airflow.db")
     return SimpleNamespace(
         name="standalone", settings=settings, database=database, secret_owner=SecretOwner(os.geteuid(), "x"), work_dir=settings.build_dir,
-        require=lambda: None, require_fit=lambda: None, states=list, running_artifact=lambda: None,
+        require=lambda: None, require_answer=lambda: None, require_fit=lambda: None, states=list, running_artifact=lambda: None,
     )  # fmt: skip
 
 
@@ -455,6 +455,17 @@ def test_a_restore_that_fails_gives_its_own_reason_if_nothing_starts_again(fille
     with pytest.raises(UserError, match=r"^database: has no room\.$"):
         backup.restore(filled, file, yes=True)
     assert "The stack is stopped; its data is unchanged. AIRFLOW_VERSION: is older." in capsys.readouterr().err
+
+
+def test_after_a_restore_that_fails_no_older_airflow_is_started_on_the_database(filled, monkeypatch, capsys):
+    file, filled.states = make_backup(filled), lambda: ["running"]
+    project_state.update(filled.settings, "standalone", database={"airflow": "9.9.9"})
+    monkeypatch.setattr(stack, "down", lambda engine: None)
+    monkeypatch.setattr(stack, "up", lambda *_, **__: pytest.fail("it was started"))
+    monkeypatch.setattr(replacement, "replace", lambda *_: raising(UserError("database", "has no room.")))
+    with pytest.raises(UserError, match="has no room"):
+        backup.restore(filled, file, yes=True)
+    assert "the database is of Airflow 9.9.9, which is newer" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_a_reason_like_any_other(filled, monkeypatch):

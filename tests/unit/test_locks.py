@@ -76,3 +76,13 @@ def test_who_waits_names_the_holder_and_its_verb(tmp_path, capsys, monkeypatch):
     assert second.is_held and not first.is_held
     second.release()
     assert os.listdir(tmp_path) == []
+
+
+def test_whether_a_lock_is_taken_changes_nothing(tmp_path):
+    lock, other = locks.Lock(tmp_path / "lock", "x"), locks.Lock(tmp_path / "lock", "x")
+    assert not lock.is_taken() and os.listdir(tmp_path) == []
+    with other:
+        assert lock.is_taken()
+    assert not lock.is_taken() and os.listdir(tmp_path) == []
+    (tmp_path / "lock").write_text("left by a kill")
+    assert not lock.is_taken()

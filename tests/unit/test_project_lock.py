@@ -1,13 +1,17 @@
 """The lock of a project, and verbs that let go of it while they only wait for health."""
 
 import os
+import shutil
+import threading
 
 import pytest
 from unit.test_interrupted_stop import Engine
 
-from airflow_docker import project_state
+from airflow_docker import project_state, secret_files
 from airflow_docker.engines import health
 from airflow_docker.errors import Superseded, UserError
+from airflow_docker.locks import Lock
+from airflow_docker.secret_files import SecretOwner
 from airflow_docker.verbs import project_lock, stack, waiting
 
 
@@ -32,7 +36,7 @@ def test_a_state_dir_that_stays_empty_is_removed_again(make_settings, tmp_path):
     ("meanwhile", "reason"),
     [
         ("stopping", "p: was stopped by another inv while this one waited. To start it: inv up"),
-        ("begun y", "p: was started with other settings while this one waited. See how it is: inv status"),
+        ("begun y", "p: was changed by another inv while this one waited. See how it is: inv status"),
     ],
 )
 @pytest.mark.parametrize("seen", [None, UserError("scheduler", "the service has ended.")])
@@ -75,6 +79,38 @@ def test_a_start_records_what_runs_only_if_nothing_else_was_recorded_meanwhile(e
             stack.mark_dirty(engine, "stopping")
             wait.record("y")
     assert project_state.read(engine.settings, engine.name).started == "stopping"
+
+
+def test_another_verb_waits_for_a_start_without_the_lock_of_the_project(engine):
+    held = []
+    engine.start_lock = lambda: Lock(engine.settings.state_dir / "up.lock", "start of p")
+    starting = engine.start_lock()
+    starting.acquire()
+
+    def end():
+        held.append(lock.is_held)
+        starting.release()
+
+    with project_lock.held(engine.settings) as lock:
+        threading.Timer(0.2, end).start()
+        waiting.await_start(engine, lock)
+        assert lock.is_held and held == [False]
+
+
+def test_folders_of_state_and_secrets_may_be_one(make_settings):
+    settings = make_settings("STATE_DIR=x\nSECRETS_DIR=x\n")
+    settings.state_dir.mkdir(mode=0o700)
+    with project_lock.held(settings):
+        secret_files.put(settings, SecretOwner(os.geteuid(), "x"), {"fernet_key": "k"})
+
+
+def test_a_state_dir_that_somebody_removes_does_not_end_a_wait(engine, monkeypatch):
+    monkeypatch.setattr(health, "wait", lambda engine, is_done: is_done())
+    with waiting.letting_go(engine, None) as wait:
+        shutil.rmtree(engine.settings.state_dir)
+        wait(lambda: True)
+        wait.record("x")
+    assert waiting.recorded(engine) == "x"
 
 
 def test_a_wait_that_nobody_disturbs_ends_with_the_lock_held_again(engine, monkeypatch):

@@ -16,6 +16,7 @@ from airflow_docker import PROJECT, project_state, settings
 from airflow_docker.database import replacement
 from airflow_docker.engines import ServiceState, choice, health
 from airflow_docker.errors import UserError
+from airflow_docker.locks import Lock
 from airflow_docker.sources import repos
 from airflow_docker.verbs import backup, builds, dag_run, stack, status, upgrade
 from airflow_docker.verbs.preflight import Need
@@ -123,6 +124,9 @@ class Engine:
         if not self.running:
             raise UserError(service, "the service is not running.", "Type: inv up")
         return self.note("runs the command", 0)
+
+    def start_lock(self):
+        return Lock(self.settings.state_dir / "up.lock", "start")
 
     def stop(self, data):
         self.note("stops")

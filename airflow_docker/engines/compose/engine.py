@@ -14,7 +14,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, ClassVar
 
-from airflow_docker import console, interruption, locks, secret_files, shell
+from airflow_docker import console, interruption, secret_files, shell
 from airflow_docker.engines import ServiceState, folders, health, images, merged_logs, ports
 from airflow_docker.engines.compose import bind_mounts
 from airflow_docker.engines.compose.commands import REPORT, Commands, identity, sizes_command
@@ -23,6 +23,7 @@ from airflow_docker.engines.compose.plugin import KNOWS_TAGS, plugin_version
 from airflow_docker.engines.compose.postgres import Postgres
 from airflow_docker.errors import UserError, collected, raise_all
 from airflow_docker.findings import Check
+from airflow_docker.locks import Lock
 from airflow_docker.settings import is_macos
 
 
@@ -109,49 +110,49 @@ class Compose(Commands):
             what = f"the engine maps users ({kind[1]}), so its containers cannot read the secret files."
             raise UserError("docker", what, "Use an engine that does not, or set ENGINE=standalone.")
 
-    def start_lock(self) -> contextlib.AbstractContextManager[float]:
-        """Held as long as a start or a stop is under way: two at once would replace each other's containers."""
-        file = self.settings.state_dir / "up.lock"
-        return locks.locked(file, f"start of {self.settings.compose_project_name}")
+    def start_lock(self) -> Lock:
+        """Two starts at once would replace each other's containers."""
+        return Lock(self.settings.state_dir / "up.lock", f"start of {self.settings.compose_project_name}")
 
     @contextlib.contextmanager
     def restarting(self, services: list[str]) -> Iterator[Callable[[], bool]]:
-        self.write_overlay()
-        result = shell.capture(self.stop_command(services), env=self.environment())
-        if result.returncode:
-            console.say(result.stderr.rstrip())
-            raise UserError("docker compose stop", f"ended with exit code {result.returncode}.", "Try again.")
-        with self.starting(unchanged=True, services=services) as is_done:
+        with self.start_lock():
+            self.write_overlay()
+            result = shell.capture(self.stop_command(services), env=self.environment())
+            if result.returncode:
+                console.say(result.stderr.rstrip())
+                raise UserError("docker compose stop", f"ended with exit code {result.returncode}.", "Try again.")
+            with self._up(services, unchanged=True) as is_done:
+                yield is_done
+
+    @contextlib.contextmanager
+    def starting(self, *, unchanged: bool, workers: int = 0) -> Iterator[Callable[[], bool]]:
+        with self.start_lock(), self._up((), unchanged=unchanged, workers=workers) as is_done:
             yield is_done
 
     @contextlib.contextmanager
-    def starting(
-        self, *, unchanged: bool, workers: int = 0, services: Sequence[str] = ()
-    ) -> Iterator[Callable[[], bool]]:
+    def _up(self, services: Sequence[str], *, unchanged: bool, workers: int = 0) -> Iterator[Callable[[], bool]]:
         """Compose itself decides what to recreate; its output goes to a file and is shown when it fails."""
-        with self.start_lock():
-            before = {state.container: state for state in self.states()}
-            if not any(
-                s.service == self.release.page and s.state in ("running", "restarting") for s in before.values()
-            ):
-                ports.require_free(self.settings.airflow_port, self.port_owner)
-            images.require(self.settings.postgres_image, "POSTGRES_IMAGE")
-            if self.is_celery:
-                images.require(self.settings.redis_image, "REDIS_IMAGE")
-            self.require_bind_mounts()
-            self.write_overlay()
-            self._end_others(list(before.values()))
-            log = self.settings.state_dir / "up.log"
-            # Workers that `inv scale` has added stay while the configuration is unchanged.
-            running = sum(state.service == "worker" for state in before.values()) if unchanged else 0
-            command = self.up_command(services, workers or running or self.settings.workers)
-            process = shell.start(command, env=self.environment(), log=log)
-            try:
-                yield lambda: self._has_settled(process, log, before)
-            finally:
-                if process.poll() is None:
-                    interruption.end(process.pid)
-                    process.wait()
+        before = {state.container: state for state in self.states()}
+        if not any(s.service == self.release.page and s.state in ("running", "restarting") for s in before.values()):
+            ports.require_free(self.settings.airflow_port, self.port_owner)
+        images.require(self.settings.postgres_image, "POSTGRES_IMAGE")
+        if self.is_celery:
+            images.require(self.settings.redis_image, "REDIS_IMAGE")
+        self.require_bind_mounts()
+        self.write_overlay()
+        self._end_others(list(before.values()))
+        log = self.settings.state_dir / "up.log"
+        # Workers that `inv scale` has added stay while the configuration is unchanged.
+        running = sum(state.service == "worker" for state in before.values()) if unchanged else 0
+        command = self.up_command(services, workers or running or self.settings.workers)
+        process = shell.start(command, env=self.environment(), log=log)
+        try:
+            yield lambda: self._has_settled(process, log, before)
+        finally:
+            if process.poll() is None:
+                interruption.end(process.pid)
+                process.wait()
 
     def _end_others(self, states: list[ServiceState]) -> None:
         """Stop services that the settings no longer have, as workers after a change of EXECUTOR."""

@@ -26,6 +26,7 @@ from airflow_docker.engines.standalone.supervisor_state import ONE_SHOT, STATE_F
 from airflow_docker.engines.standalone.variables import database_file, own_variables, variables
 from airflow_docker.errors import UserError
 from airflow_docker.findings import Check
+from airflow_docker.locks import Lock
 from airflow_docker.settings import Settings
 
 _INITIALISED = "initialised"
@@ -131,9 +132,8 @@ class Standalone:
         """True if any process of this project runs, whatever has become of its parent."""
         return bool(processes.tagged(self.mark))
 
-    def start_lock(self) -> contextlib.AbstractContextManager[float]:
-        files.make_directory(self.folder, "STATE_DIR")
-        return locks.locked(self.folder / locks.NAME, f"start of {self.settings.compose_project_name}")
+    def start_lock(self) -> Lock:
+        return Lock(self.folder / locks.NAME, f"start of {self.settings.compose_project_name}")
 
     @contextlib.contextmanager
     def starting(self, *, unchanged: bool, workers: int = 0) -> Iterator[Callable[[], bool]]:
@@ -190,8 +190,9 @@ class Standalone:
                 yield is_done
             return
         request = self.folder / RESTART
-        files.write(request, "\n".join(services).encode())
-        yield lambda: not request.exists() and not (self.folder / TAKEN).exists()
+        with self.start_lock():
+            files.write(request, "\n".join(services).encode())
+            yield lambda: not request.exists() and not (self.folder / TAKEN).exists()
 
     def workers(self) -> int:
         what, todo = "standalone has no workers: its scheduler runs the tasks.", "Set ENGINE=compose in .env."

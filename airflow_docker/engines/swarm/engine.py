@@ -274,16 +274,19 @@ class Swarm(Compose):
             time.sleep(health.POLL_SECONDS)
 
     def stop(self, data: bool) -> None:
-        """Secrets are removed too: SECRETS_DIR has them."""
         with self.start_lock():
-            self._remove_in_order(self.deployed())
-            result = shell.capture(commands.remove_stack(self.project))  # networks
-            if result.returncode:
-                raise UserError("docker stack rm", f"{result.stderr.strip()}.", "Try again.")
-            SecretVersions(self.project, {}, "").remove()
-            self._record_good({})
+            self._remove_stack()
         for volume in self.data() if data else ():
             self._remove_volume(volume)
+
+    def _remove_stack(self) -> None:
+        """Secrets are removed too: SECRETS_DIR has them. The caller holds the start lock."""
+        self._remove_in_order(self.deployed())
+        result = shell.capture(commands.remove_stack(self.project))  # networks
+        if result.returncode:
+            raise UserError("docker stack rm", f"{result.stderr.strip()}.", "Try again.")
+        SecretVersions(self.project, {}, "").remove()
+        self._record_good({})
 
     def _remove_volume(self, volume: str) -> None:
         """Swarm takes a moment to remove the container that used it."""
@@ -394,8 +397,13 @@ class Swarm(Compose):
             finally:
                 shell.capture(commands.remove_services(self.project, [ONCE]))
                 self._wait_for_end()
-                if not was_up and not self.states():  # networks and secrets; a stack may have been started meanwhile
-                    self.stop(data=False)
+                lock = self.start_lock()
+                if (
+                    not was_up and not lock.is_taken()
+                ):  # else a stack is being started, which needs networks and secrets
+                    with lock:
+                        if not self.states():
+                            self._remove_stack()
 
     def _wait_for_job(self, name: str) -> Inspected:
         """The task of a service that runs once, when it has ended. Raises UserError if that takes too long."""
