@@ -78,10 +78,10 @@ def restart(engine: Engine, services: list[str], timeout: float, lock: Lock | No
         stack.up(engine, timeout=timeout, lock=lock)
         return
     console.say(f"· Restarting {', '.join(services) or engine.settings.compose_project_name} …")
-    digest = stack.digest_of(running)
-    if not services or waiting.recorded(running) != digest:
+    if not services or not stack.is_unchanged(running):
         stack.mark_dirty(running)
     with waiting.letting_go(running, lock) as wait, running.restarting(services) as is_done:
+        digest = stack.digest_of(running)
         wait(is_done, timeout=timeout, before=before)
         if not services:
             wait.record(digest)

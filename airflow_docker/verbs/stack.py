@@ -137,6 +137,7 @@ def start(engine: Engine, timeout: float, workers: int = 0, lock: Lock | None = 
         mark_dirty(engine, f"{_BEGUN} {digest}")
     with waiting.letting_go(engine, lock) as wait, engine.starting(unchanged=unchanged, workers=workers) as is_done:
         console.say(f"· Starting {engine.settings.compose_project_name} …")
+        digest = digest_of(engine)  # on Swarm, a push has changed it; it is that of the files before others may change
         wait(is_done, timeout=timeout, before=before)
         db_version.record(engine)
         wait.record(digest)
@@ -192,7 +193,7 @@ def down(engine: Engine, *, volumes: bool = False, yes: bool = False) -> None:
             raise UserError("inv down --volumes", what, "Say --yes if you mean it.", USAGE)
         if not console.confirm(f"Destroy the database of {name} ({', '.join(data)})?"):
             raise UserError("inv down --volumes", "not confirmed.", "Nothing was changed.")
-    if not engine.is_there() and not data:
+    if not data and not engine.is_there() and not engine.start_lock().is_taken():  # a start may show nothing yet
         console.done(f"{name} is not running")
         return
     stop(engine, volumes=volumes)

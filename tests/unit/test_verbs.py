@@ -291,6 +291,13 @@ def test_a_verb_with_a_lock_asks_first_whose_state_it_is():
     assert all(Need.OWN_STATE in mode.needs for _, mode in MODES.values() if mode.locks)
 
 
+def test_down_ends_a_start_of_which_nothing_is_to_be_seen_yet(make_settings):
+    engine = built(make_settings("COMPOSE_PROJECT_NAME=p\n"))
+    with engine.start_lock():
+        stack.down(engine)
+    assert engine.done == ["stops"]
+
+
 def test_what_each_verb_does_in_each_state_is_on_the_page(machine):
     sentences, rows = [], []
     for name, typed in TYPED.items():
